@@ -1,0 +1,55 @@
+# Everything runs in .venv, made from the lock file; nothing else of the machine is touched.
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+READY := $(VENV)/.ready
+SNAKEMAKE := $(VENV)/bin/snakemake
+LOCK := envs/lock.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help environment demo test lint format reference bench lock clean-demo
+
+help: ## This list.
+	@echo "Audio Neurons. Usage: make TARGET [CORES=n] [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+	  || { echo "error: Python 3.11 to 3.14 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); set PYTHON=..."; exit 1; }
+	@echo "Creating $(VENV) (about 5 GB, a few minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@touch $@
+
+environment: $(READY) ## Create .venv from the hashed lock file.
+
+demo: $(READY) ## Run the embedded demo (some minutes); nothing is downloaded but Python packages.
+	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo --quiet rules
+
+test: $(READY) ## Run all tests.
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY) ## Check style, the workflow, and that configurations and schema agree.
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	@$(SNAKEMAKE) --lint
+	@$(SNAKEMAKE) --lint --configfile config/demo.yaml --directory demo
+
+format: $(READY) ## Rewrite sources in the project's style.
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/snakefmt Snakefile workflow/rules
+
+reference: $(READY) ## Write config/README.md anew from the schema.
+	@$(VENV)/bin/python -m audio_neurons.reference workflow/schemas/config.schema.yaml > config/README.md
+
+bench: $(READY) ## Measure the cost of the statistics against the bare forward pass.
+	@PYTHONPATH=. $(VENV)/bin/python benchmarks/extraction.py
+
+lock: ## Write the lock file anew (needs uv).
+	@uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --all-extras pyproject.toml -o $(LOCK)
+
+clean-demo: ## Remove the demo's results.
+	@rm -rf demo

@@ -1,0 +1,54 @@
+# What do neurons listen to? From recordings to class-specific neurons, their sharing, and figures.
+#
+#   snakemake --cores N                                     the full reproduction
+#   snakemake --cores N results/figures/genre.pdf           one figure and what it needs
+#   snakemake --cores N --configfile config/demo.yaml --directory demo    the embedded demo
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+# A --configfile replaces the full reproduction rather than extending it.
+if not workflow.overwrite_configfiles:
+
+    configfile: workflow.source_path("config/config.yaml")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/sources.smk"
+include: "workflow/rules/clips.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/statistics.smk"
+include: "workflow/rules/neurons.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    figures,
+    clips,
+
+
+rule all:
+    default_target: True
+    input:
+        all_figures(),
+        "results/tables/coverage.csv",
+        "results/tables/sharing.csv",
+        "results/summary.txt",
+
+
+rule figures:
+    input:
+        all_figures(),
+
+
+rule clips:
+    input:
+        all_clips(),
+
+
+onsuccess:
+    announce()

@@ -1,0 +1,187 @@
+"""One forward pass over a shard of clips: counts per cell, clip embeddings, strongest clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audio_neurons import audio, tables
+from audio_neurons.models.encoder import Encoder
+from audio_neurons.recorder import Batch, Recorder, TopClips
+from audio_neurons.runtime import progress
+from audio_neurons.statistics import cell_keys, rank_clips, write_counts
+
+
+class ExtractionError(RuntimeError):
+    """A forward pass gave something that is no statistic."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How clips go through the encoder.
+
+    Attributes
+    ----------
+    clip_seconds
+        Longer clips are cropped from the start, shorter ones padded with silence at the end.
+    batch_size
+        Clips per forward pass; the last batch is filled up with silence, since a matrix product
+        over another number of rows may round differently.
+    tokens
+        ``"patch"`` leaves special tokens out of the counts, ``"all"`` counts them.
+    threshold
+        A neuron is active above it.
+    top_clips
+        Strongest clips kept per neuron.
+    """
+
+    clip_seconds: float
+    batch_size: int = 8
+    tokens: str = "patch"
+    threshold: float = 0.0
+    top_clips: int = 5
+
+
+def pick_device(wish: str) -> str:
+    """``auto`` is a GPU where PyTorch sees one, else the CPU."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
+
+
+def extract(
+    encoder: Encoder,
+    clips: Path,
+    folder: Path,
+    embeddings: Path,
+    settings: Settings,
+    responses: Path | None = None,
+    label: str = "extract",
+) -> None:
+    """Run ``encoder`` over a part of a clips table, and write what later stages need.
+
+    Writes ``cells``, ``counts`` and ``top_clips`` into ``folder``, the ``embeddings`` table, and, if
+    asked for, every clip's own counts (``responses``).
+
+    Raises
+    ------
+    ExtractionError
+        If features are not finite; the message names the clips.
+    """
+    frame = tables.read(clips, "clips", columns=_described(clips))
+    labels = tables.labels_of("clips", frame.columns)
+    cells = cell_keys(frame, labels)
+    cell_of = pd.MultiIndex.from_frame(cells).get_indexer(
+        pd.MultiIndex.from_frame(frame[list(cells.columns)])
+    )
+    names = frame["clip_id"].to_numpy()
+    rank = np.argsort(np.argsort(names))  # ties between clips are broken by name, whatever the shard
+
+    samples = round(settings.clip_seconds * encoder.sample_rate)
+    strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device)
+    counts = torch.zeros(len(cells), encoder.depth * encoder.width, dtype=torch.int64, device=encoder.device)
+    tokens = 0
+    with ExitStack() as stack:
+        embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
+        responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
+        recorder = stack.enter_context(
+            Recorder(encoder, settings.tokens, settings.threshold, strongest.floor)
+        )
+        waves = batches(clips, samples, settings.batch_size)
+        done = 0
+        for wave, size in progress(waves, -(-len(names) // settings.batch_size), label, "batches"):
+            here = slice(done, done + size)
+            features, batch = forward(encoder, recorder, torch.from_numpy(wave).to(encoder.device))
+            mean = features[:size].mean(1).float()
+            if not mean.isfinite().all():
+                broken = names[here][~mean.isfinite().all(1).cpu().numpy()]
+                raise ExtractionError(
+                    f"the encoder returns NaN or infinity for {', '.join(broken[:5])} in {clips}"
+                )
+            active = batch.active[:size].flatten(1)
+            counts.index_add_(0, torch.from_numpy(cell_of[here]).to(counts.device), active.long())
+            strongest.update(batch, torch.from_numpy(rank[here]).to(encoder.device))
+            embedded.append({"clip_id": names[here], "embedding": list(mean.cpu().numpy())})
+            if responded:
+                columns = {
+                    "tokens": np.full(size, batch.tokens),
+                    "active": list(active.cpu().numpy().astype(np.uint16)),
+                }
+                responded.append({"clip_id": names[here], **columns})
+            tokens = batch.tokens
+            done += size
+
+    folder.mkdir(parents=True, exist_ok=True)
+    clips_per_cell = np.bincount(cell_of, minlength=len(cells))
+    cells.insert(0, "cell", np.arange(len(cells), dtype=np.int32))
+    tables.write(
+        folder / "cells.parquet", "cells", cells.assign(clips=clips_per_cell, tokens=clips_per_cell * tokens)
+    )
+    write_counts(folder / "counts.parquet", counts.cpu().numpy(), encoder.depth)
+    seconds = encoder.token_seconds(samples).numpy()
+    if settings.tokens != "patch":  # a special token stands for no time
+        seconds = np.full(tokens, np.nan)
+    top = _top_clips(strongest, np.sort(names), seconds, tokens)
+    tables.write(folder / "top_clips.parquet", "top_clips", top)
+
+
+def _described(clips: Path) -> list[str]:
+    """Columns of a clips table without the audio itself."""
+    with tables.open_table(clips, "clips") as file:
+        return [c for c in file.schema_arrow.names if c != "audio"]
+
+
+@torch.inference_mode()
+def forward(encoder: Encoder, recorder: Recorder, wave: Tensor) -> tuple[Tensor, Batch]:
+    """Frame features (B, T, D) of waveforms (B, samples), and what the recorder saw."""
+    recorder.begin(len(wave), wave.device)
+    return encoder(wave), recorder.end()
+
+
+def batches(clips: Path, samples: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Waveforms float32 (size, samples) of a clips table and how many of them are clips, in its order.
+
+    The next batch is decoded while the caller works on this one.
+    """
+    with ThreadPoolExecutor(1) as pool, tables.open_table(clips, "clips") as file:
+        waiting = None
+        for flacs in _groups(file, size):
+            ready, waiting = waiting, pool.submit(_decode, flacs, samples, size)
+            if ready:
+                yield ready.result()
+        if waiting:
+            yield waiting.result()
+
+
+def _groups(file, size: int) -> Iterator[Sequence[bytes]]:
+    for rows in file.iter_batches(size, columns=["audio"]):
+        yield rows.column(0).to_pylist()
+
+
+def _decode(flacs: Sequence[bytes], samples: int, size: int) -> tuple[np.ndarray, int]:
+    wave = np.zeros((size, samples), np.float32)
+    for row, flac in zip(wave, flacs, strict=False):
+        row[:] = audio.read(flac, samples)
+    return wave, len(flacs)
+
+
+def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, tokens: int) -> pd.DataFrame:
+    """The table of strongest clips; neurons that saw fewer clips than asked for have fewer rows."""
+    place = (strongest.clip >= 0).nonzero(as_tuple=True)
+    layer, neuron, rank = (index.cpu().numpy() for index in place)
+    columns = {
+        "layer": layer,
+        "neuron": neuron,
+        "rank": rank,
+        "clip_id": names[strongest.clip[place].cpu().numpy()],
+        "activation": strongest.activation[place].cpu().numpy(),
+        "seconds": seconds[strongest.token[place].cpu().numpy()],
+        "response": strongest.active[place].cpu().numpy() / tokens,
+    }
+    return rank_clips(pd.DataFrame(columns), strongest.clip.shape[-1])

@@ -1,0 +1,70 @@
+"""Reading and writing weights without running anybody's code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from audio_neurons.files import atomic
+from audio_neurons.models import ModelError
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """State dict of a ``.safetensors`` or PyTorch checkpoint, on the CPU.
+
+    PyTorch files may hold the state dict itself or under ``model``, and an ``argparse.Namespace`` of
+    training arguments, as M2D's released files do. Any other Python object is refused, not run.
+    """
+    if not path.is_file():
+        raise ModelError(f"no checkpoint at {path}: put it there, or set weights.urls or weights.path")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ModelError(f"{path} is not a readable safetensors file ({error})") from error
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds Python objects that would run code on loading and is refused "
+            f"({str(error).splitlines()[0]}). Convert it to safetensors if you trust it, and configure that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable PyTorch checkpoint ({error})") from error
+    state = content.get("model", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
+    return {k: v if isinstance(v, Tensor) else torch.as_tensor(v) for k, v in state.items()}
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Mapping) -> None:
+    """Write a state dict as safetensors, with ``metadata`` as JSON in its header."""
+    with atomic(path) as temporary:
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in state.items()},
+            temporary,
+            {k: json.dumps(v, sort_keys=True) for k, v in metadata.items()},
+        )
+
+
+def sizes_in_name(folder: str) -> dict[str, tuple[int, int]]:
+    """Input and patch size of an M2D checkpoint, which its folder's name alone tells.
+
+    >>> sizes_in_name("m2d_vit_base-80x608p16x16-221006-mr7")
+    {'input_size': (80, 608), 'patch_size': (16, 16)}
+    """
+    match = re.search(r"-(\d+)x(\d+)p(\d+)x(\d+)(?=p|-|$)", folder)
+    if not match:
+        return {}
+    bands, frames, height, width = map(int, match.groups())
+    return {"input_size": (bands, frames), "patch_size": (height, width)}

@@ -1,0 +1,201 @@
+"""From archives to clips: 16 kHz mono FLAC in Parquet shards, with labels, splits and groups."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from audio_neurons import audio, tables
+from audio_neurons.datasets import SPLITS, Recording, reader, source
+from audio_neurons.files import atomic
+
+ROWS = 64  # clips per row group: some 10 MB, the unit in which extraction reads them
+IN_FLIGHT = 4  # recordings per worker that wait or are being decoded
+EXAMPLES = 20  # refused recordings that an error names
+
+
+class PreparationError(RuntimeError):
+    """A dataset could not be prepared; the message says what to look at or change."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was prepared: numbers of clips and of refused recordings, and the clips' seconds."""
+
+    clips: int
+    rejected: int
+    seconds: float
+
+
+def prepare(
+    adapter: str,
+    archives: Mapping[str, Path],
+    parts: Sequence[Path],
+    rejected: Path,
+    *,
+    max_rejected: float = 0.01,
+    max_seconds: float = 60.0,
+    workers: int = 1,
+    options: Mapping[str, object] = {},
+    progress: bool = True,
+) -> Summary:
+    """Decode a dataset's recordings into tables of clips; every table appears, or none does.
+
+    Clip *i* of those that can be used goes to ``parts[i % len(parts)]``, so that every part holds
+    its share of every class. The result does not depend on ``workers``; memory holds a row group
+    per part and a few recordings per worker, whatever the dataset's size.
+
+    Parameters
+    ----------
+    adapter
+        Name of the dataset's module.
+    archives
+        Path of each archive by its role.
+    parts, rejected
+        Tables to write: ``clips`` shards, and the recordings that cannot be used with the reason.
+    max_rejected
+        Share of the recordings that may be unusable.
+    max_seconds
+        Longer recordings are stored from their start up to this length.
+    workers
+        Threads that decode (the decoder and the encoder both release Python's lock).
+    options
+        The adapter's own options; they override those of the dataset's YAML file.
+
+    Raises
+    ------
+    PreparationError
+        If there are no recordings, two of the same ``clip_id``, a label is missing, an option or a
+        role is unknown, or too many recordings are unusable; then all of them are listed in
+        ``<rejected>.failed.csv``.
+    DatasetError, ArchiveError
+        If an archive has another layout, or is damaged.
+    """
+    if not parts:
+        raise ValueError("no parts to write to")
+    labels = list(source(adapter)["labels"])
+    recordings = _checked(_open(adapter, archives, options), adapter, labels)
+    listing = Path(f"{rejected}.failed.csv")
+    listing.unlink(missing_ok=True)
+    refused: list[tuple[str, str]] = []
+    clips, frames = 0, 0
+    pace = 0.5 if sys.stderr.isatty() else 10  # seconds; logs need fewer lines than people
+    with ExitStack() as stack:
+        shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
+        bar = stack.enter_context(
+            tqdm(desc=adapter, unit=" recordings", disable=not progress, mininterval=pace)
+        )
+        for recording, clip in _in_order(recordings, max_seconds, workers):
+            bar.update()
+            if isinstance(clip, audio.AudioError):
+                refused.append((recording.clip_id, str(clip)))
+                continue
+            shards[clips % len(shards)].add(recording, *clip)
+            clips, frames = clips + 1, frames + clip[1]
+        _judge(adapter, clips, refused, max_rejected, listing)
+        for shard in shards:
+            shard.flush()
+        table = stack.enter_context(tables.writer(rejected, "rejected"))
+        table.append({"clip_id": [i for i, _ in refused], "reason": [r for _, r in refused]})
+    return Summary(clips, len(refused), frames / tables.SAMPLE_RATE)
+
+
+def _open(adapter: str, archives: Mapping[str, Path], options: Mapping[str, object]) -> Iterator[Recording]:
+    facts = source(adapter)
+    if missing := [role for role in facts["archives"] if role not in archives]:
+        raise PreparationError(f"{adapter}: no archive given as {', '.join(missing)}")
+    recordings = reader(adapter)
+    known = [n for n, p in inspect.signature(recordings).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    options = {**facts.get("options", {}), **options}
+    if unknown := [name for name in options if name not in known]:
+        raise PreparationError(
+            f"{adapter}: unknown option {', '.join(unknown)}; there are: {', '.join(known) or 'none'}"
+        )
+    return recordings({role: Path(path) for role, path in archives.items()}, **options)
+
+
+def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str]) -> Iterator[Recording]:
+    """Pass on recordings that keep what `Recording` promises."""
+    seen: set[str] = set()  # identifiers only: tens of megabytes for the largest dataset
+    for recording in recordings:
+        where = f"{adapter}: recording '{recording.clip_id}'"
+        if recording.clip_id in seen:
+            raise PreparationError(f"{where} occurs twice; is an archive given in two roles?")
+        seen.add(recording.clip_id)
+        if recording.split not in SPLITS:
+            raise PreparationError(f"{where}: split '{recording.split}' is none of {', '.join(SPLITS)}")
+        if set(recording.labels) != set(labels):
+            raise PreparationError(f"{where}: labels {sorted(recording.labels)}, expected {sorted(labels)}")
+        for label, value in recording.labels.items():
+            if not isinstance(value, str) or not value.strip():
+                raise PreparationError(f"{where}: no value for label '{label}'")
+        yield recording
+    if not seen:
+        raise PreparationError(f"{adapter}: its archives hold no recordings")
+
+
+def _convert(data: bytes, seconds: float) -> tuple[bytes, int] | audio.AudioError:
+    """A recording as FLAC, with its frames; or why it cannot be used."""
+    try:
+        samples = audio.decode(data, seconds)
+        return audio.encode(samples), len(samples)
+    except audio.AudioError as error:
+        return error
+
+
+def _in_order(
+    recordings: Iterable[Recording], seconds: float, workers: int
+) -> Iterator[tuple[Recording, tuple[bytes, int] | audio.AudioError]]:
+    """Decode recordings side by side, a bounded number at a time, and yield them in their order."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque = deque()
+        for recording in recordings:
+            waiting.append((recording, pool.submit(_convert, recording.data, seconds)))
+            if len(waiting) >= IN_FLIGHT * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for recording, future in waiting:
+            yield recording, future.result()
+
+
+class _Shard:
+    """Collects clips and writes them in row groups."""
+
+    def __init__(self, writer: tables.Writer, labels: Sequence[str]):
+        self._writer, self._names = writer, tables.schema_of("clips", labels).names
+        self._rows: list[dict] = []
+
+    def add(self, recording: Recording, flac: bytes, frames: int) -> None:
+        fixed = {name: getattr(recording, name) for name in ("clip_id", "split", "fold", "group")}
+        self._rows.append({**fixed, "audio": flac, "frames": frames, **recording.labels})
+        if len(self._rows) == ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._writer.append({name: [row[name] for row in self._rows] for name in self._names})
+            self._rows = []
+
+
+def _judge(adapter: str, clips: int, refused: list[tuple[str, str]], share: float, listing: Path) -> None:
+    """Raise, and leave a listing, if too many recordings were refused."""
+    total = clips + len(refused)
+    if clips and len(refused) <= share * total:
+        return
+    with atomic(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("clip_id", "reason"), *refused])
+    examples = "".join(f"\n  {clip_id}: {reason}" for clip_id, reason in refused[:EXAMPLES])
+    raise PreparationError(
+        f"{adapter}: {len(refused)} of {total} recordings ({len(refused) / total:.1%}) cannot be used; "
+        f"`max_rejected` allows {share:.1%}. All of them are listed in {listing}; the first:{examples}\n"
+        "Remedy: replace the archive if it is damaged or incomplete; otherwise raise `max_rejected`."
+    )

@@ -1,0 +1,141 @@
+"""Recording of feed-forward activations during the forward pass.
+
+Forward pre-hooks on the down-projections read the hidden layer after its activation function, in
+every encoder alike. Only sums leave the hook, so memory does not grow with the number of clips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audio_neurons.models.encoder import Encoder
+
+# What a byte can count; summing bytes is what keeps the overhead at a few per cent.
+BYTE = 255
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one batch of B clips leaves behind; L layers of W neurons.
+
+    Attributes
+    ----------
+    active
+        int32 (B, L, W): tokens on which each neuron is active.
+    tokens
+        Tokens per clip.
+    peak
+        float32 (B, L, W): highest activation over the clip's tokens.
+    peak_token
+        int64 (B, L, W): the first token of that activation; only where it is among the strongest
+        that :class:`TopClips` has seen, else 0.
+    """
+
+    active: Tensor
+    tokens: int
+    peak: Tensor
+    peak_token: Tensor
+
+
+class Recorder:
+    """Counts active tokens of every neuron while an encoder runs, as a context manager.
+
+    Parameters
+    ----------
+    tokens
+        ``"patch"`` leaves the encoder's special tokens out, ``"all"`` counts them.
+    threshold
+        A neuron is active above it.
+    floor
+        float (L, W): activations below it need no ``peak_token``; shared with :class:`TopClips`.
+    """
+
+    def __init__(
+        self, encoder: Encoder, tokens: str = "patch", threshold: float = 0.0, floor: Tensor | None = None
+    ):
+        self._layers = encoder.down_projections()
+        self._skip = {"patch": encoder.special_tokens, "all": 0}[tokens]
+        self._threshold = threshold
+        self._floor = floor
+        self._shape = (len(self._layers), encoder.width)
+        self._handles: list = []
+
+    def __enter__(self) -> Recorder:
+        for number, layer in enumerate(self._layers):
+            hook = lambda _, inputs, number=number: self._record(number, inputs[0])  # noqa: E731
+            self._handles.append(layer.register_forward_pre_hook(hook))
+        return self
+
+    def __exit__(self, *_) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def begin(self, clips: int, device: torch.device) -> None:
+        """Start a batch; the encoder may then run any number of times, over chunks of the clips in turn."""
+        self._active = torch.zeros(clips, *self._shape, dtype=torch.int32, device=device)
+        self._peak = torch.full((clips, *self._shape), -torch.inf, device=device)
+        self._peak_token = torch.zeros(clips, *self._shape, dtype=torch.int64, device=device)
+        self._tokens = [0] * self._shape[0]
+
+    def end(self) -> Batch:
+        return Batch(self._active, self._tokens[0], self._peak, self._peak_token)
+
+    def _record(self, layer: int, hidden: Tensor) -> None:
+        """Add one call's hidden activations (B, N, W) to the batch."""
+        hidden = hidden[:, self._skip :]
+        for block in (hidden > self._threshold).view(torch.uint8).split(BYTE, dim=1):
+            self._active[:, layer] += block.sum(1, dtype=torch.uint8)
+        if self._floor is not None:
+            self._record_peak(layer, hidden)
+        self._tokens[layer] += hidden.shape[1]
+
+    def _record_peak(self, layer: int, hidden: Tensor) -> None:
+        peak = hidden.amax(1).float()
+        # Where the peak is, is asked only of the few that may enter the strongest: it costs much more.
+        clip, neuron = ((peak > self._peak[:, layer]) & (peak >= self._floor[layer])).nonzero(as_tuple=True)
+        where = hidden[clip, :, neuron].argmax(1)
+        self._peak_token[clip, layer, neuron] = where + self._tokens[layer]
+        self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak)
+
+
+class TopClips:
+    """The ``k`` clips of highest activation of every neuron.
+
+    Equal activations keep the clip of the lower number, so that neither the order of the clips nor
+    their division into shards matters where clips are numbered by name.
+    """
+
+    def __init__(self, depth: int, width: int, k: int, device: torch.device | str = "cpu"):
+        self._k = k
+        self.activation = torch.full((depth, width, k), -torch.inf, device=device)
+        self.clip = torch.full((depth, width, k), -1, dtype=torch.int64, device=device)
+        self.token = torch.zeros((depth, width, k), dtype=torch.int64, device=device)
+        self.active = torch.zeros((depth, width, k), dtype=torch.int32, device=device)
+
+    @property
+    def floor(self) -> Tensor:
+        """(L, W): the weakest activation among the strongest; a view, always current."""
+        return self.activation[..., -1]
+
+    def update(self, batch: Batch, numbers: Tensor) -> None:
+        """Take in the first ``len(numbers)`` clips of a batch, numbered ``numbers`` (int64)."""
+        new = slice(len(numbers))
+        layer, neuron = (batch.peak[new] >= self.floor).any(0).nonzero(as_tuple=True)
+        clip = torch.cat([self.clip[layer, neuron], numbers.expand(len(layer), -1)], dim=1)
+        clip, by_number = clip.sort(dim=1)
+
+        def join(mine: Tensor, batch_values: Tensor) -> Tensor:
+            both = torch.cat([mine[layer, neuron], batch_values[new, layer, neuron].T], dim=1)
+            return both.gather(1, by_number)
+
+        activation, order = join(self.activation, batch.peak).sort(dim=1, descending=True, stable=True)
+        order = order[:, : self._k]
+        token, active = join(self.token, batch.peak_token), join(self.active, batch.active)
+        self.activation[layer, neuron] = activation[:, : self._k]
+        self.clip[layer, neuron] = clip.gather(1, order)
+        self.token[layer, neuron] = token.gather(1, order)
+        self.active[layer, neuron] = active.gather(1, order)

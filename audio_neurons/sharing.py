@@ -1,0 +1,130 @@
+"""How many neurons two classes share, and how many they would share by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from audio_neurons import tables
+from audio_neurons.selection import specific_neurons
+
+Neurons = frozenset[tuple[int, int]]
+
+
+class SharingError(ValueError):
+    """A comparison names a class that its task does not have."""
+
+
+def ratio(a: Neurons, b: Neurons) -> float:
+    """Common-neuron ratio |A ∩ B| / |A ∪ B| (Jaccard); NaN if both are empty."""
+    union = len(a | b)
+    return len(a & b) / union if union else float("nan")
+
+
+@cache
+def expected_ratio(a: int, b: int, pool: int) -> float:
+    """Mean of the ratio of two sets of ``a`` and ``b`` neurons drawn at random from ``pool``.
+
+    The size of the intersection is hypergeometric; NaN if both sets are empty.
+    """
+    if a + b == 0:
+        return float("nan")
+    common = np.arange(max(0, a + b - pool), min(a, b) + 1)
+    return float((stats.hypergeom.pmf(common, pool, a, b) * (common / (a + b - common))).sum())
+
+
+@cache
+def p_value(common: int, a: int, b: int, pool: int) -> float:
+    """Probability that two random sets of these sizes share at least ``common`` neurons."""
+    return float(stats.hypergeom.sf(common - 1, pool, a, b))
+
+
+def compare(
+    first: Mapping[str, Neurons],
+    second: Mapping[str, Neurons],
+    pool: int,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> pd.DataFrame:
+    """The ``sharing`` table of two tasks, or of one task with itself.
+
+    Parameters
+    ----------
+    first, second
+        Class → its specific neurons.
+    pool
+        Neurons from which the chance level draws: all those that could have been shared.
+    pairs
+        Which classes mean the same (``matched``), and which classes are compared at all; by default
+        classes of equal names match and all are compared.
+
+    Raises
+    ------
+    SharingError
+        If ``pairs`` names a class that a task does not have.
+    """
+    if pairs:
+        rows, columns = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
+    else:
+        rows, columns = list(first), list(second)
+        pairs = [(name, name) for name in rows if name in columns]
+    for side, known in ((rows, first), (columns, second)):
+        if unknown := [name for name in side if name not in known]:
+            raise SharingError(f"no class {', '.join(unknown)}; there are {', '.join(known)}")
+    matched = set(pairs)
+    table = []
+    for a in rows:
+        for b in columns:
+            x, y = first[a], second[b]
+            table.append(
+                {
+                    "class_a": a,
+                    "class_b": b,
+                    "matched": (a, b) in matched,
+                    "neurons_a": len(x),
+                    "neurons_b": len(y),
+                    "common": len(x & y),
+                    "ratio": ratio(x, y),
+                    "pool": pool,
+                    "expected": expected_ratio(len(x), len(y), pool),
+                    "p_value": p_value(len(x & y), len(x), len(y), pool),
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def compare_tasks(neurons: Sequence[str], pairs: Sequence[Sequence[str]] | None, out: str) -> None:
+    """Compare one task with itself, or two tasks of a model, and write the ``sharing`` table.
+
+    Within a task every specific neuron is one of those chosen for it, so chance draws from these;
+    between tasks it draws from all neurons of the model.
+    """
+    columns = ["layer", "neuron", "class", "selected", "assigned"]
+    read = [tables.read(path, "neurons", columns) for path in neurons]
+    every = read[0].drop_duplicates(["layer", "neuron"])
+    pool = len(every) if len(read) > 1 else int(every["selected"].sum())
+    first, second = specific_neurons(read[0]), specific_neurons(read[-1])
+    tables.write(out, "sharing", compare(first, second, pool, [tuple(p) for p in pairs] if pairs else None))
+
+
+def mean_ratios(table: pd.DataFrame, within: bool) -> dict[str, float]:
+    """Mean ratio and its chance level over matched and other pairs of a ``sharing`` table.
+
+    Within one task a class is not compared with itself, and a pair counts once. Pairs of two empty
+    sets have no ratio and are left out.
+    """
+    table = table.dropna(subset=["ratio"])
+    if within:
+        other = table[table["class_a"] < table["class_b"]]
+        same = table.iloc[:0]
+    else:
+        same, other = table[table["matched"]], table[~table["matched"]]
+    return {
+        "same": same["ratio"].mean(),
+        "same_expected": same["expected"].mean(),
+        "other": other["ratio"].mean(),
+        "other_expected": other["expected"].mean(),
+    }

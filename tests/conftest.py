@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from audio_neurons import models
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "adapter": "vit",
+    "input_size": [80, 64],
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+    "weights": {"source": "random", "seed": 5},
+}
+
+
+@pytest.fixture
+def encoder():
+    """A real ViT of 2 layers of 64 neurons, random weights; 0.64 s (20 patches) per chunk."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield models.load("tiny", TINY, None)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def hidden():
+    """What the down-projections of an encoder read, as (B, tokens, width) by layer and chunk."""
+
+    def capture(encoder, wave):
+        seen = [[] for _ in encoder.down_projections()]
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, inputs, kept=kept: kept.append(inputs[0].clone()))
+            for layer, kept in zip(encoder.down_projections(), seen, strict=True)
+        ]
+        with torch.inference_mode():
+            encoder(wave)
+        for hook in hooks:
+            hook.remove()
+        return seen
+
+    return capture
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT

@@ -1,0 +1,280 @@
+import datetime
+import json
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import fields
+
+import pytest
+import yaml
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_neurons import config, extraction, selection
+from audio_neurons.config import ConfigError, complete
+
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+SHIPPED = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "config").glob("*.yaml")}
+
+MINIMAL = {
+    "datasets": {"esc50": {}, "mine": {"adapter": "cremad", "shards": 3}},
+    "tasks": {
+        "events": {"dataset": "esc50", "label": "category"},
+        "sex": {"dataset": "mine", "label": "gender"},
+    },
+    "models": {"r": {"kind": "random", "weights": {"source": "random", "seed": 0}}},
+    "comparisons": {"e": {"tasks": ["events"]}},
+}
+TRAINED = {
+    "kind": "sl",
+    "weights": {"source": "training"},
+    "training": {"objective": "supervised", "pool": "p", "steps": 1},
+}
+
+
+def changed(path: str, value, base=MINIMAL) -> dict:
+    """A copy of a configuration with one value set, or taken away (``...``)."""
+    copy = deepcopy(base)
+    *parents, last = path.split(".")
+    block = copy
+    for key in parents:
+        block = block[int(key)] if isinstance(block, list) else block.setdefault(key, {})
+    if value is ...:
+        del block[last]
+    else:
+        block[int(last) if isinstance(block, list) else last] = value
+    return copy
+
+
+def problems(configuration) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        complete(configuration, SCHEMA)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "the configuration is not valid:"
+    return [line.strip() for line in lines]
+
+
+def test_shipped_configurations_are_valid_and_here():
+    assert {"config", "demo"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configurations_are_completed(name):
+    before = deepcopy(SHIPPED[name])
+    full = complete(SHIPPED[name], SCHEMA)
+    assert SHIPPED[name] == before
+    assert complete(full, SCHEMA) == full
+    for key, block in full["datasets"].items():
+        assert block["adapter"] == key
+        assert block["options"] == before["datasets"][key].get("options", {})
+        assert block["archives"] == {}
+    assert full["selection"]["statistics_split"] == "train"
+    for key, block in full["selection"]["selectors"].items():
+        assert block["preset"] == key
+    for block in full["models"].values():
+        assert block["adapter"] == "vit"
+        if "training" in block:
+            assert block["training"]["mask_ratio"] == 0.7
+
+
+def test_defaults():
+    full = complete(MINIMAL, SCHEMA)
+    assert full["extraction"] == {
+        "device": "auto", "batch_size": 8, "tokens": "patch", "threshold": 0, "top_clips": 5, "responses": False,
+    }  # fmt: skip
+    assert full["preparation"] == {"max_rejected": 0.01, "max_seconds": 60}
+    assert full["selection"] == {
+        "statistics_split": "train", "selector": "aape", "selectors": {"aape": {"preset": "aape"}},
+    }  # fmt: skip
+    assert full["datasets"]["mine"] == {"adapter": "cremad", "shards": 3, "archives": {}, "options": {}}
+    assert full["seed"] == 0
+    assert full["pools"] == {}
+
+
+def test_what_is_set_is_kept():
+    full = complete(changed("extraction.batch_size", 3), SCHEMA)
+    assert full["extraction"]["batch_size"] == 3
+    assert full["extraction"]["top_clips"] == 5
+
+
+def test_the_defaults_of_code_and_schema_agree():
+    schema = yaml.safe_load(SCHEMA.read_text())["properties"]["extraction"]["properties"]
+    own = {f.name: f.default for f in fields(extraction.Settings)}
+    for name in ("batch_size", "tokens", "threshold", "top_clips"):
+        assert schema[name]["default"] == own[name]
+    selector = yaml.safe_load(SCHEMA.read_text())["$defs"]["selector"]["properties"]
+    assert set(selector) == {"preset", *(f.name for f in fields(selection.Rule))}
+    assert tuple(selector["preset"]["enum"]) == config.PRESET_NAMES == tuple(selection.PRESETS)
+
+
+CONTRADICTIONS = {
+    # a key that is not known, at any depth
+    "extration": ({}, "extration: unknown key; did you mean 'extraction'?"),
+    "extraction.batchsize": (4, "extraction.batchsize: unknown key; did you mean 'batch_size'?"),
+    "models.r.mlp_ration": (4, "models.r.mlp_ration: unknown key; did you mean 'mlp_ratio'?"),
+    "datasets.esc50.archives.archive.sha": ("", "datasets.esc50.archives.archive.sha: unknown key; did you"),
+    "preparation.zzz": (4, "preparation.zzz: unknown key; known are max_rejected, max_seconds"),
+    "selection.selectors.aape.topshare": (0.1, "selection.selectors.aape.topshare: unknown key; did you mean"),
+    # types and ranges
+    "seed": ("x", "seed: 'x' is not of type 'integer'"),
+    "extraction.batch_size": (0, "extraction.batch_size: 0 is less than the minimum of 1"),
+    "extraction.responses": ("yes", "extraction.responses: 'yes' is not of type 'boolean'"),
+    "extraction.tokens": ("cls", "extraction.tokens: 'cls' is not one of ['patch', 'all']"),
+    "datasets.esc50": (3, "datasets.esc50: 3 is not of type 'object'"),
+    "datasets.esc50.shards": (True, "datasets.esc50.shards: True is not of type 'integer'"),
+    "datasets.esc50.clip_seconds": (0, "datasets.esc50.clip_seconds: 0 is less than or equal to"),
+    "models.r.input_size": ([80], "models.r.input_size: [80] is too short"),
+    "models": ({}, "models: {} should be non-empty"),
+    "models.R": (MINIMAL["models"]["r"], "models: 'R' does not match"),
+    "comparisons.coverage": ({"tasks": ["events"]}, "comparisons: 'coverage' should not be valid under"),
+    "comparisons.e.tasks": ([], "comparisons.e.tasks: [] should be non-empty"),
+    "tasks.events.top_share": (1.5, "tasks.events.top_share: 1.5 is greater than the maximum of 1"),
+    # keys that are missing
+    "tasks": (..., "top level: missing key(s) tasks"),
+    "tasks.events.label": (..., "tasks.events: missing key(s) label"),
+    "models.r.weights.seed": (..., "models.r.weights: missing key(s) seed"),
+    "models.r.weights.source": (..., "models.r.weights: missing key(s) source"),
+    # weights
+    "models.r.weights": ("random", "models.r.weights: 'random' is not of type 'object'"),
+    "models.r.weights.file": ("x", "models.r.weights.file: unknown key; known are source, seed"),
+    # names that refer to nothing
+    "tasks.events.dataset": ("esc", "tasks.events.dataset: no dataset 'esc'; there are esc50, mine"),
+    "tasks.sex.label": ("sex", "tasks.sex.label: no label of mine 'sex'; there are "),
+    "datasets.mine.adapter": ("crema", "datasets.mine.adapter: no dataset adapter 'crema'; there are cremad,"),
+    "datasets.mine.archives": ({"x": {}}, "datasets.mine.archives.x: no archive 'x'; there are "),
+    "comparisons.e.tasks.0": ("e", "comparisons.e.tasks.0: no task 'e'; there are events, sex"),
+    "comparisons.e.pairs": ([["a", "b"]], "comparisons.e.pairs: pairs match classes of two tasks"),
+    "selection.selector": ("lape", "selection.selector: no selector 'lape'; there are aape"),
+    "selection.selectors.mine": ({}, "selection.selectors.mine: needs a preset; there are aape,"),
+    "models.t": ({**TRAINED, "training": {**TRAINED["training"]}}, "models.t.training.pool: no pool 'p'"),
+    "models.r.training": (TRAINED["training"], "models.r: weights.source 'training' and a training block"),
+    "models.s": ({"kind": "sl", "weights": {"source": "training"}}, "models.s: weights.source 'training' and"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CONTRADICTIONS)
+def test_a_problem_is_named_with_its_path(path):
+    value, message = CONTRADICTIONS[path]
+    lines = problems(changed(path, value))
+    assert any(line.startswith(message) for line in lines), lines
+    if not path.startswith(("tasks.sex.label", "datasets.mine.adapter", "selection", "models", "tasks")):
+        assert len(lines) == 1
+
+
+def test_an_unknown_source_of_weights_is_one_problem():
+    assert problems(changed("models.r.weights", {"source": "chekpoint", "file": "x"})) == [
+        "models.r.weights.source: 'chekpoint' is not one of ['checkpoint', 'training', 'random']"
+    ]
+    assert problems(changed("models.r.weights", {"source": "checkpoint", "seed": 0})) == [
+        "models.r.weights.seed: unknown key; known are source, file, urls, sha256, bytes",
+        "models.r.weights: missing key(s) file",
+    ]
+
+
+def test_every_problem_is_listed():
+    broken = changed("seed", -1, changed("extraction.devise", "cpu", changed("datasets.mine.shards", "2")))
+    assert [line.split(":")[0] for line in problems(broken)] == [
+        "datasets.mine.shards",
+        "extraction.devise",
+        "seed",
+    ]
+    broken = changed("tasks.events.dataset", "x", changed("selection.selector", "y"))
+    assert [line.split(":")[0] for line in problems(broken)] == ["selection.selector", "tasks.events.dataset"]
+
+
+def test_a_model_that_is_trained_here():
+    full = complete(changed("models.t", TRAINED, changed("pools.p", {"clips": 4, "clip_seconds": 1})), SCHEMA)
+    assert full["models"]["t"]["training"]["batch_size"] == 32
+
+
+def test_two_tasks_may_have_pairs_and_other_adapters_may_be_used():
+    block = {"tasks": ["events", "sex"], "pairs": [["dog", "male"]]}
+    assert complete(changed("comparisons.x", block), SCHEMA)["comparisons"]["x"] == block
+
+
+@pytest.mark.parametrize("junk", [None, [], "text", 3, {}])
+def test_no_configuration_at_all(junk):
+    assert problems(junk)
+
+
+def test_dates_that_yaml_reads_are_problems_like_others():
+    assert problems(changed("seed", datetime.date(2026, 2, 1))) == [
+        "seed: '2026-02-01' is not of type 'integer'"
+    ]
+
+
+def paths(value, prefix=()):
+    """Every place of a configuration."""
+    yield prefix
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*prefix, key))
+
+
+RICH = complete(
+    {
+        **changed("models.t", TRAINED),
+        "pools": {"p": {"clips": 4, "clip_seconds": 1}},
+        "comparisons": {"x": {"tasks": ["events", "sex"], "pairs": [["dog", "male"]]}},
+        "selection": {"selectors": {"aape": {"top_share": 0.5}, "mine": {"preset": "lape"}}},
+    },
+    SCHEMA,
+)
+names = st.sampled_from(
+    [
+        "esc50",
+        "cremad",
+        "source",
+        "training",
+        "random",
+        "checkpoint",
+        "aape",
+        "events",
+        "preset",
+        "p",
+        "weights",
+    ]
+)
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | names,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | names, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.sampled_from(sorted(paths(RICH), key=str)), junk)
+def test_junk_raises_nothing_but_config_errors(path, value):
+    broken = deepcopy(RICH)
+    if path:
+        block = broken
+        for key in path[:-1]:
+            block = block[key]
+        block[path[-1]] = value
+    else:
+        broken = value
+    before = json.dumps(broken)
+    try:
+        full = complete(broken, SCHEMA)
+    except ConfigError as error:
+        assert str(error).count("\n") >= 1
+    else:
+        assert complete(full, SCHEMA) == full or "NaN" in before
+    assert json.dumps(broken) == before
+
+
+def test_canonical_text_tells_values_apart_and_nothing_else():
+    assert config.canonical({"b": [1, 2], "a": None}) == config.canonical({"a": None, "b": (1, 2)})
+    assert config.canonical({"a": 1}) != config.canonical({"a": 2})
+
+
+def test_checking_a_configuration_imports_nothing_heavy(root):
+    code = (
+        "import sys, audio_neurons.config, audio_neurons.digest\n"
+        "print([m for m in ('torch', 'pandas', 'pyarrow', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

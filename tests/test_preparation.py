@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from upstream import dataset, esc50, sound, tone
+
+from audio_neurons import audio, preparation, tables
+from audio_neurons.datasets import Recording, source
+from audio_neurons.preparation import PreparationError, prepare
+
+SUBSET_TOOL = Path(__file__).parents[1].parent / "shared" / "tools" / "make_esc50_subset.py"
+
+
+def run(folder, archives, adapter="esc50", parts=1, **options):
+    shards = [folder / f"part-{i}.parquet" for i in range(parts)]
+    summary = prepare(adapter, archives, shards, folder / "rejected.parquet", progress=False, **options)
+    return summary, pd.concat([tables.read(s, "clips") for s in shards], ignore_index=True)
+
+
+def written(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.mark.parametrize(
+    "name", ["cremad", "esc50", "gise51", "gtzan", "nsynth", "surge", "voxceleb1", "voxforge"]
+)
+def test_every_dataset_is_prepared(name, tmp_path):
+    summary, clips = run(tmp_path / "clips", dataset(name, tmp_path), name, max_rejected=0.25)
+    assert summary.clips == len(clips) > 0
+    assert tables.labels_of("clips", clips.columns) == source(name)["labels"]
+    assert summary.seconds == pytest.approx(clips["frames"].sum() / 16_000)
+    assert all(len(audio.read(flac, 400)) == 400 for flac in clips["audio"])
+    rejected = tables.read(tmp_path / "clips" / "rejected.parquet", "rejected")
+    assert list(rejected["clip_id"]) == (["jazz/jazz.00054.wav"] if name == "gtzan" else [])
+    assert summary.rejected == len(rejected)
+
+
+def test_what_a_clip_holds(tmp_path):
+    summary, clips = run(tmp_path / "clips", dataset("esc50", tmp_path))
+    assert summary == preparation.Summary(15, 0, pytest.approx(1.5))
+    first = clips.iloc[0]
+    assert first.drop("audio").to_dict() == {
+        "clip_id": "1-1-A-0.wav", "frames": 1600, "split": "train", "fold": 1, "group": "1",
+        "category": "dog",
+    }  # fmt: skip
+    np.testing.assert_allclose(audio.read(first["audio"], 1600)[500:-500], tone(200)[500:-500], atol=2e-3)
+
+
+def test_result_does_not_depend_on_workers(tmp_path):
+    archives = dataset("esc50", tmp_path)
+    for workers in (1, 2, 5):
+        run(tmp_path / str(workers), archives, parts=2, workers=workers)
+    for name in ("part-0.parquet", "part-1.parquet", "rejected.parquet"):
+        contents = {(tmp_path / str(workers) / name).read_bytes() for workers in (1, 2, 5)}
+        assert len(contents) == 1
+
+
+def test_result_does_not_depend_on_the_number_of_parts(tmp_path):
+    archives = dataset("esc50", tmp_path)
+    _, one = run(tmp_path / "1", archives)
+    _, three = run(tmp_path / "3", archives, parts=3)
+    assert [tables.size(tmp_path / "3" / f"part-{i}.parquet") for i in range(3)] == [5, 5, 5]
+    pd.testing.assert_frame_equal(
+        one.sort_values("clip_id", ignore_index=True), three.sort_values("clip_id", ignore_index=True)
+    )
+
+
+def test_there_may_be_more_parts_than_clips(tmp_path):
+    _, clips = run(tmp_path / "clips", dataset("esc50", tmp_path), parts=20)
+    assert len(clips) == 15
+
+
+def test_clips_are_written_in_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "ROWS", 4)
+    run(tmp_path / "clips", dataset("esc50", tmp_path))
+    with tables.open_table(tmp_path / "clips" / "part-0.parquet", "clips") as file:
+        assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4, 4, 4, 3]
+
+
+def test_few_recordings_are_in_flight(tmp_path, monkeypatch):
+    taken, decoded = [], []
+
+    def recordings(archives):
+        for i in range(100):
+            taken.append(i)
+            assert len(taken) - len(decoded) <= preparation.IN_FLIGHT * 2 + 1
+            yield Recording(str(i), sound(), "train", "g", {"category": "dog"})
+
+    monkeypatch.setattr(preparation, "reader", lambda _: recordings)
+    monkeypatch.setattr(preparation, "source", lambda _: {"labels": ["category"], "archives": {}})
+    append = preparation._Shard.add
+    monkeypatch.setattr(preparation._Shard, "add", lambda *a: (decoded.append(a), append(*a)))
+    summary, clips = run(tmp_path, {}, workers=2)
+    assert summary.clips == 100
+    assert list(clips["clip_id"]) == [str(i) for i in range(100)]
+
+
+def test_long_recordings_are_stored_from_their_start(tmp_path):
+    path = esc50(tmp_path / "a.zip", extra={"1-1-A-0.wav": sound(tone(seconds=3.0))})
+    _, clips = run(tmp_path / "clips", {"archive": path}, max_seconds=1.25)
+    assert clips["frames"].max() == 20_000
+    _, clips = run(tmp_path / "clips", {"archive": path})
+    assert clips["frames"].max() == 48_000
+
+
+BAD = {
+    "1-1-A-0.wav": b"",
+    "1-101-A-1.wav": b"broken",
+    "1-1001-A-10.wav": sound(np.zeros(1600, np.float32)),
+    "2-2-A-0.wav": sound(np.full(1600, np.nan, np.float32), subtype="FLOAT"),
+}
+
+
+def test_unusable_recordings_are_listed_up_to_a_share(tmp_path):
+    path = esc50(tmp_path / "a.zip", extra=BAD)
+    summary, clips = run(tmp_path / "clips", {"archive": path}, max_rejected=4 / 15)
+    assert summary == preparation.Summary(11, 4, pytest.approx(1.1))
+    assert not set(clips["clip_id"]) & set(BAD)
+    rejected = tables.read(tmp_path / "clips" / "rejected.parquet", "rejected")
+    assert dict(zip(rejected["clip_id"], rejected["reason"].str.split(":").str[0], strict=True)) == {
+        "1-1-A-0.wav": "missing from the archive, or an empty file", "1-101-A-1.wav": "unreadable",
+        "1-1001-A-10.wav": "silent", "2-2-A-0.wav": "NaN or infinite samples",
+    }  # fmt: skip
+
+
+def test_too_many_unusable_recordings_stop_the_preparation(tmp_path):
+    path = esc50(tmp_path / "a.zip", extra=BAD)
+    with pytest.raises(PreparationError) as error:
+        run(tmp_path / "clips", {"archive": path}, max_rejected=0.2)
+    message = str(error.value)
+    assert "esc50: 4 of 15 recordings (26.7%) cannot be used; `max_rejected` allows 20.0%" in message
+    assert "1-1001-A-10.wav: silent" in message
+    listing = tmp_path / "clips" / "rejected.parquet.failed.csv"
+    assert str(listing) in message
+    assert list(pd.read_csv(listing)["clip_id"]) == list(BAD)
+    assert written(tmp_path / "clips") == [listing.name]
+    run(tmp_path / "clips", {"archive": path}, max_rejected=0.5)
+    assert written(tmp_path / "clips") == ["part-0.parquet", "rejected.parquet"]
+
+
+def test_nothing_usable_is_an_error_whatever_the_share(tmp_path):
+    path = esc50(tmp_path / "a.zip", data=b"broken")
+    with pytest.raises(PreparationError, match="15 of 15 recordings"):
+        run(tmp_path / "clips", {"archive": path}, max_rejected=1.0)
+
+
+GOOD = {"clip_id": "a", "data": sound(), "split": "train", "group": "g", "labels": {"category": "dog"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([{}, {}], "recording 'a' occurs twice"),
+        ([{}, {"data": b""}], "recording 'a' occurs twice"),
+        ([], "hold no recordings"),
+        ([{"split": "dev"}], "split 'dev' is none of train, valid, test"),
+        ([{"labels": {}}], r"labels \[\], expected \['category'\]"),
+        ([{"labels": {"category": " "}}], "no value for label 'category'"),
+        ([{"labels": {"category": None}}], "no value for label 'category'"),
+    ],
+)
+def test_broken_promises_leave_nothing_behind(tmp_path, monkeypatch, changes, told):
+    def recordings(archives, *, test_fold, verify_members):
+        return (Recording(**{**GOOD, **change}) for change in changes)
+
+    monkeypatch.setattr(preparation, "reader", lambda _: recordings)
+    with pytest.raises(PreparationError, match=told):
+        run(tmp_path / "clips", {"archive": tmp_path}, parts=2)
+    assert written(tmp_path / "clips") == []
+
+
+def test_options_reach_the_adapter(tmp_path):
+    archives = dataset("esc50", tmp_path)
+    _, clips = run(tmp_path / "clips", archives, options={"test_fold": 1})
+    assert set(clips.loc[clips["split"] == "test", "fold"]) == {1}
+    with pytest.raises(PreparationError, match="unknown option fold; there are: test_fold, verify_members"):
+        run(tmp_path / "clips", archives, options={"fold": 1})
+    with pytest.raises(PreparationError, match="unknown option fold; there are: none"):
+        run(tmp_path / "clips", dataset("surge", tmp_path), "surge", options={"fold": 1})
+
+
+def test_every_role_needs_its_archive(tmp_path):
+    with pytest.raises(PreparationError, match="surge: no archive given as splits"):
+        run(tmp_path / "clips", {"archive": tmp_path}, "surge")
+    with pytest.raises(ValueError, match="no parts"):
+        run(tmp_path / "clips", {"archive": tmp_path}, parts=0)
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupted(samples):
+        raise KeyboardInterrupt
+
+    archives = dataset("esc50", tmp_path)
+    monkeypatch.setattr(audio, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "clips", archives)
+    assert written(tmp_path / "clips") == []
+
+
+def test_importing_is_light():
+    code = "import sys, audio_neurons.preparation; sys.exit(bool({'torch', 'snakemake'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.recordings
+def test_real_recordings(tmp_path):
+    if not SUBSET_TOOL.is_file():
+        pytest.skip("no real recordings beside the repository")
+    path = tmp_path / "ESC-50-master.zip"
+    subprocess.run([sys.executable, SUBSET_TOOL, path, "--clips-per-class", "5"], check=True)
+    unverified = {"verify_members": False}
+    summary, clips = run(tmp_path / "clips", {"archive": path}, parts=2, workers=2, options=unverified)
+    assert summary == preparation.Summary(50, 0, 250.0)
+    assert set(clips["frames"]) == {80_000}
+    assert (clips["category"].value_counts() == 5).all()
+    assert (clips.groupby("category")["fold"].nunique() == 5).all()
+    assert (clips["split"] == "test").sum() == 10

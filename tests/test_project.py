@@ -1,0 +1,104 @@
+"""The project's own promises: pins that agree, profiles that name real things, a library that stands alone."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import Marker
+
+from audio_neurons import reference
+
+ROOT = Path(__file__).parents[1]
+LOCK = (ROOT / "envs" / "lock.txt").read_text(encoding="utf-8")
+
+
+def locked(python: str) -> dict[str, str]:
+    """Package → version that the lock gives to this version of Python on Linux."""
+    versions = {}
+    for name, version, marker in re.findall(r"^([\w.-]+)==([^\s;\\]+)(?: ; ([^\\\n]+?))? *\\?$", LOCK, re.M):
+        where = {"python_full_version": f"{python}.0", "python_version": python, "sys_platform": "linux"}
+        if not marker or Marker(marker).evaluate({**where, "platform_machine": "x86_64"}):
+            versions[name] = version
+    return versions
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
+def test_conda_environments_agree_with_the_lock(path):
+    environment = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
+    python = next(d.removeprefix("python=") for d in environment if str(d).startswith("python="))
+    pins = dict(pin.split("==") for d in environment if isinstance(d, dict) for pin in d["pip"])
+    lock = locked(python)
+    assert pins == {name: lock[name] for name in pins}
+
+
+def test_conda_environments_hold_what_the_library_imports():
+    names = {"yaml": "pyyaml", "espeakng_loader": "espeakng-loader", "pretty_midi": "pretty-midi"}
+    imported = set()
+    for path in (ROOT / "audio_neurons").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    third_party = {names.get(m, m) for m in imported - set(sys.stdlib_module_names) - {"audio_neurons"}}
+    pinned = set(re.findall(r"- ([\w-]+)==", "".join(p.read_text() for p in (ROOT / "envs").glob("*.yaml"))))
+    assert third_party <= pinned
+
+
+def test_lock_holds_hashes_and_no_index():
+    assert LOCK.count("--hash=sha256:") > len(locked("3.12"))
+    assert "://" not in LOCK
+
+
+def test_library_does_not_import_snakemake():
+    for path in (ROOT / "audio_neurons").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(encoding="utf-8"), re.M), path
+
+
+def test_importing_the_library_is_light():
+    modules = ["config", "digest", "datasets", "models", "files", "runtime", "download", "archives", "synthesis"]
+    code = f"""
+import sys
+{"".join(f"import audio_neurons.{m}{chr(10)}" for m in modules)}
+print(sorted(m for m in ("torch", "torchaudio", "timm", "snakemake", "matplotlib") if m in sys.modules))
+"""
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_profiles_name_rules_and_resources_that_exist():
+    smk = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "workflow" / "rules").glob("*.smk"))
+    rules = set(re.findall(r"^rule (\w+):", smk, re.M))
+    options = {"cores", "resources", "rerun-incomplete", "keep-going", "show-failed-logs", "quiet", "executor", "jobs"}
+    options |= {"local-cores", "latency-wait", "retries", "default-resources", "set-resources", "set-threads"}
+    for path in (ROOT / "profiles").rglob("profile*.yaml"):
+        profile = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert set(profile) <= options, path
+        for section in ("set-resources", "set-threads"):
+            assert set(profile.get(section, {})) <= rules, path
+        assert set(profile.get("resources", {})) <= {"gpu"}, path
+
+
+def test_every_rule_has_a_log_a_benchmark_and_an_environment():
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        text = path.read_text(encoding="utf-8")
+        scripts = text.count("    script:")
+        for directive in ("log:", "benchmark:", "conda:", "message:"):
+            assert len(re.findall(rf"^ +{directive}$", text, re.M)) == scripts, (path, directive)
+
+
+def test_scripts_carry_no_logic():
+    for path in (ROOT / "workflow" / "scripts").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 40, path
+        assert not any(isinstance(n, ast.FunctionDef | ast.For | ast.While) for n in ast.walk(ast.parse(text))), path
+
+
+def test_configuration_reference_is_that_of_the_schema():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference.page(schema), "run `make reference`"
+    assert all(node.get("description") for path, node in reference.keys(schema, schema)), "a key is not described"

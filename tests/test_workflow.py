@@ -1,0 +1,229 @@
+"""The workflow, run for real on a small demo: complete, deterministic, resumable, and clear about errors."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import upstream
+from snakemake_run import command, demo, planned, run
+
+pytest.importorskip("espeakng_loader", reason="the demo's sound sources are not installed")
+pytestmark = pytest.mark.workflow
+
+# What the same seed must give again, byte by byte.
+STAGES = ("statistics", "neurons", "classes", "sharing", "training", "figures", "tables")
+
+
+def digests(folder):
+    files = (p for stage in STAGES for p in sorted((folder / "results" / stage).rglob("*")) if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder in which the small demo has run, and what was printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, run(folder, demo()).stdout
+
+
+def copy_of(done, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(done[0], folder, copy_function=shutil.copy2)
+    return folder
+
+
+def test_makes_every_figure_table_and_summary(done):
+    folder, output = done
+    results = folder / "results"
+    for name in ("events", "genre", "coverage"):
+        assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    coverage = pd.read_csv(results / "tables" / "coverage.csv")
+    assert set(coverage["model"]) == {"ssl", "random"}
+    assert set(coverage["task"]) == {"esc50", "gise51", "gtzan"}
+    assert coverage["coverage"].between(0, 1).all()
+    assert "no evidence for or against the paper" in output
+    assert str(results / "figures") in output
+
+
+def test_pandas_alone_reads_every_table(done):
+    for path in sorted((done[0] / "results").rglob("*.parquet")):
+        table = pd.read_parquet(path)
+        assert len(table.columns) > 1, path
+    neurons = pd.read_parquet(done[0] / "results/neurons/random/gtzan/aape.parquet")
+    assert len(neurons) == 2 * 128 * 10  # layers, neurons per layer, genres
+    cells = pd.read_parquet(done[0] / "results/statistics/random/gtzan/cells.parquet")
+    assert cells["clips"].sum() == 60
+    assert cells["tokens"].sum() == 60 * 50
+
+
+def test_nothing_is_left_to_do(done):
+    assert "Nothing to be done" in run(done[0], demo(), "-n").stdout
+
+
+def test_killed_and_resumed_in_three_shards_gives_the_same_bytes(done, tmp_path):
+    config = demo()
+    for dataset in config["datasets"].values():
+        dataset["shards"] = 3
+    folder = tmp_path / "again"
+    process = subprocess.Popen(
+        command(folder, config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not list((folder / "results" / "shards").glob("*/*/*/counts.parquet")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)  # Snakemake and its jobs, in the middle of extraction
+    process.wait()
+    run(folder, config, "--unlock")
+    run(folder, config)
+    mine, reference = digests(folder), digests(done[0])
+    assert mine.keys() == reference.keys()
+    assert [path for path in mine if mine[path] != reference[path]] == []
+
+
+def test_one_figure_is_drawn_alone(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    figure = folder / "results/figures/genre.pdf"
+    before = figure.read_bytes()
+    figure.unlink()
+    output = run(folder, demo(), "results/figures/genre.pdf").stdout
+    assert planned(output) == {"draw_sharing": 1}
+    assert figure.read_bytes() == before
+
+
+def test_a_changed_threshold_re_runs_only_what_depends_on_it(done):
+    config = demo()
+    config["selection"]["selectors"]["aape"]["top_share"] = 0.2
+    rules = planned(run(done[0], config, "-n").stdout)
+    assert set(rules) == {"all", "select", "compare", "draw_sharing", "draw_coverage", "summarize"}
+    assert rules["select"] == 6
+
+
+def test_any_preset_is_a_target(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    config = demo()
+    config["selection"]["selectors"]["lape"] = {}
+    run(folder, config, "results/neurons/random/gtzan/lape.parquet")
+    table = pd.read_parquet(folder / "results/neurons/random/gtzan/lape.parquet")
+    assert table.drop_duplicates(["layer", "neuron"])["selected"].sum() == round(0.01 * 256)
+
+
+def test_report_holds_the_figures_and_their_captions(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    run(folder, demo(), "--report", "report.zip")
+    with zipfile.ZipFile(folder / "report.zip") as report:
+        content = "".join(
+            report.read(n).decode("utf-8", "replace") for n in report.namelist() if n.endswith((".js", ".html"))
+        )
+    assert "Shared neurons" in content
+    assert "Class-specific neurons" in content
+    assert "Common-neuron ratio (Jaccard)" in content
+
+
+# Bad input
+
+
+def fetched(archive, **block):
+    """A configuration of ESC-50 alone, from an archive that is there, with the random model."""
+    config = demo()
+    config["datasets"] = {
+        "esc50": {
+            "clip_seconds": 1.59,
+            "options": {"verify_members": False},
+            "archives": {"archive": {"urls": [str(archive)], **block}},
+        }
+    }
+    config["tasks"] = {"esc50": config["tasks"]["esc50"]}
+    config["comparisons"] = {"within": {"tasks": ["esc50"]}}
+    config["models"] = {"random": config["models"]["random"]}
+    return config
+
+
+def made_archive(done):
+    return done[0] / "resources/archives/esc50/ESC-50-master.zip"
+
+
+def test_archive_comes_from_a_file_url(done, tmp_path):
+    run(tmp_path, fetched(made_archive(done).as_uri()), "results/figures/within.png")
+    mine = tmp_path / "results/statistics/random/esc50/counts.parquet"
+    assert mine.read_bytes() == (done[0] / "results/statistics/random/esc50/counts.parquet").read_bytes()
+    # Another clip length needs another forward pass, but no other clips.
+    config = fetched(made_archive(done).as_uri())
+    config["datasets"]["esc50"]["clip_seconds"] = 1.0
+    rules = planned(run(tmp_path, config, "-n", "results/figures/within.png").stdout)
+    assert rules == {"extract": 1, "merge": 1, "select": 1, "compare": 1, "draw_sharing": 1}
+
+
+def test_unknown_key_stops_before_any_job(tmp_path):
+    config = demo()
+    config["models"]["ssl"]["wieghts"] = {}
+    config["extraction"]["batch_size"] = "many"
+    result = run(tmp_path, config, check=False)
+    assert result.returncode != 0
+    assert "models.ssl.wieghts: unknown key; did you mean 'weights'?" in result.stdout
+    assert "extraction.batch_size: 'many' is not of type 'integer'" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_missing_archive_is_named_with_the_remedy(tmp_path):
+    result = run(tmp_path, fetched(tmp_path / "nowhere.zip"), check=False)
+    assert result.returncode != 0
+    assert "nowhere.zip" in result.stdout
+    assert "Remedy: put the file there by hand" in result.stdout
+
+
+def test_other_checksum_is_refused(done, tmp_path):
+    result = run(tmp_path, fetched(made_archive(done), sha256="0" * 64), check=False)
+    assert result.returncode != 0
+    assert "expected 0000" in result.stdout
+    assert not (tmp_path / "resources/archives/esc50/ESC-50-master.zip").exists()
+
+
+def spoilt(source, target, spoil):
+    """An ESC-50 zip in which ``spoil`` recordings are silent, empty, or no audio at all."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        left = [b"", b"RIFF nonsense", upstream.sound(np.zeros(16000, np.float32))][:spoil]
+        for name in old.namelist():
+            new.writestr(name, left.pop() if left and name.endswith(".wav") else old.read(name))
+
+
+def test_broken_recordings_are_listed_and_the_run_goes_on(done, tmp_path):
+    spoilt(made_archive(done), tmp_path / "spoilt.zip", 3)
+    config = fetched(tmp_path / "spoilt.zip")
+    config["preparation"] = {"max_rejected": 0.1}
+    run(tmp_path, config, "results/clips/esc50/part-000.parquet")
+    rejected = pd.read_parquet(tmp_path / "results/rejected/esc50.parquet")
+    assert len(rejected) == 3
+    assert rejected["reason"].str.contains("silent").sum() == 1
+    assert len(pd.read_parquet(tmp_path / "results/clips/esc50/part-000.parquet")) == 57
+
+
+def test_too_many_broken_recordings_stop_the_run(done, tmp_path):
+    spoilt(made_archive(done), tmp_path / "spoilt.zip", 3)
+    result = run(tmp_path, fetched(tmp_path / "spoilt.zip"), check=False)
+    assert result.returncode != 0
+    assert "max_rejected" in result.stdout
+
+
+def test_checkpoint_of_another_shape_is_named(done, tmp_path):
+    config = fetched(made_archive(done))
+    config["models"] = {
+        "mine": {"kind": "sl", "embed_dim": 48, "weights": {"source": "checkpoint", "file": "model.safetensors"}}
+    }
+    target = tmp_path / "resources/weights/mine/model.safetensors"
+    target.parent.mkdir(parents=True)
+    shutil.copy(done[0] / "results/training/ssl/model.safetensors", target)
+    result = run(tmp_path, config, check=False)
+    assert result.returncode != 0
+    assert "models.mine:" in result.stdout
+    assert "does not fit this architecture" in result.stdout

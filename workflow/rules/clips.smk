@@ -1,0 +1,28 @@
+"""Archives to clips: 16 kHz mono, with labels, splits and groups, in shards."""
+
+for _dataset in DATASETS:
+
+    rule:
+        name:
+            f"prepare_{_dataset}"
+        input:
+            **archive_paths(_dataset),
+        output:
+            parts=[f"results/clips/{_dataset}/part-{shard}.parquet" for shard in shards(_dataset)],
+            rejected=f"results/rejected/{_dataset}.parquet",
+        log:
+            f"logs/prepare/{_dataset}.log",
+        benchmark:
+            f"logs/benchmarks/prepare/{_dataset}.tsv"
+        conda:
+            "../../envs/audio-neurons.yaml"
+        params:
+            adapter=DATASETS[_dataset]["adapter"],
+            options=canonical(dataset_options(_dataset)),
+            max_rejected=config["preparation"]["max_rejected"],
+            max_seconds=config["preparation"]["max_seconds"],
+            code=code_digest("preparation", f"datasets.{DATASETS[_dataset]['adapter']}"),
+        message:
+            f"Prepare the clips of {_dataset}"
+        script:
+            "../scripts/prepare.py"

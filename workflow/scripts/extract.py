@@ -1,0 +1,29 @@
+"""One forward pass of a model over one shard of a dataset."""
+
+import json
+from pathlib import Path
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons import models
+from audio_neurons.extraction import Settings, extract, pick_device
+
+name = snakemake.wildcards.model
+weights = snakemake.input.get("weights")
+encoder = models.load(
+    name,
+    json.loads(snakemake.params.model),
+    weights[0] if weights else None,
+    pick_device(snakemake.params.device),
+)
+extract(
+    encoder,
+    Path(snakemake.input.clips),
+    Path(snakemake.output.counts).parent,
+    Path(snakemake.output.embeddings),
+    Settings(**json.loads(snakemake.params.settings)),
+    responses=snakemake.output.get("responses"),
+    label=f"{name} on {snakemake.wildcards.dataset}",
+)

@@ -1,0 +1,15 @@
+"""Add up the statistics of all shards of a dataset."""
+
+from pathlib import Path
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons.statistics import merge
+
+merge(
+    [Path(cells).parent for cells in snakemake.input.cells],
+    Path(snakemake.output.cells).parent,
+    snakemake.params.top_clips,
+)

@@ -1,0 +1,18 @@
+"""Train one of the models that are trained here."""
+
+import json
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons.extraction import pick_device
+from audio_neurons.training import train
+
+train(
+    json.loads(snakemake.params.model),
+    snakemake.input[0],
+    snakemake.output.weights,
+    snakemake.output.log,
+    device=pick_device(snakemake.params.device),
+)
