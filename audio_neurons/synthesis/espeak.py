@@ -1,0 +1,52 @@
+"""A process that speaks: requests as JSON lines on standard input, 16-bit samples on standard output.
+
+eSpeak NG (GPL-3.0-or-later, from the package espeakng_loader; used only here) keeps the state of its
+noise and flutter from one utterance to the next, and nothing resets it. Only a process of its own,
+started afresh and asked the same things in the same order, says the same thing twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import struct
+import sys
+
+AUDIO_OUTPUT_SYNCHRONOUS, CHARS_UTF8, POSITION_CHARACTER = 2, 1, 1
+PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+def main() -> None:
+    import espeakng_loader
+
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    data = espeakng_loader.get_data_path().encode()
+    rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
+    pieces: list[bytes] = []
+
+    @CALLBACK
+    def receive(samples, count, _events):
+        if samples and count > 0:
+            pieces.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+    library.espeak_SetSynthCallback(receive)
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        pieces.clear()
+        text = request["text"].encode() + b"\0"
+        ok = rate > 0 and library.espeak_SetVoiceByName(request["voice"].encode()) == 0
+        for name, number in PARAMETERS.items():
+            library.espeak_SetParameter(number, request[name], 0)
+        ok = (
+            ok
+            and library.espeak_Synth(text, len(text), 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None) == 0
+        )
+        samples = b"".join(pieces) if ok else b""
+        sys.stdout.buffer.write(struct.pack("<ii", rate, len(samples)) + samples)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
