@@ -29,7 +29,10 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
         With one line per problem: the path of the key, what is wrong, and what would be right.
     """
     # Plain types (YAML has dates too), and nobody else's object changed.
-    config = json.loads(json.dumps(config, default=str))
+    try:
+        config = json.loads(json.dumps(config, default=str, allow_nan=False))
+    except ValueError as error:
+        raise ConfigError(f"the configuration is not valid: {error}") from error
     validator = _Completing(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     problems = [line for error in validator.iter_errors(config) for line in _explain(error)]
     if not problems:
@@ -110,6 +113,10 @@ def _contradictions(config: Mapping) -> Iterator[str]:
             yield from known(
                 f"models.{name}.training.pool", block["training"]["pool"], config["pools"], "pool"
             )
+    for section in ("tasks", "models", "comparisons"):
+        titles = [block.get("title", name) for name, block in config[section].items()]
+        for title in sorted({t for t in titles if titles.count(t) > 1}):
+            yield f"{section}: more than one has the title '{title}'; figures could not tell them apart"
     selection = config["selection"]
     yield from known("selection.selector", selection["selector"], selection["selectors"], "selector")
     for name, block in selection["selectors"].items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -148,27 +148,30 @@ def batches(clips: Path, samples: int, size: int) -> Iterator[tuple[np.ndarray, 
     """Waveforms float32 (size, samples) of a clips table and how many of them are clips, in its order.
 
     The next batch is decoded while the caller works on this one.
+
+    Raises
+    ------
+    ExtractionError
+        If a clip does not decode; the message names it and the table.
     """
-    with ThreadPoolExecutor(1) as pool, tables.open_table(clips, "clips") as file:
+    with ThreadPoolExecutor(1) as pool:
         waiting = None
-        for flacs in _groups(file, size):
-            ready, waiting = waiting, pool.submit(_decode, flacs, samples, size)
+        for block in tables.blocks(clips, "clips", size, ["clip_id", "audio"]):
+            ready, waiting = waiting, pool.submit(_decode, clips, block, samples, size)
             if ready:
                 yield ready.result()
         if waiting:
             yield waiting.result()
 
 
-def _groups(file, size: int) -> Iterator[Sequence[bytes]]:
-    for rows in file.iter_batches(size, columns=["audio"]):
-        yield rows.column(0).to_pylist()
-
-
-def _decode(flacs: Sequence[bytes], samples: int, size: int) -> tuple[np.ndarray, int]:
+def _decode(clips: Path, block: Mapping[str, list], samples: int, size: int) -> tuple[np.ndarray, int]:
     wave = np.zeros((size, samples), np.float32)
-    for row, flac in zip(wave, flacs, strict=False):
-        row[:] = audio.read(flac, samples)
-    return wave, len(flacs)
+    for row, name, flac in zip(wave, block["clip_id"], block["audio"], strict=False):
+        try:
+            row[:] = audio.read(flac, samples)
+        except audio.AudioError as error:
+            raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
+    return wave, len(block["audio"])
 
 
 def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, tokens: int) -> pd.DataFrame:

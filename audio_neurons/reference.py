@@ -1,4 +1,4 @@
-"""The reference of the configuration, written from its schema: ``python -m audio_neurons.reference SCHEMA``."""
+"""The reference of the configuration, written from its schema (`make reference`)."""
 
 from __future__ import annotations
 

@@ -41,6 +41,8 @@ def fetch_weights(facts: Mapping, path: str | Path) -> None:
     with zipfile.ZipFile(archive) as files:
         found = [n for n in files.namelist() if n == facts["file"] or n.endswith(f"/{facts['file']}")]
         if not found:
-            raise DownloadError(f"{archive} holds no {facts['file']}; it holds {', '.join(files.namelist()[:10])}")
+            raise DownloadError(
+                f"{archive} holds no {facts['file']}; it holds {', '.join(files.namelist()[:10])}"
+            )
         with files.open(found[0]) as source, atomic(path) as temporary, open(temporary, "wb") as target:
             shutil.copyfileobj(source, target)

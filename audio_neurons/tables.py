@@ -206,13 +206,34 @@ def read(path: str | os.PathLike, name: str, columns: Sequence[str] | None = Non
     TableError
         If the file is corrupt or has other columns than the schema.
     """
-    with open_table(path, name) as file:
-        try:
-            table = file.read(columns=list(columns) if columns else None)
-            _refuse_gaps(table, name, os.fspath(path))
-            return table.to_pandas()
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-            raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
+    with open_table(path, name) as file, _damage_named(path):
+        table = file.read(columns=list(columns) if columns else None)
+        _refuse_gaps(table, name, os.fspath(path))
+        return table.to_pandas()
+
+
+def blocks(
+    path: str | os.PathLike, name: str, size: int, columns: Sequence[str]
+) -> Iterator[dict[str, list]]:
+    """Read table ``name`` in blocks of at most ``size`` rows: column → values.
+
+    Raises
+    ------
+    TableError
+        As :func:`read`; on the way, if the damage is further on.
+    """
+    with open_table(path, name) as file, _damage_named(path):
+        for block in file.iter_batches(size, columns=list(columns)):
+            _refuse_gaps(pa.Table.from_batches([block]), name, os.fspath(path))
+            yield block.to_pydict()
+
+
+@contextmanager
+def _damage_named(path: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
 
 
 def size(path: str | os.PathLike) -> int:

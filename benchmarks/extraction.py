@@ -63,7 +63,8 @@ def main() -> None:
         out = Path(folder)
         make_clips(out / "clips.parquet", args.clips, args.seconds)
         samples = round(args.seconds * encoder.sample_rate)
-        ready = [torch.from_numpy(w).to(args.device) for w, _ in batches(out / "clips.parquet", samples, args.batch_size)]
+        waves = batches(out / "clips.parquet", samples, args.batch_size)
+        ready = [torch.from_numpy(wave).to(args.device) for wave, _ in waves]
 
         @torch.inference_mode()
         def bare() -> None:
@@ -95,9 +96,9 @@ def main() -> None:
     low, middle, high = table["ratio"].quantile([0.25, 0.5, 0.75])
     noise = table["noise"].quantile([0.25, 0.5, 0.75])
     rate = args.clips * args.seconds / table["extraction"].median()
-    machine = {"cpu": platform.processor() or platform.machine(), "threads": args.threads, "torch": torch.__version__}
+    machine = {"cpu": platform.machine(), "threads": args.threads, "torch": torch.__version__}
     print(json.dumps(machine | {"device": args.device, "clips": args.clips, "batch_size": args.batch_size}))
-    print(f"extraction / bare forward: {middle:.3f} [{low:.3f}, {high:.3f}] (median, quartiles of {args.runs} pairs)")
+    print(f"extraction / bare: {middle:.3f} [{low:.3f}, {high:.3f}] (median, quartiles of {args.runs} runs)")
     print(f"bare again / bare: {noise[0.5]:.3f} [{noise[0.25]:.3f}, {noise[0.75]:.3f}]")
     print(f"audio-seconds per second: {rate:.1f}")
     if args.out:

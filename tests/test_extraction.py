@@ -84,7 +84,7 @@ def test_tables_are_those_of_a_clip_by_clip_computation(encoder, hidden, tmp_pat
     counts, neurons = statistics.read_counts(folder / "counts.parquet")
     assert neurons.tolist() == [[layer, unit] for layer in range(2) for unit in range(64)]
     keys = ["split", "fold", "kind", "place"]
-    expected = {key: index for key, index in frame.groupby(keys).indices.items()}
+    expected = dict(frame.groupby(keys).indices)
     assert [tuple(row) for row in cells[keys].to_numpy()] == sorted(expected)
     for row, counted in zip(cells.itertuples(), counts, strict=True):
         clips = expected[row.split, row.fold, row.kind, row.place]
@@ -200,3 +200,11 @@ def test_pick_device(monkeypatch):
         assert extraction.pick_device("auto") == device
         assert extraction.pick_device("cpu") == "cpu"
         assert extraction.pick_device("cuda") == "cuda"
+
+
+def test_damaged_clip_is_named_with_its_table(tmp_path):
+    row = {"clip_id": ["a/b.wav"], "audio": [b"no flac"], "frames": [1], "split": ["train"], "fold": [0]}
+    with tables.writer(tmp_path / "clips.parquet", "clips") as writer:
+        writer.append(row | {"group": ["g"]})
+    with pytest.raises(ExtractionError, match=r"clips\.parquet: clip a/b\.wav: .*run the workflow again"):
+        list(extraction.batches(tmp_path / "clips.parquet", 100, 2))

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -41,8 +43,9 @@ def coverage_table(tasks=6, models=MODELS):
     return pd.DataFrame(
         [
             {
-                "task": f"t{t}", "task_title": f"Task number {t}", "model": m["name"], "model_title": m["title"],
-                "kind": m["kind"], "classes": 5 + t, "covered": 5, "coverage": rng.random(),
+                "task": f"t{t}", "task_title": f"Task number {t}",
+                "model": m["name"], "model_title": m["title"], "kind": m["kind"],
+                "classes": 5 + t, "covered": 5, "coverage": rng.random(),
                 "neurons_per_class": 40 * rng.random(),
             }
             for t in range(tasks)
@@ -58,7 +61,7 @@ def texts_inside(figure):
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             boxes = [t.get_window_extent(renderer) for t in axis.get_ticklabels() if t.get_text()]
-            for a, b in zip(boxes, boxes[1:], strict=False):
+            for a, b in pairwise(boxes):
                 assert not a.shrunk(0.98, 0.98).overlaps(b.shrunk(0.98, 0.98))
     titles = [t for axes in figure.axes for t in (axes.title,) if t.get_text()]
     titles += [figure._suptitle]

@@ -1,4 +1,4 @@
-"""The project's own promises: pins that agree, profiles that name real things, a library that stands alone."""
+"""The project's own promises: pins that agree, profiles that name real things, a library on its own feet."""
 
 import ast
 import re
@@ -60,7 +60,17 @@ def test_library_does_not_import_snakemake():
 
 
 def test_importing_the_library_is_light():
-    modules = ["config", "digest", "datasets", "models", "files", "runtime", "download", "archives", "synthesis"]
+    modules = [
+        "config",
+        "digest",
+        "datasets",
+        "models",
+        "files",
+        "runtime",
+        "download",
+        "archives",
+        "synthesis",
+    ]
     code = f"""
 import sys
 {"".join(f"import audio_neurons.{m}{chr(10)}" for m in modules)}
@@ -73,7 +83,16 @@ print(sorted(m for m in ("torch", "torchaudio", "timm", "snakemake", "matplotlib
 def test_profiles_name_rules_and_resources_that_exist():
     smk = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "workflow" / "rules").glob("*.smk"))
     rules = set(re.findall(r"^rule (\w+):", smk, re.M))
-    options = {"cores", "resources", "rerun-incomplete", "keep-going", "show-failed-logs", "quiet", "executor", "jobs"}
+    options = {
+        "cores",
+        "resources",
+        "rerun-incomplete",
+        "keep-going",
+        "show-failed-logs",
+        "quiet",
+        "executor",
+        "jobs",
+    }
     options |= {"local-cores", "latency-wait", "retries", "default-resources", "set-resources", "set-threads"}
     for path in (ROOT / "profiles").rglob("profile*.yaml"):
         profile = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -95,10 +114,16 @@ def test_scripts_carry_no_logic():
     for path in (ROOT / "workflow" / "scripts").glob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 40, path
-        assert not any(isinstance(n, ast.FunctionDef | ast.For | ast.While) for n in ast.walk(ast.parse(text))), path
+        assert not any(
+            isinstance(n, ast.FunctionDef | ast.For | ast.While) for n in ast.walk(ast.parse(text))
+        ), path
 
 
 def test_configuration_reference_is_that_of_the_schema():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference.page(schema), "run `make reference`"
-    assert all(node.get("description") for path, node in reference.keys(schema, schema)), "a key is not described"
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference.page(schema), (
+        "run `make reference`"
+    )
+    assert all(node.get("description") for path, node in reference.keys(schema, schema)), (
+        "a key is not described"
+    )

@@ -77,14 +77,24 @@ def test_the_first_of_equal_peaks_counts(encoder):
     assert not batch.peak_token.any()
 
 
+def test_a_peak_as_high_as_the_floor_is_placed(encoder, hidden):
+    """It may enter the strongest by its clip's name."""
+    wave = noise(1, 1.3)
+    layers = joined(hidden(encoder, wave), 1)
+    batch = record(encoder, wave, floor=layers.amax(2)[:, 0])
+    assert torch.equal(batch.peak_token, layers.argmax(2).transpose(0, 1))
+
+
 def test_nothing_is_left_in_the_encoder(encoder):
     wave = noise(2, 0.63)
     with torch.inference_mode():
         before = encoder(wave)
     recorder = Recorder(encoder)
-    with pytest.raises(ZeroDivisionError), recorder:
+    with recorder:
         assert [len(layer._forward_pre_hooks) for layer in encoder.down_projections()] == [1, 1]
-        raise ZeroDivisionError
+    assert not any(layer._forward_pre_hooks for layer in encoder.down_projections())
+    with pytest.raises(RuntimeError), recorder:
+        encoder(torch.zeros(2, 3, 4, 5))
     assert not any(layer._forward_pre_hooks for layer in encoder.down_projections())
     with torch.inference_mode():
         assert torch.equal(encoder(wave), before)

@@ -30,10 +30,10 @@ def test_everything_a_job_prints_lands_in_its_log_and_progress_on_the_terminal_t
     text = log.read_text()
     assert done.returncode == 1
     assert done.stdout == "before\n"
-    told = [line.removeprefix("  ") for line in done.stderr.splitlines()]
+    told = [line.strip() for line in done.stderr.splitlines()]
     assert told[0].startswith("job: 3 letters in 0 s")
-    assert told[1:] == ["error: 'at the end'", f"  (log: {log})"]  # in words; the trace is in the log
-    assert all(line in text.splitlines() for line in told)
+    assert told[1:] == ["error: 'at the end'", f"(log: {log})"]  # in words; the trace is in the log
+    assert all(line in text for line in told)
     for expected in (
         "a print",
         "from C",

@@ -235,12 +235,12 @@ def lape(active: np.ndarray, tokens: np.ndarray, top: float) -> tuple[list[set[i
     logs = torch.where(normed > 0, normed.log(), 0.0)
     entropy = -(normed * logs).sum(-1)
     flat = p.flatten()
-    threshold = flat.kthvalue(round(len(flat) * 0.95)).values
+    threshold = flat.kthvalue(round(len(flat) * 0.95))[0]
     dropped = (p > threshold).sum(-1) == 0
     entropy[dropped] = torch.inf
     chosen = entropy.topk(round(len(entropy) * top), largest=False).indices
-    bar = flat.kthvalue(round(len(flat) * 0.95)).values
-    above = p[chosen].T > bar
+    bar = flat.kthvalue(round(len(flat) * 0.95))[0]
+    above = (p[chosen] > bar).T
     return [set(chosen[row].tolist()) for row in above], int((~dropped).sum())
 
 

@@ -60,8 +60,11 @@ def test_coverage_of_every_task_and_model(coverage):
 
 def test_sharing_of_every_comparison_and_model(sharing):
     assert sharing[["comparison", "model", "tasks"]].to_numpy().tolist() == [
-        ["g", "m", "Genre"], ["g", "r", "Genre"], ["x", "m", "Genre x Emotion"], ["x", "r", "Genre x Emotion"],
-    ]  # fmt: skip
+        ["g", "m", "Genre"],
+        ["g", "r", "Genre"],
+        ["x", "m", "Genre x Emotion"],
+        ["x", "r", "Genre x Emotion"],
+    ]
     within = sharing.iloc[0]
     assert within["other"] == pytest.approx((1 / 3 + 0 + 0) / 3)
     # Of 6 pairs of 4, one shares both, four share one (1/3), one none.

@@ -27,7 +27,8 @@ def test_every_table_comes_back_with_its_types(path, name):
     values = {
         pa.int16(): [1, 2], pa.int32(): [1, 2], pa.int64(): [1, 2], pa.string(): ["x", "ü"],
         pa.binary(): [b"", b"\0\xff"], pa.bool_(): [True, False], pa.float32(): [0.5, np.nan],
-        pa.float64(): [0.1, np.nan], pa.list_(pa.float32()): [[0.5], [1.0]], pa.list_(pa.uint16()): [[], [65535]],
+        pa.float64(): [0.1, np.nan], pa.list_(pa.float32()): [[0.5], [1.0]],
+        pa.list_(pa.uint16()): [[], [65535]],
     }  # fmt: skip
     columns = {f.name: values[f.type] for f in schema}
     tables.write(path, name, pa.table(columns))
@@ -137,16 +138,15 @@ def test_no_flipped_bit_and_no_truncation_goes_unnoticed(path):
         flipped = bytearray(good)
         flipped[place] ^= 1 << place % 8
         damaged.append(bytes(flipped))
-    noticed = 0
+    messages = []
     for data in damaged:
         path.write_bytes(data)
         try:
             pd.testing.assert_frame_equal(tables.read(path, "rejected"), whole)
         except TableError as error:
-            noticed += 1
-            assert str(path) in str(error)
-            assert "delete it and run the workflow again" in str(error)
-    assert noticed > len(damaged) // 2
+            messages.append(str(error))
+    assert len(messages) > len(damaged) // 2
+    assert all(m.startswith(f"{path}: ") and m.endswith(tables.REMEDY) for m in messages)
 
 
 def test_a_missing_table_is_a_missing_file(path):
@@ -157,9 +157,8 @@ def test_a_missing_table_is_a_missing_file(path):
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(path):
     tables.write(path, "rejected", rejected("a"))
     before = path.read_bytes()
-    with pytest.raises(ZeroDivisionError), tables.writer(path, "rejected") as writer:
-        writer.append({"clip_id": ["b"], "reason": ["c"]})
-        raise ZeroDivisionError
+    with pytest.raises(TableError), tables.writer(path, "rejected") as writer:
+        [writer.append({"clip_id": ["b"], "reason": [reason]}) for reason in ("c", None)]
     with pytest.raises(TableError):
         tables.write(path, "rejected", rejected("a", None))
     assert path.read_bytes() == before

@@ -122,7 +122,9 @@ def test_report_holds_the_figures_and_their_captions(done, tmp_path):
     run(folder, demo(), "--report", "report.zip")
     with zipfile.ZipFile(folder / "report.zip") as report:
         content = "".join(
-            report.read(n).decode("utf-8", "replace") for n in report.namelist() if n.endswith((".js", ".html"))
+            report.read(n).decode("utf-8", "replace")
+            for n in report.namelist()
+            if n.endswith((".js", ".html"))
         )
     assert "Shared neurons" in content
     assert "Class-specific neurons" in content
@@ -218,7 +220,11 @@ def test_too_many_broken_recordings_stop_the_run(done, tmp_path):
 def test_checkpoint_of_another_shape_is_named(done, tmp_path):
     config = fetched(made_archive(done))
     config["models"] = {
-        "mine": {"kind": "sl", "embed_dim": 48, "weights": {"source": "checkpoint", "file": "model.safetensors"}}
+        "mine": {
+            "kind": "sl",
+            "embed_dim": 48,
+            "weights": {"source": "checkpoint", "file": "model.safetensors"},
+        }
     }
     target = tmp_path / "resources/weights/mine/model.safetensors"
     target.parent.mkdir(parents=True)
