@@ -24,7 +24,7 @@ $(READY): $(LOCK)
 environment: $(READY) ## Create .venv from the hashed lock file.
 
 demo: $(READY) ## Run the embedded demo (some minutes); nothing is downloaded but Python packages.
-	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo --quiet rules
+	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo
 
 test: $(READY) ## Run all tests.
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

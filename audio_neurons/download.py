@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,11 @@ from urllib.request import url2pathname
 
 import requests
 import urllib3
-from tqdm import tqdm
 
 from audio_neurons.files import checksum
+from audio_neurons.runtime import Meter
 
+MB = 1e6
 BLOCK = 1 << 18
 TIMEOUT = (15, 60)  # seconds: to connect, and between two blocks
 BACKOFF = 1.0  # seconds before the first retry; doubles with each
@@ -48,7 +48,6 @@ def fetch(
     sha256: str | None = None,
     md5: str | None = None,
     size: int | None = None,
-    progress: bool = True,
     retries: int = 4,
     manual: str | None = None,
 ) -> None:
@@ -86,7 +85,7 @@ def fetch(
             if _is_local(url):
                 _copy(url, part)
             else:
-                _download(url, part, path.name, progress, retries)
+                _download(url, part, path.name, retries)
         except _Refused as error:
             reasons.append(f"{url}: {error}")
             continue
@@ -107,8 +106,8 @@ def _no_source(path: Path, reasons: list[str], manual: str | None) -> str:
         problem = f"{path.name} has no known URL."
     lines = [
         problem,
-        f"Remedy: put the file there by hand, as {path}, or name another source of it under"
-        " `archives.<role>.url` or `mirror` in the configuration.",
+        f"Remedy: put the file there by hand, as {path}, or name another source in the"
+        " configuration (`datasets.NAME.archives.ROLE.urls`, `models.NAME.weights.urls`).",
     ]
     return "\n".join([*lines, manual.strip()] if manual else lines)
 
@@ -140,14 +139,14 @@ def _copy(url: str, part: Path) -> None:
     shutil.copyfile(source, part)
 
 
-def _download(url: str, part: Path, name: str, progress: bool, retries: int) -> None:
+def _download(url: str, part: Path, name: str, retries: int) -> None:
     """Repeat attempts until the file is complete; only attempts without progress count."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise _Refused("not an http, https or file URL")
     failures, best = 0, 0
     while True:
         try:
-            return _attempt(url, part, name, progress)
+            return _attempt(url, part, name)
         except _Interrupted as error:
             reached = part.stat().st_size if part.exists() else 0
             failures = 0 if reached >= best + PROGRESS else failures + 1
@@ -157,7 +156,7 @@ def _download(url: str, part: Path, name: str, progress: bool, retries: int) -> 
             time.sleep(min(max(error.wait, BACKOFF * 2 ** max(failures - 1, 0)), LONGEST_WAIT))
 
 
-def _attempt(url: str, part: Path, name: str, progress: bool) -> None:
+def _attempt(url: str, part: Path, name: str) -> None:
     """One request for what is still lacking of ``part``."""
     known = _resumable(url, part)
     start = part.stat().st_size if known else 0
@@ -172,7 +171,7 @@ def _attempt(url: str, part: Path, name: str, progress: bool) -> None:
                 return
             start, total = _accept(response, start, known, part)
             _note(part, url, response, total)
-            _receive(response, part, start, total, name, progress)
+            _receive(response, part, start, total, name)
     except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
         raise _Refused(f"{error}") from error
     except (
@@ -211,19 +210,15 @@ def _range(response: requests.Response) -> tuple[int | None, int | None]:
     return int(first) if first.isdecimal() else None, int(total) if total.isdecimal() else None
 
 
-def _receive(
-    response: requests.Response, part: Path, start: int, total: int | None, name: str, progress: bool
-) -> None:
-    bar = tqdm(
-        desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=not progress,
-        mininterval=0.5 if sys.stderr.isatty() else 10,
-    )  # fmt: skip
-    with bar, open(part, "ab" if start else "wb") as file:
+def _receive(response: requests.Response, part: Path, start: int, total: int | None, name: str) -> None:
+    meter = Meter(None if total is None else total / MB, f"download {name}", "MB", done=start / MB)
+    with open(part, "ab" if start else "wb") as file:
         # Raw, since some servers declare a .tar.gz as a compressed .tar, and it would be unpacked.
         for block in response.raw.stream(BLOCK, decode_content=False):
             file.write(block)
-            bar.update(len(block))
+            meter.add(len(block) / MB)
         received = file.tell()
+    meter.finish()
     if total is not None and received != total:
         raise _Interrupted(f"got {received} of {total} bytes")
 

@@ -93,7 +93,9 @@ def sharing(paths: Sequence[str], models: Sequence[Mapping], comparison: Mapping
                 axes.set_xticklabels([])
     bar = figure.add_subplot(layout[:, -1])
     figure.colorbar(scale, cax=bar, label="common-neuron ratio |A ∩ B| / |A ∪ B|")
-    title = f"{comparison['title']}: neurons that classes share (number of specific neurons in brackets)"
+    title = f"{comparison['title']}: neurons that classes share (number of specific neurons in brackets"
+    undefined = (t.loc[(t["class_a"] != t["class_b"]) | (not within), "ratio"].isna().any() for t in shared)
+    title += "; grey: no neurons in either)" if any(undefined) else ")"
     figure.suptitle(textwrap.fill(title, int(figure.get_figwidth() / LETTER / 1.5)))
     return figure
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import inspect
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from audio_neurons import audio, tables
 from audio_neurons.datasets import SPLITS, Recording, reader, source
 from audio_neurons.files import atomic
+from audio_neurons.runtime import progress
 
 ROWS = 64  # clips per row group: some 10 MB, the unit in which extraction reads them
 IN_FLIGHT = 4  # recordings per worker that wait or are being decoded
@@ -46,7 +44,6 @@ def prepare(
     max_seconds: float = 60.0,
     workers: int = 1,
     options: Mapping[str, object] = {},
-    progress: bool = True,
 ) -> Summary:
     """Decode a dataset's recordings into tables of clips; every table appears, or none does.
 
@@ -88,14 +85,10 @@ def prepare(
     listing.unlink(missing_ok=True)
     refused: list[tuple[str, str]] = []
     clips, frames = 0, 0
-    pace = 0.5 if sys.stderr.isatty() else 10  # seconds; logs need fewer lines than people
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
-        bar = stack.enter_context(
-            tqdm(desc=adapter, unit=" recordings", disable=not progress, mininterval=pace)
-        )
-        for recording, clip in _in_order(recordings, max_seconds, workers):
-            bar.update()
+        converted = _in_order(recordings, max_seconds, workers)
+        for recording, clip in progress(converted, None, f"prepare {adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 refused.append((recording.clip_id, str(clip)))
                 continue

@@ -57,25 +57,50 @@ def limit_threads(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def progress(items: Iterable[T], total: int | None, label: str, unit: str = "items") -> Iterator[T]:
-    """Yield ``items``, and print how far it is, how fast, and how long it will take, now and then."""
-    began = last = time.monotonic()
-    done = 0
-    for done, item in enumerate(items, start=1):
-        yield item
+class Meter:
+    """Prints how far a piece of work is, how fast, and how long it will take, now and then.
+
+    Parameters
+    ----------
+    total
+        Amount of work, or ``None`` where it is not known.
+    done
+        Amount that an earlier run did already.
+    """
+
+    def __init__(self, total: float | None, label: str, unit: str = "items", done: float = 0):
+        self._total, self._label, self._unit = total, label, unit
+        self._done = self._first = done
+        self._began = self._last = time.monotonic()
+
+    def add(self, amount: float = 1) -> None:
+        self._done += amount
         now = time.monotonic()
-        if now - last >= INTERVAL:
-            last = now
-            tell(_line(label, done, total, unit, now - began))
-    tell(_line(label, done, total, unit, time.monotonic() - began))
+        if now - self._last >= INTERVAL:
+            self._last = now
+            tell(self._line(now - self._began, finished=False))
+
+    def finish(self) -> None:
+        """Print the whole amount, unless there was nothing to do."""
+        if self._done > self._first:
+            tell(self._line(time.monotonic() - self._began, finished=True))
+
+    def _line(self, seconds: float, finished: bool) -> str:
+        rate = (self._done - self._first) / max(seconds, 1e-9)
+        amount, speed = f"{self._done:.0f}", f"{rate:.3g} {self._unit}/s"
+        if finished or self._total is None:
+            return f"{self._label}: {amount} {self._unit} in {_duration(seconds)}, {speed}"
+        left = _duration((self._total - self._done) / max(rate, 1e-9))
+        return f"{self._label}: {amount}/{self._total:.0f} {self._unit}, {speed}, {left} left"
 
 
-def _line(label: str, done: int, total: int | None, unit: str, seconds: float) -> str:
-    rate = done / max(seconds, 1e-9)
-    if total is None or done >= total:
-        return f"{label}: {done} {unit} in {_duration(seconds)}, {rate:.3g} {unit}/s"
-    left = (total - done) / max(rate, 1e-9)
-    return f"{label}: {done}/{total} {unit}, {rate:.3g} {unit}/s, {_duration(left)} left"
+def progress(items: Iterable[T], total: int | None, label: str, unit: str = "items") -> Iterator[T]:
+    """Yield ``items`` while a :class:`Meter` counts them."""
+    meter = Meter(total, label, unit)
+    for item in items:
+        yield item
+        meter.add()
+    meter.finish()
 
 
 def _duration(seconds: float) -> str:

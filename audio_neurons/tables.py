@@ -137,6 +137,8 @@ def _refuse_gaps(table: pa.Table, name: str, where: str) -> None:
 def write(path: str | os.PathLike, name: str, data: pd.DataFrame | pa.Table) -> None:
     """Write ``data`` as table ``name``, checked against its schema; complete or not at all."""
     if isinstance(data, pd.DataFrame):
+        if data.empty:  # whose columns have no types of their own
+            data = data.astype(object)
         data = pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
         data = _nan_for_null(data)
     table = _conform(data, name, os.fspath(path))

@@ -20,7 +20,9 @@ def demo(**changes) -> dict:
     config["comparisons"] = {name: config["comparisons"][name] for name in ("events", "genre")}
     config["pools"]["pool"]["clips"] = 48
     config["models"] = {name: config["models"][name] for name in ("ssl", "random")}
-    config["models"]["ssl"]["training"].update(steps=3, batch_size=8)
+    config["models"]["ssl"]["training"].update(steps=3, batch_size=8, predictor_dim=32)
+    config["models"]["random"].pop("training")
+    config["models"]["random"]["weights"] = {"source": "random", "seed": 0}
     for model in config["models"].values():
         model.update(embed_dim=32, depth=2, num_heads=2)
     config["selection"]["selectors"]["aape"]["top_share"] = 0.1

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import pytest
 import yaml
@@ -12,7 +12,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_neurons import config, extraction, selection
+from audio_neurons import config, extraction, selection, training
 from audio_neurons.config import ConfigError, complete
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -299,3 +299,11 @@ def test_a_number_that_is_none_is_refused():
     config["extraction"]["threshold"] = float("nan")
     with pytest.raises(ConfigError, match="not valid"):
         complete(config, SCHEMA)
+
+
+def test_training_defaults_are_those_of_the_schema():
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]["training"]["properties"]
+    for field in fields(training.Settings):
+        if field.default is not MISSING:
+            default = schema[field.name]["default"]
+            assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name

@@ -86,7 +86,7 @@ def test_a_file_arrives_verified(server, tmp_path, how, capsys):
 
 
 def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
-    fetch([f"{server.url}/cut-2/ranges/etag"], tmp_path / "f", sha256=SHA256, progress=False)
+    fetch([f"{server.url}/cut-2/ranges/etag"], tmp_path / "f", sha256=SHA256)
     assert (tmp_path / "f").read_bytes() == DATA
     first, second, third = (asked for _, asked in server.seen)
     assert first is None
@@ -96,17 +96,17 @@ def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
 
 @pytest.mark.parametrize("how", ["cut-2", "cut-1/ranges/shifted"])
 def test_without_usable_ranges_the_download_starts_over(server, tmp_path, how):
-    fetch([f"{server.url}/{how}"], tmp_path / "f", sha256=SHA256, progress=False)
+    fetch([f"{server.url}/{how}"], tmp_path / "f", sha256=SHA256)
     assert (tmp_path / "f").read_bytes() == DATA
 
 
 def test_a_later_run_resumes_and_a_changed_file_starts_over(server, tmp_path):
     url, target = f"{server.url}/cut-2/ranges/etag", tmp_path / "f"
     with pytest.raises(DownloadError, match="run again to resume"):
-        fetch([url], target, progress=False, retries=0)
+        fetch([url], target, retries=0)
     assert only(tmp_path) == ["f.part", "f.part.json"]
     server.data, server.etag = os.urandom(2_000_000), '"two"'
-    fetch([url], target, progress=False)
+    fetch([url], target)
     assert target.read_bytes() == server.data
     assert server.seen[1][1] is not None
 
@@ -114,19 +114,19 @@ def test_a_later_run_resumes_and_a_changed_file_starts_over(server, tmp_path):
 def test_parts_of_another_url_are_not_joined(server, tmp_path):
     # The first URL never gives more than a part: its half must not become the second's beginning.
     urls = [f"{server.url}/cut-99", f"{server.url}/ranges"]
-    fetch(urls, tmp_path / "f", sha256=SHA256, progress=False, retries=1)
+    fetch(urls, tmp_path / "f", sha256=SHA256, retries=1)
     assert server.seen[-1] == ("/ranges", None)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_server_is_asked_again(server, tmp_path, status):
-    fetch([f"{server.url}/{status}-2"], tmp_path / "f", sha256=SHA256, progress=False)
+    fetch([f"{server.url}/{status}-2"], tmp_path / "f", sha256=SHA256)
     assert len(server.seen) == 3
 
 
 def test_retries_end(server, tmp_path):
     with pytest.raises(DownloadError, match=r"HTTP 503.*after 3 retries"):
-        fetch([f"{server.url}/503"], tmp_path / "f", progress=False, retries=3)
+        fetch([f"{server.url}/503"], tmp_path / "f", retries=3)
     assert len(server.seen) == 4
 
 
@@ -134,20 +134,20 @@ def test_waits_grow_between_retries(server, tmp_path, monkeypatch):
     waits = []
     monkeypatch.setattr(download, "BACKOFF", 1.0)
     monkeypatch.setattr(download.time, "sleep", waits.append)
-    fetch([f"{server.url}/503-4"], tmp_path / "f", progress=False)
+    fetch([f"{server.url}/503-4"], tmp_path / "f")
     assert waits == [1, 2, 4, 8]
 
 
 def test_progress_renews_the_patience(server, tmp_path):
     server.data = os.urandom(16_000_000)
-    fetch([f"{server.url}/cut-3/ranges"], tmp_path / "f", progress=False, retries=0)
+    fetch([f"{server.url}/cut-3/ranges"], tmp_path / "f", retries=0)
     assert (tmp_path / "f").read_bytes() == server.data
 
 
 def test_the_next_url_is_tried(server, tmp_path):
     (tmp_path / "mirror").write_bytes(DATA)
     urls = [f"{server.url}/404", f"{server.url}/html", "ftp://127.0.0.1/f", str(tmp_path / "mirror")]
-    fetch(urls, tmp_path / "f", sha256=SHA256, progress=False)
+    fetch(urls, tmp_path / "f", sha256=SHA256)
     assert len(server.seen) == 2
     assert (tmp_path / "f").read_bytes() == DATA
 
@@ -156,20 +156,20 @@ def test_every_reason_and_the_remedy_are_told(server, tmp_path):
     target = tmp_path / "f.zip"
     urls = [f"{server.url}/404", f"{server.url}/html", (tmp_path / "none").as_uri(), str(tmp_path), "hf:a/b"]
     with pytest.raises(DownloadError) as error:
-        fetch(urls, target, progress=False, manual="Ask the authors.")
+        fetch(urls, target, manual="Ask the authors.")
     message = str(error.value)
     reasons = ["HTTP 404", "answered with a web page", "no such file", "a folder", "not an http"]
     for url, reason in zip(urls, reasons, strict=True):
         assert f"{url}: {reason}" in message
     assert f"put the file there by hand, as {target}" in message
-    assert "archives.<role>.url" in message
+    assert "datasets.NAME.archives.ROLE.urls" in message
     assert message.endswith("Ask the authors.")
     assert only(tmp_path) == []
 
 
 def test_an_unreachable_server_is_told(server, tmp_path):
     with pytest.raises(DownloadError, match="ConnectionError"):
-        fetch(["http://127.0.0.1:9/f"], tmp_path / "f", progress=False, retries=1)
+        fetch(["http://127.0.0.1:9/f"], tmp_path / "f", retries=1)
 
 
 def test_archives_without_url_are_asked_for(tmp_path):
@@ -190,7 +190,7 @@ def test_archives_without_url_are_asked_for(tmp_path):
 def test_a_wrong_file_never_gets_the_name(server, tmp_path, expected, told):
     url = f"{server.url}/plain"
     with pytest.raises(DownloadError) as error:
-        fetch([url], tmp_path / "f.zip", progress=False, **expected)
+        fetch([url], tmp_path / "f.zip", **expected)
     assert f"{url}: {told}" in str(error.value)
     assert "f.zip" in str(error.value)
     assert only(tmp_path) == []

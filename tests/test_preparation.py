@@ -18,7 +18,7 @@ SUBSET_TOOL = Path(__file__).parents[1].parent / "shared" / "tools" / "make_esc5
 
 def run(folder, archives, adapter="esc50", parts=1, **options):
     shards = [folder / f"part-{i}.parquet" for i in range(parts)]
-    summary = prepare(adapter, archives, shards, folder / "rejected.parquet", progress=False, **options)
+    summary = prepare(adapter, archives, shards, folder / "rejected.parquet", **options)
     return summary, pd.concat([tables.read(s, "clips") for s in shards], ignore_index=True)
 
 

@@ -15,4 +15,5 @@ train(
     snakemake.output.weights,
     snakemake.output.log,
     device=pick_device(snakemake.params.device),
+    name=snakemake.wildcards.model,
 )

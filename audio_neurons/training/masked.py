@@ -1,0 +1,107 @@
+"""Masked Modeling Duo (M2D): predict the representations of masked patches from the visible ones.
+
+Niizumi et al., "Masked Modeling Duo: Learning Representations by Encouraging Both Networks to Model
+the Input", ICASSP 2023 (arXiv 2210.14648), and nttcslab/m2d's ``models_mae.M2DViT``.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audio_neurons.models.vit import Architecture
+from audio_neurons.training import Settings, TrainingError
+from audio_neurons.training.pool import Batch, Pool
+from audio_neurons.training.start import fresh_encoder, initialise, positions
+
+
+class Masked(nn.Module):
+    """M2D: an online encoder of visible patches, a predictor, and a target encoder of masked patches.
+
+    The target encoder is the moving average of the whole online encoder. The reference lets both share
+    one patch embedding, and standardises each target over its own features. In a training of a thousand
+    steps either lets the two networks agree on loudness and place, and everything else is lost: hence
+    the average of the patch embedding too, and ``target_norm: batch``.
+    """
+
+    def __init__(self, architecture: Architecture, settings: Settings, pool: Pool):
+        super().__init__()
+        if settings.target_norm not in ("patch", "batch"):
+            raise TrainingError(f"training.target_norm is {settings.target_norm}, not patch or batch")
+        self.encoder = fresh_encoder(architecture, pool, settings.whiten)
+        self.target = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.predictor = Predictor(architecture, settings.predictor_depth, settings.predictor_dim)
+        self.mask_ratio, self.ema, self.target_norm = settings.mask_ratio, settings.ema, settings.target_norm
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over masked patches of 2 - 2 cos(prediction, standardised target)."""
+        patches = self.encoder.embed(batch.log_mel)
+        visible, masked = random_split(*patches.shape[:2], self.mask_ratio, patches.device)
+        encoded = self.encoder.encode_patches(take(patches, visible))
+        return distance(self.predictor(encoded, visible, masked), self.targets(batch, masked))
+
+    @torch.no_grad()
+    def targets(self, batch: Batch, masked: Tensor) -> Tensor:
+        """Masked patches (B, M, D) as the target encoder sees them, standardised."""
+        patches = take(self.target.embed(batch.log_mel), masked)
+        over = (0, 1) if self.target_norm == "batch" else -1
+        return standardise(self.target.encode_patches(patches)[:, 1:], over)
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Move the target towards the online encoder; the decay rises linearly with ``progress``."""
+        decay = self.ema[0] + (self.ema[1] - self.ema[0]) * progress
+        for old, new in zip(self.target.parameters(), self.encoder.parameters(), strict=True):
+            old.lerp_(new, 1 - decay)
+
+
+class Predictor(nn.Module):
+    """A small Transformer from encoded visible patches to the representations of masked ones."""
+
+    def __init__(self, architecture: Architecture, depth: int, width: int):
+        super().__init__()
+        self.embed = nn.Linear(architecture.embed_dim, width)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
+        norm = partial(nn.LayerNorm, eps=1e-6)
+        sizes = width, architecture.num_heads, architecture.mlp_ratio
+        self.blocks = nn.Sequential(*(Block(*sizes, qkv_bias=True, norm_layer=norm) for _ in range(depth)))
+        self.norm = norm(width)
+        self.project = nn.Linear(width, architecture.embed_dim)
+        self.apply(initialise)
+        self.register_buffer("positions", positions(architecture.grid, width)[0, 1:])
+
+    def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
+        """CLS and visible patches (B, 1 + V, D), and the places of both sets, to (B, M, D)."""
+        # Attention knows no order but the positions, so the sets need not be put back in place.
+        cls, seen = self.embed(encoded).tensor_split([1], dim=1)
+        asked = self.mask_token + self.positions[masked]
+        tokens = self.blocks(torch.cat([cls, seen + self.positions[visible], asked], dim=1))
+        return self.project(self.norm(tokens[:, -masked.shape[1] :]))
+
+
+def random_split(clips: int, tokens: int, ratio: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places of visible (B, V) and masked (B, M) patches: another random set for every clip."""
+    order = torch.rand(clips, tokens, device=device).argsort(dim=1)
+    masked = min(max(round(tokens * ratio), 1), tokens - 1)
+    return order[:, masked:], order[:, :masked]
+
+
+def take(patches: Tensor, places: Tensor) -> Tensor:
+    """Patches (B, N, D) at places (B, K): (B, K, D)."""
+    return patches.gather(1, places.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+
+
+def standardise(values: Tensor, over: int | tuple[int, ...]) -> Tensor:
+    """Zero mean and unit variance over the given dimensions."""
+    centred = values - values.mean(over, keepdim=True)
+    return centred * (centred.square().mean(over, keepdim=True) + 1e-6).rsqrt()
+
+
+def distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance of the normalised vectors, 2 - 2 cos."""
+    return (2 - 2 * F.cosine_similarity(prediction, target, dim=-1)).mean()

@@ -1,0 +1,100 @@
+"""The pool of clips a training draws from: log-mel spectrograms held in memory, and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audio_neurons import audio, tables
+from audio_neurons.models.vit import HOP, SAMPLE_RATE, Architecture, ViT
+from audio_neurons.runtime import progress
+from audio_neurons.training import TrainingError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Normalised log-mel (B, 1, bands, frames), and classes (B, C) as zeros and ones."""
+
+    log_mel: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Log-mel (N, bands, frames) float16, not normalised; classes (N, C); and the names of these.
+
+    ``norm_stats`` are mean and standard deviation over the whole pool.
+    """
+
+    log_mel: Tensor
+    targets: Tensor
+    classes: list[str]
+    norm_stats: tuple[float, float]
+
+    def batches(self, steps: int, size: int, frames: int, seed: int, device: torch.device) -> Iterator[Batch]:
+        """Batches of random windows of ``frames``; every clip once before any comes twice."""
+        generator = torch.Generator().manual_seed(seed)
+        mean, std = self.norm_stats
+        queue = torch.empty(0, dtype=torch.long)
+        for _ in range(steps):
+            while len(queue) < size:
+                queue = torch.cat([queue, torch.randperm(len(self.log_mel), generator=generator)])
+            chosen, queue = queue[:size], queue[size:]
+            start = torch.randint(self.log_mel.shape[-1] - frames + 1, (size, 1, 1), generator=generator)
+            window = (start + torch.arange(frames)).expand(-1, self.log_mel.shape[1], -1)
+            log_mel = (self.log_mel[chosen].gather(-1, window).float() - mean) / std
+            yield Batch(log_mel.unsqueeze(1).to(device), self.targets[chosen].to(device))
+
+
+def read_pool(clips: Path, architecture: Architecture, seconds: float, label: str | None, name: str) -> Pool:
+    """Decode a ``clips`` table and compute its log-mel with the model's own front end.
+
+    ``label`` is the column of comma-joined classes; ``None`` leaves the classes unread.
+
+    Raises
+    ------
+    TrainingError
+        If the pool is empty, lacks the label, or ``seconds`` are fewer than the model's input.
+    """
+    samples = round(seconds * SAMPLE_RATE)
+    wanted = architecture.input_size[1]
+    if samples // HOP + 1 < wanted:
+        least = (wanted - 1) * HOP / SAMPLE_RATE
+        raise TrainingError(f"training.clip_seconds is {seconds}; input_size needs at least {least:g}")
+    front_end = ViT(architecture, norm_stats=(0.0, 1.0)).front_end
+    with tables.open_table(clips, "clips") as file:
+        total, names = file.metadata.num_rows, file.schema_arrow.names
+        if not total:
+            raise TrainingError(f"{clips} has no clips to train on")
+        if label is not None and label not in names:
+            there = ", ".join(tables.labels_of("clips", names)) or "none"
+            raise TrainingError(f"{clips} has no label '{label}' to learn (labels there: {there})")
+        log_mel = torch.empty(total, architecture.input_size[0], samples // HOP + 1, dtype=torch.float16)
+        tags: list[str] = []
+        # Sums in double precision: a pool has tens of millions of values.
+        mean, square = 0.0, 0.0
+        rows = _rows(clips, ["audio", *([label] if label else [])])
+        for index, (flac, *tag) in enumerate(progress(rows, total, f"log-mel for {name}", "clips")):
+            mel = front_end(torch.from_numpy(audio.read(flac, samples))[None])[0, 0]
+            mean += mel.mean(dtype=torch.float64).item() / total
+            square += mel.double().square().mean().item() / total
+            log_mel[index] = mel
+            tags += tag
+    std = max(square - mean**2, 0.0) ** 0.5
+    if std < 1e-3:
+        raise TrainingError(f"{clips} holds nothing but one constant sound: there is nothing to learn")
+    sets = [{t.strip() for t in tag.split(",") if t.strip()} for tag in tags]
+    classes = sorted(set().union(*sets))
+    if label is not None and not classes:
+        raise TrainingError(f"{clips}: label '{label}' is empty in every clip")
+    targets = torch.tensor([[float(c in s) for c in classes] for s in sets] or [[]] * total)
+    return Pool(log_mel, targets, classes, (mean, std))
+
+
+def _rows(clips: Path, columns: list[str]) -> Iterator[tuple]:
+    for block in tables.blocks(clips, "clips", 64, columns):
+        yield from zip(*(block[column] for column in columns), strict=True)
