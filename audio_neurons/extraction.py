@@ -17,7 +17,7 @@ from audio_neurons import audio, tables
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Batch, Recorder, TopClips
 from audio_neurons.runtime import progress
-from audio_neurons.statistics import cell_keys, rank_clips, write_counts
+from audio_neurons.statistics import cell_keys, write_counts
 
 
 class ExtractionError(RuntimeError):
@@ -187,4 +187,4 @@ def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, toke
         "seconds": seconds[strongest.token[place].cpu().numpy()],
         "response": strongest.active[place].cpu().numpy() / tokens,
     }
-    return rank_clips(pd.DataFrame(columns), strongest.clip.shape[-1])
+    return pd.DataFrame(columns)

@@ -43,10 +43,15 @@ def make_clips(path: Path, clips: int, seconds: float) -> None:
         )
 
 
+def quartiles(ratio: pd.Series) -> str:
+    low, middle, high = ratio.quantile([0.25, 0.5, 0.75])
+    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=7, help="pairs of runs (default: 7)")
-    parser.add_argument("--clips", type=int, default=32, help="clips per run (default: 32)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each (default: 5)")
+    parser.add_argument("--clips", type=int, default=160, help="clips per run (default: 160)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a clip (default: 5)")
     parser.add_argument("--batch-size", type=int, default=8, help="clips per forward pass (default: 8)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (default: all)")
@@ -74,32 +79,33 @@ def main() -> None:
         def extraction() -> None:
             extract(encoder, out / "clips.parquet", out, out / "embeddings.parquet", settings)
 
-        def seconds(work) -> float:
+        def timed(work) -> tuple[float, float]:
             if args.device == "cuda":
                 torch.cuda.synchronize()
-            began = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             work()
             if args.device == "cuda":
                 torch.cuda.synchronize()
-            return time.perf_counter() - began
+            return time.perf_counter() - wall, time.process_time() - cpu
 
         bare(), extraction()  # the first run of each pays for what later ones find ready
         rows = []
         for run in range(args.runs):
             # The order alternates, so that a machine that slows down favours neither.
-            order = (bare, extraction) if run % 2 == 0 else (extraction, bare)
-            took = {work.__name__: seconds(work) for work in order}
-            rows.append({"run": run, **took, "bare_again": seconds(bare)})
+            works = {"bare": bare, "extraction": extraction, "bare_again": bare}
+            for name in sorted(works, reverse=run % 2 == 1):
+                wall, cpu = timed(works[name])
+                rows.append({"run": run, "work": name, "wall": wall, "cpu": cpu})
     table = pd.DataFrame(rows)
-    table["ratio"] = table["extraction"] / table[["bare", "bare_again"]].mean(axis=1)
-    table["noise"] = table["bare_again"] / table["bare"]
-    low, middle, high = table["ratio"].quantile([0.25, 0.5, 0.75])
-    noise = table["noise"].quantile([0.25, 0.5, 0.75])
-    rate = args.clips * args.seconds / table["extraction"].median()
+    by_run = table.pivot(index="run", columns="work")
+    rate = args.clips * args.seconds / by_run["wall"]["extraction"].median()
     machine = {"cpu": platform.machine(), "threads": args.threads, "torch": torch.__version__}
     print(json.dumps(machine | {"device": args.device, "clips": args.clips, "batch_size": args.batch_size}))
-    print(f"extraction / bare: {middle:.3f} [{low:.3f}, {high:.3f}] (median, quartiles of {args.runs} runs)")
-    print(f"bare again / bare: {noise[0.5]:.3f} [{noise[0.25]:.3f}, {noise[0.75]:.3f}]")
+    print(f"median [quartiles] of {args.runs} runs of extraction / bare forward, and of bare / bare:")
+    for clock in ("wall", "cpu"):
+        took = by_run[clock]
+        ratio = took["extraction"] / took[["bare", "bare_again"]].mean(axis=1)
+        print(f"  {clock:4} {quartiles(ratio)}   {quartiles(took['bare_again'] / took['bare'])}")
     print(f"audio-seconds per second: {rate:.1f}")
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
