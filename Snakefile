@@ -3,6 +3,8 @@
 #   snakemake --cores N                                     the full reproduction
 #   snakemake --cores N results/figures/genre.pdf           one figure and what it needs
 #   snakemake --cores N --configfile config/demo.yaml --directory demo    the embedded demo
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -10,7 +12,7 @@ min_version("9.19")
 # A --configfile replaces the full reproduction rather than extending it.
 if not workflow.overwrite_configfiles:
 
-    configfile: workflow.source_path("config/config.yaml")
+    configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
 
 
 report: "workflow/report/workflow.rst"

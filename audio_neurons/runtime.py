@@ -40,8 +40,9 @@ def start(log: str | os.PathLike, threads: int) -> None:
 
 
 def _report(log: str | os.PathLike, kind: type[BaseException], error: BaseException, trace) -> None:
-    """What went wrong: on the terminal in words, in the log with all that Python knows."""
-    traceback.print_exception(kind, error, trace)
+    """What went wrong, in words where this package knows it, else with all that Python knows in the log."""
+    if not kind.__module__.startswith("audio_neurons"):
+        traceback.print_exception(kind, error, trace)
     tell(f"error: {error if str(error) else kind.__name__}\n  (log: {log})")
 
 

@@ -25,7 +25,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     training arguments, as M2D's released files do. Any other Python object is refused, not run.
     """
     if not path.is_file():
-        raise ModelError(f"no checkpoint at {path}: put it there, or set weights.urls or weights.path")
+        raise ModelError(f"no checkpoint at {path}: put it there, or set weights.urls")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)

@@ -1,7 +1,5 @@
 """The checked configuration, and what rules ask of it. Paths are spelt in rules only."""
 
-from pathlib import Path
-
 from audio_neurons import config as configuration
 from audio_neurons import datasets
 from audio_neurons.config import canonical
