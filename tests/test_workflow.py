@@ -108,6 +108,13 @@ def test_a_changed_threshold_re_runs_only_what_depends_on_it(done):
     assert rules["select"] == 6
 
 
+def test_another_title_only_draws_again(done):
+    config = demo()
+    config["models"]["ssl"].update(title="another", licence="free")
+    rules = planned(run(done[0], config, "-n").stdout)
+    assert rules == {"all": 1, "draw_coverage": 1, "draw_sharing": 2, "summarize": 1}
+
+
 def test_any_preset_is_a_target(done, tmp_path):
     folder = copy_of(done, tmp_path)
     config = demo()

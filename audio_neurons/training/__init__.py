@@ -35,7 +35,8 @@ class Settings:
     mask_ratio, predictor_depth, predictor_dim, ema, target_norm
         Of M2D: share of patches masked, blocks and width of the predictor, decay of the target encoder
         at the first and the last step, and what targets are standardised over: each ``patch``, or the
-        ``batch``, which a short training needs (see `masked`). Defaults are M2D's own.
+        ``batch``, which a short training needs (see `masked`). Defaults are M2D's as remembered, not yet
+        checked against its released training arguments.
     patchout, mixup
         Of supervised training: share of patches left out (PaSST), and the parameter of mixup's Beta
         distribution (0: none).

@@ -104,8 +104,13 @@ def weights_facts(wildcards):
     return canonical(MODELS[wildcards.model]["weights"])
 
 
-def whole_model(wildcards):
-    return canonical(MODELS[wildcards.model])
+def without(block, *keys):
+    return {k: v for k, v in block.items() if k not in keys}
+
+
+def trained_model(wildcards):
+    """What of a model's block decides its training, as text."""
+    return canonical(without(MODELS[wildcards.model], "title", "kind", "licence", "citation"))
 
 
 def training_pool(wildcards):
@@ -125,9 +130,11 @@ def encoder_code(wildcards):
 
 
 def architecture(wildcards):
-    """What of a model's block decides its numbers, as text."""
-    told = ("title", "licence", "citation", "training")
-    return canonical({k: v for k, v in MODELS[wildcards.model].items() if k not in told})
+    """What of a model's block decides its numbers beside its weights, as text."""
+    block = without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "training")
+    # The checkpoint itself is an input; where it came from changes nothing.
+    weights = without(block["weights"], "file", "urls", "sha256", "bytes")
+    return canonical({**block, "weights": weights})
 
 
 def shard_outputs():

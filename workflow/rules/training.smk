@@ -43,7 +43,7 @@ rule train:
     resources:
         gpu=gpus,
     params:
-        model=whole_model,
+        model=trained_model,
         device=config["extraction"]["device"],
         code=code_digest("training", "training.loop"),
     message:
