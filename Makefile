@@ -41,11 +41,12 @@ format: $(READY) ## Rewrite sources in the project's style.
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/snakefmt Snakefile workflow/rules
 
-reference: $(READY) ## Write config/README.md anew from the schema.
-	@$(VENV)/bin/python -m audio_neurons.reference workflow/schemas/config.schema.yaml > config/README.md
+reference: $(READY) ## Write config/README.md anew from the schema, and the facts in docs/datasets/.
+	@$(VENV)/bin/python -m audio_neurons.reference
 
-bench: $(READY) ## Measure the cost of the statistics against the bare forward pass.
+bench: $(READY) ## Measure extraction against the bare forward pass, and preparation against decoding.
 	@PYTHONPATH=. $(VENV)/bin/python benchmarks/extraction.py
+	@PYTHONPATH=. $(VENV)/bin/python benchmarks/preparation.py
 
 lock: ## Write the lock file anew (needs uv).
 	@uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \

@@ -39,7 +39,7 @@ def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
         samples, or is silent (its peak is below `SILENCE`).
     """
     if not data:
-        raise AudioError("missing from the archive, or an empty file")
+        raise AudioError("missing, or an empty file")
     if data.startswith(b"version https://git-lfs"):
         raise AudioError("a Git LFS pointer, not the recording itself")
     try:

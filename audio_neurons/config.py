@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import json
 import os
@@ -21,7 +22,10 @@ class ConfigError(ValueError):
 
 
 def complete(config: Mapping, schema: str | os.PathLike) -> dict:
-    """A copy of ``config`` with the schema's defaults filled in, checked.
+    """A copy of ``config`` with the schema's defaults filled in, checked, and without what it leaves out.
+
+    Relative paths in it (``files``, ``pairs``) are looked up in the working directory; ``pairs``, which
+    this project ships too, then beside the schema's ``workflow`` folder.
 
     Raises
     ------
@@ -33,17 +37,38 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
         config = json.loads(json.dumps(config, default=str, allow_nan=False))
     except ValueError as error:
         raise ConfigError(f"the configuration is not valid: {error}") from error
+    _leave_out(config)
     validator = _Completing(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     problems = [line for error in validator.iter_errors(config) for line in _explain(error)]
     if not problems:
         for name, block in config["datasets"].items():
-            block.setdefault("adapter", name)
-        problems = list(_contradictions(config))
+            block.setdefault("adapter", "custom" if "files" in block else name)
+        problems = [*_contradictions(config), *_read_pairs(config, Path(schema).resolve().parents[2])]
     if problems:
         raise ConfigError(
             "the configuration is not valid:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
         )
     return config
+
+
+def _leave_out(config: Any) -> None:
+    """Take away what is set to false, and what cannot be without it."""
+    gone: dict[str, list] = {}
+
+    def lost(section: str, block: Any) -> bool:
+        if not isinstance(block, dict):
+            return str(block).lower() == "false"  # of the command line's, Snakemake makes text
+        if section == "comparisons":
+            tasks = block.get("tasks")
+            return isinstance(tasks, list) and any(task in gone["tasks"] for task in tasks)
+        return section == "tasks" and block.get("dataset") in gone["datasets"]
+
+    for section in ("datasets", "tasks", "models", "comparisons"):
+        blocks = config.get(section) if isinstance(config, dict) else None
+        gone[section] = []
+        if isinstance(blocks, dict):
+            gone[section] = [name for name, block in blocks.items() if lost(section, block)]
+            config[section] = {n: block for n, block in blocks.items() if n not in gone[section]}
 
 
 def _fill_defaults(validator, properties, instance, schema) -> Iterator[ValidationError]:
@@ -91,20 +116,26 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         if name not in among:
             yield f"{path}: no {what} '{name}'; there are {', '.join(among)}"
 
+    labels_of = {}
     for name, block in config["datasets"].items():
         path = f"datasets.{name}"
         yield from known(f"{path}.adapter", block["adapter"], datasets.adapters(), "dataset adapter")
         if block["adapter"] in datasets.adapters():
             roles = datasets.source(block["adapter"])["archives"]
             for role in block["archives"]:
-                yield from known(f"{path}.archives.{role}", role, roles, "archive")
+                yield from known(f"{path}.archives.{role}", role, roles or ("none",), "archive")
+        if ("files" in block) != (block["adapter"] == "custom"):
+            yield f"{path}: `files` and the adapter 'custom' go together"
+        elif block["adapter"] in datasets.adapters():
+            try:
+                labels_of[name] = labels(block)
+            except datasets.DatasetError as error:
+                yield f"{path}.files: {error}"
     for name, block in config["tasks"].items():
         path = f"tasks.{name}"
         yield from known(f"{path}.dataset", block["dataset"], config["datasets"], "dataset")
-        adapter = config["datasets"].get(block["dataset"], {}).get("adapter")
-        if adapter in datasets.adapters():
-            labels = tuple(datasets.source(adapter)["labels"])
-            yield from known(f"{path}.label", block["label"], labels, f"label of {block['dataset']}")
+        if own := labels_of.get(block["dataset"]):
+            yield from known(f"{path}.label", block["label"], own, f"label of {block['dataset']}")
     for name, block in config["models"].items():
         trained = block["weights"]["source"] == "training"
         if trained != ("training" in block):
@@ -127,6 +158,29 @@ def _contradictions(config: Mapping) -> Iterator[str]:
             yield from known(f"comparisons.{name}.tasks.{i}", task, config["tasks"], "task")
         if "pairs" in block and len(block["tasks"]) < 2:
             yield f"comparisons.{name}.pairs: pairs match classes of two tasks, but there is one"
+
+
+def labels(dataset: Mapping) -> tuple[str, ...]:
+    """Label columns of a dataset's block."""
+    files = {"files": Path(dataset["files"])} if "files" in dataset else {}
+    return tuple(datasets.labels(dataset["adapter"], files))
+
+
+def _read_pairs(config: Mapping, home: Path) -> Iterator[str]:
+    """Put the pairs in the place of the table that ``pairs`` may name."""
+    for name, block in config["comparisons"].items():
+        file = block.get("pairs")
+        if not isinstance(file, str):
+            continue
+        path = next((p for p in (Path(file), home / file) if p.is_file()), None)
+        if path is None:
+            yield f"comparisons.{name}.pairs: no such file: {file}"
+            continue
+        with open(path, newline="", encoding="utf-8-sig") as table:
+            rows = [row for row in csv.DictReader(table) if row.get("use", "yes") != "no"]
+        block["pairs"] = [[cell.strip() for cell in list(row.values())[:2]] for row in rows]
+        if not rows or not all(all(pair) for pair in block["pairs"]):
+            yield f"comparisons.{name}.pairs: {path} has no pairs, or an empty class, in its two columns"
 
 
 # As in selection.PRESETS; spelt here so that checking a configuration does not import pandas.

@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import requests
 import urllib3
 
-from audio_neurons.files import checksum
+from audio_neurons.checksums import mismatch
 from audio_neurons.runtime import Meter
+from audio_neurons.urls import Unset, candidates, expand, is_local, local_path, mask
 
-MB = 1e6
+MB, GB = 1e6, 1e9
 BLOCK = 1 << 18
 TIMEOUT = (15, 60)  # seconds: to connect, and between two blocks
 BACKOFF = 1.0  # seconds before the first retry; doubles with each
 LONGEST_WAIT = 120.0
 PROGRESS = 1 << 20  # an attempt that brought this many new bytes does not count as a failure
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PASSING = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, urllib3.exceptions.HTTPError)
+LASTING = (requests.exceptions.SSLError, requests.exceptions.ProxyError)  # ConnectionErrors, both
 
 
 class DownloadError(RuntimeError):
-    """A file could not be brought here, or is not the file that it should be."""
+    """A file could not be brought here, or is not the file that it should be.
+
+    Attributes
+    ----------
+    reasons
+        Why, for each URL that was tried.
+    temporary
+        Whether a URL may give the file at another time.
+    differs
+        Whether a URL gave another file than the expected one.
+    """
+
+    def __init__(
+        self, message: str, reasons: Sequence[str] = (), *, temporary: bool = False, differs: bool = False
+    ):
+        super().__init__(message)
+        self.reasons, self.temporary, self.differs = tuple(reasons), temporary, differs
+
+
+class DiskFull(DownloadError):
+    """There is no room for a file here, wherever it is brought from."""
 
 
 class _Refused(Exception):
-    """This URL will not give the file, however often it is asked."""
+    """This URL will not give the file, however often it is asked now."""
+
+    def __init__(self, reason: str, *, temporary: bool = False, differs: bool = False):
+        super().__init__(reason)
+        self.temporary, self.differs = temporary, differs
 
 
 class _Interrupted(Exception):
@@ -48,55 +77,113 @@ def fetch(
     sha256: str | None = None,
     md5: str | None = None,
     size: int | None = None,
+    git_blob: str | None = None,
     retries: int = 4,
     manual: str | None = None,
+    mirror: Mapping[str, str] = {},
+    session: requests.Session | None = None,
+    quiet: bool = False,
 ) -> None:
     """Bring the first of ``urls`` that works to ``path``; complete and verified, or not at all.
 
-    A URL is ``http(s)://``, ``file://`` or a plain local path (copied). An interrupted download
-    is kept as ``<path>.part`` and resumed. A ``path`` that exists is verified and left alone.
+    A URL is ``http(s)://``, ``file://`` or a plain local path (copied). ``${NAME}`` in it is an
+    environment variable, whose value is shown and stored nowhere. An interrupted download is kept as
+    ``<path>.part`` and resumed. A ``path`` that exists is verified and left alone.
 
     Parameters
     ----------
-    sha256, md5, size
-        What the file must be (hexadecimal digests, bytes); what is ``None`` is not checked.
+    sha256, md5, size, git_blob
+        What the file must be (see :func:`audio_neurons.checksums.mismatch`); what is ``None`` is not
+        checked.
     retries
-        Further attempts per URL after connection errors, short reads, HTTP 429 and 5xx.
+        Further attempts per URL after connection errors, stalls, short reads, HTTP 429 and 5xx.
     manual
         How a person gets the file; part of the error where no URL gives it.
+    mirror
+        URL prefix → prefix that is tried in its place, before the URL itself; the longest first.
+    session
+        Connections to use, so that many small files of one server share one.
+    quiet
+        Show no progress.
 
     Raises
     ------
     DownloadError
         If no URL gives the file (with each URL's reason and the remedy), or if a file at
         ``path`` is not the expected one.
+    DiskFull
+        If the file is larger than what is free, before any of it is written where that can be known.
     """
     path = Path(path)
-    expected = {"size": size, "sha256": sha256, "md5": md5}
+    expected = {"size": size, "sha256": sha256, "md5": md5, "git_blob": git_blob}
     if path.exists():
-        if problem := _mismatch(path, expected):
-            raise DownloadError(f"{path} is there, but {problem}. Delete it and run again.")
+        if problem := mismatch(path, expected):
+            raise DownloadError(f"{path} is there, but {problem}. Delete it and run again.", differs=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    reasons = []
-    for url in urls:
-        part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.part")
+    reasons, temporary, differs = [], False, False
+    for url in candidates(urls, mirror):
         try:
-            if _is_local(url):
-                _copy(url, part)
+            source = _Source(url, expand(url), part, path.name, size, session, quiet)
+            if is_local(source.address):
+                _copy(source)
             else:
-                _download(url, part, path.name, retries)
-        except _Refused as error:
-            reasons.append(f"{url}: {error}")
-            continue
-        problem = _mismatch(part, expected)
-        if not problem:
+                _download(source, retries)
+            if problem := mismatch(part, expected):
+                _discard(part)
+                raise _Refused(f"{problem} (removed)", differs=True)
             os.replace(part, path)
             _notes(part).unlink(missing_ok=True)
             return
-        _discard(part)
-        reasons.append(f"{url}: {problem} (removed)")
-    raise DownloadError(_no_source(path, reasons, manual))
+        except (_Refused, Unset, ValueError) as error:  # ValueError: Python's word on what is no URL
+            reasons.append(f"{url}: {mask(str(error), url)}")
+            temporary |= getattr(error, "temporary", False)
+            differs |= getattr(error, "differs", False)
+    raise DownloadError(_no_source(path, reasons, manual), reasons, temporary=temporary, differs=differs)
+
+
+def ensure_space(path: str | os.PathLike, lacking: int) -> None:
+    """Refuse to begin with a file whose ``lacking`` bytes have no room in the folder of ``path``.
+
+    Raises
+    ------
+    DiskFull
+        With how much is needed, how much is free, and where.
+    """
+    path = Path(path)
+    free = shutil.disk_usage(path.parent).free
+    if lacking > free:
+        raise DiskFull(
+            f"{path.name.removesuffix('.part')} needs {lacking / GB:,.3f} GB more, but only {free / GB:,.3f} "
+            f"GB are free in {path.parent.absolute()}. Make room and run again."
+        )
+
+
+def disk_full(path: Path) -> DiskFull:
+    """The error for a disk that got full in the middle."""
+    name = path.name.removesuffix(".part")
+    return DiskFull(
+        f"{name}: the disk is full, or your quota used up, in {path.parent.absolute()}. Make room and run "
+        "again; what is there is kept, and resumed."
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One URL of a file, as all attempts at it see it."""
+
+    url: str  # as the configuration has it: the only one to store or to show
+    address: str  # with its secrets
+    part: Path
+    name: str
+    size: int | None
+    session: requests.Session | None
+    quiet: bool
+
+    def say(self, error: Exception) -> str:
+        """What went wrong, without secrets."""
+        return mask(f"{type(error).__name__}: {error}", self.url)
 
 
 def _no_source(path: Path, reasons: list[str], manual: str | None) -> str:
@@ -106,82 +193,75 @@ def _no_source(path: Path, reasons: list[str], manual: str | None) -> str:
         problem = f"{path.name} has no known URL."
     lines = [
         problem,
-        f"Remedy: put the file there by hand, as {path}, or name another source in the"
+        "Remedy: bring the file by hand (`download.archives`), or name another source in the"
         " configuration (`datasets.NAME.archives.ROLE.urls`, `models.NAME.weights.urls`).",
     ]
     return "\n".join([*lines, manual.strip()] if manual else lines)
 
 
-def _mismatch(path: Path, expected: dict[str, int | str | None]) -> str:
-    """What of ``expected`` the file is not; empty if it is as expected."""
-    for kind, wanted in expected.items():
-        if wanted is None:
-            continue
-        if kind == "size":
-            actual, wanted = path.stat().st_size, int(wanted)
-        else:
-            actual, wanted = checksum(path, kind), str(wanted).lower()
-        if actual != wanted:
-            return f"its {kind} is {actual}, expected {wanted}"
-    return ""
+def _copy(source: _Source) -> None:
+    file, part = local_path(source.address), source.part
+    if not file.is_file():
+        raise _Refused("a folder, not a file" if file.is_dir() else "no such file")
+    _notes(part).unlink(missing_ok=True)  # first: what is then in the part belongs to no URL
+    ensure_space(part, file.stat().st_size - _length(part))
+    try:
+        shutil.copyfile(file, part)
+    except OSError as error:
+        _discard(part)
+        if error.errno in FULL:
+            raise disk_full(part) from error
+        raise _Refused(f"{error.strerror or type(error).__name__}") from error
 
 
-def _is_local(url: str) -> bool:
-    return urlsplit(url).scheme in ("", "file")
-
-
-def _copy(url: str, part: Path) -> None:
-    parsed = urlsplit(url)
-    source = Path(url2pathname(parsed.path) if parsed.scheme else url).expanduser()
-    if not source.is_file():
-        raise _Refused("a folder, not a file" if source.is_dir() else "no such file")
-    _discard(part)
-    shutil.copyfile(source, part)
-
-
-def _download(url: str, part: Path, name: str, retries: int) -> None:
+def _download(source: _Source, retries: int) -> None:
     """Repeat attempts until the file is complete; only attempts without progress count."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if urlsplit(source.address).scheme not in ("http", "https"):
         raise _Refused("not an http, https or file URL")
-    failures, best = 0, 0
+    failures, best = 0, _length(source.part) if _resumable(source) else 0
     while True:
         try:
-            return _attempt(url, part, name)
+            return _attempt(source)
         except _Interrupted as error:
-            reached = part.stat().st_size if part.exists() else 0
+            reached = _length(source.part)
             failures = 0 if reached >= best + PROGRESS else failures + 1
             best = max(best, reached)
             if failures > retries:
-                raise _Refused(f"{error} (after {retries} retries; run again to resume)") from error
+                reason = f"{error} (after {retries} retries; run again to resume)"
+                raise _Refused(reason, temporary=True) from error
             time.sleep(min(max(error.wait, BACKOFF * 2 ** max(failures - 1, 0)), LONGEST_WAIT))
 
 
-def _attempt(url: str, part: Path, name: str) -> None:
-    """One request for what is still lacking of ``part``."""
-    known = _resumable(url, part)
-    start = part.stat().st_size if known else 0
+def _attempt(source: _Source) -> None:
+    """One request for what is still lacking of the part."""
+    known = _resumable(source)
+    start = _length(source.part) if known else 0
     headers = {"Accept-Encoding": "identity"}  # the bytes as they are stored, so that ranges add up
     if start:
         headers["Range"] = f"bytes={start}-"
         if known["validator"]:
             headers["If-Range"] = known["validator"]
+    get = (source.session or requests).get
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        with get(source.address, headers=headers, stream=True, timeout=TIMEOUT) as response:
             if response.status_code == 416 and _range(response)[1] == start:
                 return
-            start, total = _accept(response, start, known, part)
-            _note(part, url, response, total)
-            _receive(response, part, start, total, name)
-    except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
-        raise _Refused(f"{error}") from error
-    except (
-        requests.exceptions.ConnectionError,
-        requests.exceptions.Timeout,
-        urllib3.exceptions.HTTPError,
-    ) as error:
-        raise _Interrupted(f"{type(error).__name__}: {error}") from error
-    except requests.exceptions.RequestException as error:
-        raise _Refused(f"{type(error).__name__}: {error}") from error
+            start, total = _accept(response, start, known, source.part)
+            if source.size is not None and total not in (None, source.size):
+                if start:
+                    _discard(source.part)
+                raise _Refused(f"its size is {total}, expected {source.size}", differs=True)
+            # What is there counts in either case: it is kept, or it makes room.
+            ensure_space(source.part, (total or source.size or 0) - _length(source.part))
+            _receive(response, source, start, total)
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        passing = isinstance(error, PASSING) and not isinstance(error, LASTING)
+        # Not "from error": requests and urllib3 quote the address.
+        raise (_Interrupted if passing else _Refused)(source.say(error)) from None
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(source.part) from error
+        raise
 
 
 def _accept(response: requests.Response, start: int, known: dict, part: Path) -> tuple[int, int | None]:
@@ -210,13 +290,16 @@ def _range(response: requests.Response) -> tuple[int | None, int | None]:
     return int(first) if first.isdecimal() else None, int(total) if total.isdecimal() else None
 
 
-def _receive(response: requests.Response, part: Path, start: int, total: int | None, name: str) -> None:
-    meter = Meter(None if total is None else total / MB, f"download {name}", "MB", done=start / MB)
-    with open(part, "ab" if start else "wb") as file:
+def _receive(response: requests.Response, source: _Source, start: int, total: int | None) -> None:
+    meter = Meter(None if total is None else total / MB, f"download {source.name}", "MB", done=start / MB)
+    with open(source.part, "ab" if start else "wb") as file:
+        if not start:  # only now that the part is empty: it may have been another URL's
+            _note(source, response, total)
         # Raw, since some servers declare a .tar.gz as a compressed .tar, and it would be unpacked.
         for block in response.raw.stream(BLOCK, decode_content=False):
             file.write(block)
-            meter.add(len(block) / MB)
+            if not source.quiet:
+                meter.add(len(block) / MB)
         received = file.tell()
     meter.finish()
     if total is not None and received != total:
@@ -227,21 +310,26 @@ def _notes(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _note(part: Path, url: str, response: requests.Response, total: int | None) -> None:
-    """Remember what ``part`` is a part of: joining two different files would make a broken one."""
+def _note(source: _Source, response: requests.Response, total: int | None) -> None:
+    """Remember what the part is a part of: joining two different files would make a broken one."""
     etag = response.headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
-    _notes(part).write_text(json.dumps({"url": url, "validator": validator, "total": total}))
+    note = {"url": source.url, "validator": validator, "total": total}
+    _notes(source.part).write_text(json.dumps(note))
 
 
-def _resumable(url: str, part: Path) -> dict:
-    """What is known of a ``part`` that can be resumed from ``url``; empty if it cannot."""
+def _resumable(source: _Source) -> dict:
+    """What is known of a part that can be resumed from the source; empty if it cannot."""
     try:
-        known = json.loads(_notes(part).read_text())
+        known = json.loads(_notes(source.part).read_text())
     except (OSError, ValueError):
         return {}
-    usable = known.get("url") == url and known.get("total") and part.exists()
+    usable = known.get("url") == source.url and known.get("total") and source.part.exists()
     return known if usable else {}
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _discard(part: Path) -> None:

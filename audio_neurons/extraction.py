@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,6 +41,8 @@ class Settings:
         A neuron is active above it.
     top_clips
         Strongest clips kept per neuron.
+    labels
+        Label columns whose combinations the counts keep apart; ``None`` for all that there are.
     """
 
     clip_seconds: float
@@ -48,6 +50,7 @@ class Settings:
     tokens: str = "patch"
     threshold: float = 0.0
     top_clips: int = 5
+    labels: Sequence[str] | None = None
 
 
 def pick_device(wish: str) -> str:
@@ -75,7 +78,7 @@ def extract(
         If features are not finite; the message names the clips.
     """
     frame = tables.read(clips, "clips", columns=_described(clips))
-    labels = tables.labels_of("clips", frame.columns)
+    labels = tables.labels_of("clips", frame.columns) if settings.labels is None else settings.labels
     cells = cell_keys(frame, labels)
     cell_of = pd.MultiIndex.from_frame(cells).get_indexer(
         pd.MultiIndex.from_frame(frame[list(cells.columns)])

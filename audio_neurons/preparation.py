@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 import inspect
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio_neurons import audio, tables
+from audio_neurons import audio, datasets, tables
 from audio_neurons.datasets import SPLITS, Recording, reader, source
 from audio_neurons.files import atomic
 from audio_neurons.runtime import progress
@@ -25,18 +27,23 @@ class PreparationError(RuntimeError):
     """A dataset could not be prepared; the message says what to look at or change."""
 
 
+class Excluded(audio.AudioError):
+    """A recording that is left out on purpose; the message is the reason."""
+
+
 @dataclass(frozen=True)
 class Summary:
-    """What was prepared: numbers of clips and of refused recordings, and the clips' seconds."""
+    """What was prepared: numbers of clips, of recordings refused and left out, and the clips' seconds."""
 
     clips: int
     rejected: int
+    excluded: int
     seconds: float
 
 
 def prepare(
     adapter: str,
-    archives: Mapping[str, Path],
+    archives: Mapping[str, Path | Sequence[Path]],
     parts: Sequence[Path],
     rejected: Path,
     *,
@@ -44,6 +51,7 @@ def prepare(
     max_seconds: float = 60.0,
     workers: int = 1,
     options: Mapping[str, object] = {},
+    excluded: Mapping[str, str] | None = None,
 ) -> Summary:
     """Decode a dataset's recordings into tables of clips; every table appears, or none does.
 
@@ -56,53 +64,66 @@ def prepare(
     adapter
         Name of the dataset's module.
     archives
-        Path of each archive by its role.
+        Path of each archive by its role; a list of paths for a role of many small files.
     parts, rejected
-        Tables to write: ``clips`` shards, and the recordings that cannot be used with the reason.
+        Tables to write: ``clips`` shards, and the recordings that are not used with the reason.
     max_rejected
-        Share of the recordings that may be unusable.
+        Share of the recordings that may be unusable; those left out on purpose do not count.
     max_seconds
         Longer recordings are stored from their start up to this length.
     workers
         Threads that decode (the decoder and the encoder both release Python's lock).
     options
         The adapter's own options; they override those of the dataset's YAML file.
+    excluded
+        Recordings to leave out: shell patterns of their ``clip_id``, each with the reason. ``None``
+        for those of the dataset's YAML file.
 
     Raises
     ------
     PreparationError
         If there are no recordings, two of the same ``clip_id``, a label is missing, an option or a
-        role is unknown, or too many recordings are unusable; then all of them are listed in
-        ``<rejected>.failed.csv``.
+        role is unknown, all recordings are left out, or too many are unusable; then these are listed
+        in ``<rejected>.failed.csv``.
     DatasetError, ArchiveError
         If an archive has another layout, or is damaged.
     """
     if not parts:
         raise ValueError("no parts to write to")
-    labels = list(source(adapter)["labels"])
+    archives = {role: _paths(given) for role, given in archives.items()}
+    labels = datasets.labels(adapter, archives)
     recordings = _checked(_open(adapter, archives, options), adapter, labels)
+    if excluded is None:
+        excluded = source(adapter).get("excluded", {})
     listing = Path(f"{rejected}.failed.csv")
     listing.unlink(missing_ok=True)
-    refused: list[tuple[str, str]] = []
+    unused: list[tuple[str, audio.AudioError]] = []
     clips, frames = 0, 0
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
-        converted = _in_order(recordings, max_seconds, workers)
+        converted = _in_order(recordings, max_seconds, excluded, workers)
         for recording, clip in progress(converted, None, f"prepare {adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
-                refused.append((recording.clip_id, str(clip)))
+                unused.append((recording.clip_id, clip))
                 continue
             shards[clips % len(shards)].add(recording, *clip)
             clips, frames = clips + 1, frames + clip[1]
+        refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
         _judge(adapter, clips, refused, max_rejected, listing)
         for shard in shards:
             shard.flush()
         table = stack.enter_context(tables.writer(rejected, "rejected"))
-        table.append({"clip_id": [i for i, _ in refused], "reason": [r for _, r in refused]})
-    return Summary(clips, len(refused), frames / tables.SAMPLE_RATE)
+        table.append({"clip_id": [i for i, _ in unused], "reason": [str(why) for _, why in unused]})
+    return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE)
 
 
-def _open(adapter: str, archives: Mapping[str, Path], options: Mapping[str, object]) -> Iterator[Recording]:
+def _paths(given: str | Path | Sequence[str | Path]) -> Path | list[Path]:
+    return Path(given) if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
+
+
+def _open(
+    adapter: str, archives: Mapping[str, Path | list[Path]], options: Mapping[str, object]
+) -> Iterator[Recording]:
     facts = source(adapter)
     if missing := [role for role in facts["archives"] if role not in archives]:
         raise PreparationError(f"{adapter}: no archive given as {', '.join(missing)}")
@@ -113,7 +134,7 @@ def _open(adapter: str, archives: Mapping[str, Path], options: Mapping[str, obje
         raise PreparationError(
             f"{adapter}: unknown option {', '.join(unknown)}; there are: {', '.join(known) or 'none'}"
         )
-    return recordings({role: Path(path) for role, path in archives.items()}, **options)
+    return recordings(archives, **options)
 
 
 def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str]) -> Iterator[Recording]:
@@ -136,23 +157,28 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         raise PreparationError(f"{adapter}: its archives hold no recordings")
 
 
-def _convert(data: bytes, seconds: float) -> tuple[bytes, int] | audio.AudioError:
-    """A recording as FLAC, with its frames; or why it cannot be used."""
+def _convert(
+    recording: Recording, seconds: float, excluded: Mapping[str, str]
+) -> tuple[bytes, int] | audio.AudioError:
+    """A recording as FLAC, with its frames; or why it is not used."""
+    for pattern, reason in excluded.items():
+        if fnmatch.fnmatchcase(recording.clip_id, pattern):
+            return Excluded(f"excluded: {reason}")
     try:
-        samples = audio.decode(data, seconds)
+        samples = audio.decode(recording.data, seconds)
         return audio.encode(samples), len(samples)
     except audio.AudioError as error:
         return error
 
 
 def _in_order(
-    recordings: Iterable[Recording], seconds: float, workers: int
+    recordings: Iterable[Recording], seconds: float, excluded: Mapping[str, str], workers: int
 ) -> Iterator[tuple[Recording, tuple[bytes, int] | audio.AudioError]]:
     """Decode recordings side by side, a bounded number at a time, and yield them in their order."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for recording in recordings:
-            waiting.append((recording, pool.submit(_convert, recording.data, seconds)))
+            waiting.append((recording, pool.submit(_convert, recording, seconds, excluded)))
             if len(waiting) >= IN_FLIGHT * workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -184,6 +210,8 @@ def _judge(adapter: str, clips: int, refused: list[tuple[str, str]], share: floa
     total = clips + len(refused)
     if clips and len(refused) <= share * total:
         return
+    if not total:
+        raise PreparationError(f"{adapter}: all recordings are left out (`excluded`)")
     with atomic(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("clip_id", "reason"), *refused])
     examples = "".join(f"\n  {clip_id}: {reason}" for clip_id, reason in refused[:EXAMPLES])

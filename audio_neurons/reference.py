@@ -1,13 +1,14 @@
-"""The reference of the configuration, written from its schema (`make reference`)."""
+"""References that `make reference` writes: the configuration from its schema, datasets from their facts."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
+
+from audio_neurons import datasets, sources
 
 HEAD = """\
 # Configuration
@@ -73,5 +74,60 @@ def page(schema: Mapping) -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
+BEGIN, END = "<!-- facts: written by `make reference` -->\n", "<!-- end of facts -->\n"
+
+
+def facts(name: str) -> str:
+    """What is fetched of a dataset and what it is, as Markdown."""
+    own = datasets.source(name)
+    lines = [
+        f"- **Licence**: {own['licence']}",
+        f"- **Cite**: {own['citation']}",
+        f"- **Home**: <{own['homepage']}>",
+        f"- **Download**: {own['size_gb']:g} GB; clips: {own.get('clips', 'not known')}",
+        f"- **Labels**: {', '.join(f'`{label}`' for label in own['labels'])};"
+        f" clip length for the encoder: {own['clip_seconds']:g} s",
+    ]
+    lines += [f"- **Options**: `{json.dumps(own['options'])}`"] if own.get("options") else []
+    if own.get("excluded"):
+        lines.append("- **Left out on purpose**:")
+        lines += [f"  - `{pattern}`: {reason}" for pattern, reason in own["excluded"].items()]
+    lines += ["", "| archive | size | held to | from |", "|---|---|---|---|"]
+    lines += [_row(role, archive) for role, archive in own["archives"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(role: str, archive: Mapping) -> str:
+    size = f"{archive['bytes']:,} bytes" if archive.get("bytes") else "not published"
+    known = [kind for kind in sources.CHECKSUMS if archive.get(kind)]
+    held = ", ".join(known) or ("its members' md5" if archive.get("bytes_vary") else "its first download")
+    if "parts" in archive:
+        held += "; each part to its " + ", ".join(k for k in sources.CHECKSUMS if k in archive["parts"][0])
+    if archive.get("zenodo"):
+        held = "what Zenodo tells, and its first download"
+    if "batches" in archive:
+        size = f"{archive['batches']} batches"
+        held = (
+            f"`{archive['manifest']}`, per file" if "manifest" in archive else "its first download, per file"
+        )
+    urls = [*(archive.get("urls") or []), *(url for part in archive.get("parts", []) for url in part["urls"])]
+    return f"| `{role}`: {archive['file']} | {size} | {held} | {'<br>'.join(f'`{url}`' for url in urls)} |"
+
+
+def with_facts(page: str, name: str) -> str:
+    """A dataset's page with its facts between the marks that are there for them."""
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{facts(name)}\n{END}{after}"
+
+
+def write(root: Path) -> None:
+    """Write the references anew, in a checkout of the project."""
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    (root / "config/README.md").write_text(page(schema), encoding="utf-8")
+    for path in sorted((root / "docs/datasets").glob("[a-z]*.md")):
+        path.write_text(with_facts(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(page(yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    write(Path())

@@ -48,10 +48,10 @@ def test_open_files_are_archives_too(archive):
 
 def test_links_and_folders_are_skipped(tmp_path):
     with tarfile.open(tmp_path / "t", "w") as archive:
-        folder, link = tarfile.TarInfo("d.wav"), tarfile.TarInfo("l.wav")
-        folder.type, link.type, link.linkname = tarfile.DIRTYPE, tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(folder)
-        archive.addfile(link)
+        for kind in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+            member = tarfile.TarInfo(f"{kind.decode()}.wav")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
     link = zipfile.ZipInfo("l.wav")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "z", "w") as archive:
@@ -59,6 +59,19 @@ def test_links_and_folders_are_skipped(tmp_path):
         archive.writestr("d.wav/", "")
     assert list(members(tmp_path / "t")) == []
     assert list(members(tmp_path / "z")) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_unpacked_wherever_a_name_leads(tmp_path, monkeypatch, kind):
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    names = ["../up.wav", f"{tmp_path}/absolute.wav", "x/../../../../far.wav", "./here.wav"]
+    path = KINDS[kind](tmp_path / "archive", dict.fromkeys(names, b"data"))
+    monkeypatch.chdir(inside)
+    before = sorted(tmp_path.rglob("*"))
+    assert [data for _, data in members(path)] == [b"data"] * 4
+    assert read(path, "far.wav") == b"data"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("cut", [0.01, 0.3, 0.6, 0.85])

@@ -1,3 +1,4 @@
+import csv
 import datetime
 import json
 import subprocess
@@ -12,7 +13,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_neurons import config, extraction, selection, training
+from audio_neurons import config, datasets, extraction, selection, sources, training
 from audio_neurons.config import ConfigError, complete
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -70,6 +71,7 @@ def test_shipped_configurations_are_completed(name):
         assert block["adapter"] == key
         assert block["options"] == before["datasets"][key].get("options", {})
         assert block["archives"] == {}
+    assert full["download"]["max_missing"] == 0.01
     assert full["selection"]["statistics_split"] == "train"
     for key, block in full["selection"]["selectors"].items():
         assert block["preset"] == key
@@ -90,6 +92,9 @@ def test_defaults():
         "responses": False,
     }
     assert full["preparation"] == {"max_rejected": 0.01, "max_seconds": 60}
+    assert full["download"] == {
+        "archives": "resources/by_hand", "mirror": {}, "retries": 4, "parallel": 8, "max_missing": 0.01,
+    }  # fmt: skip
     assert full["selection"] == {
         "statistics_split": "train", "selector": "aape", "selectors": {"aape": {"preset": "aape"}},
     }  # fmt: skip
@@ -109,6 +114,9 @@ def test_the_defaults_of_code_and_schema_agree():
     own = {f.name: f.default for f in fields(extraction.Settings)}
     for name in ("batch_size", "tokens", "threshold", "top_clips"):
         assert schema[name]["default"] == own[name]
+    download = yaml.safe_load(SCHEMA.read_text())["properties"]["download"]["properties"]
+    own = {f.name: f.default for f in fields(sources.Access) if f.name != "mirror"}
+    assert {name: key["default"] for name, key in download.items() if name != "mirror"} == own
     selector = yaml.safe_load(SCHEMA.read_text())["$defs"]["selector"]["properties"]
     assert set(selector) == {"preset", *(f.name for f in fields(selection.Rule))}
     assert tuple(selector["preset"]["enum"]) == config.PRESET_NAMES == tuple(selection.PRESETS)
@@ -141,6 +149,13 @@ CONTRADICTIONS = {
     "tasks.events.label": (..., "tasks.events: missing key(s) label"),
     "models.r.weights.seed": (..., "models.r.weights: missing key(s) seed"),
     "models.r.weights.source": (..., "models.r.weights: missing key(s) source"),
+    # where files come from
+    "download.mirrors": ({}, "download.mirrors: unknown key; did you mean 'mirror'?"),
+    "download.max_missing": (2, "download.max_missing: 2 is greater than the maximum of 1"),
+    "datasets.esc50.archives.archive.git_blob": ("12", "datasets.esc50.archives.archive.git_blob: '12' does"),
+    "datasets.esc50.files": ("x.csv", "datasets.esc50.files: x.csv"),
+    "datasets.mine.files": ("x.csv", "datasets.mine: `files` and the adapter 'custom' go together"),
+    "datasets.custom": ({}, "datasets.custom: `files` and the adapter 'custom' go together"),
     # weights
     "models.r.weights": ("random", "models.r.weights: 'random' is not of type 'object'"),
     "models.r.weights.file": ("x", "models.r.weights.file: unknown key; known are source, seed"),
@@ -307,3 +322,54 @@ def test_training_defaults_are_those_of_the_schema():
         if field.default is not MISSING:
             default = schema[field.name]["default"]
             assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name
+
+
+# What is left out
+
+
+def test_what_is_false_is_left_out_with_what_needs_it():
+    two = {"tasks": ["events", "sex"], "title": "two"}
+    base = changed("comparisons.x", two)
+    full = complete(changed("datasets.mine", False, base), SCHEMA)
+    assert (set(full["datasets"]), set(full["tasks"]), set(full["comparisons"])) == (
+        {"esc50"}, {"events"}, {"e"},
+    )  # fmt: skip
+    full = complete(changed("tasks.sex", False, base), SCHEMA)
+    assert (set(full["datasets"]), set(full["comparisons"])) == ({"esc50", "mine"}, {"e"})
+    assert set(complete(changed("comparisons.e", "false", base), SCHEMA)["comparisons"]) == {"x"}
+    assert problems(changed("models.r", False)) == ["models: {} should be non-empty"]
+    # An empty block is not meant as one to leave out.
+    assert problems(changed("datasets.esc50", None)) == ["datasets.esc50: None is not of type 'object'"]
+
+
+# Pairs from a table
+
+
+def test_pairs_come_from_a_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    block = {"tasks": ["events", "sex"], "pairs": "mine.csv"}
+    (tmp_path / "mine.csv").write_text('\ufeffa,b,use,why\ndog, male,yes,"x, y"\ncat,female,no,\n', "utf-8")
+    full = complete(changed("comparisons.x", block), SCHEMA)
+    assert full["comparisons"]["x"]["pairs"] == [["dog", "male"]]
+    (tmp_path / "mine.csv").write_text("a,b\ndog,\n")
+    assert problems(changed("comparisons.x", block))[0].startswith(
+        "comparisons.x.pairs: mine.csv has no pairs, or an empty class"
+    )
+    (tmp_path / "mine.csv").unlink()
+    assert problems(changed("comparisons.x", block)) == ["comparisons.x.pairs: no such file: mine.csv"]
+
+
+def test_the_shipped_pairs_name_classes_of_both_datasets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the table is found beside the workflow
+    pairs = complete(SHIPPED["config"], SCHEMA)["comparisons"]["events"]["pairs"]
+    assert len(pairs) == 14
+    assert ["dog", "Dog"] in pairs
+    assert ["clapping", "Applause"] not in pairs
+    mine, theirs = zip(*pairs, strict=True)
+    assert len(set(mine)) == len(set(theirs)) == 14
+    with open(ROOT / "resources" / "event_pairs.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            assert row["ESC-50"] in datasets.source("esc50")["classes"]["category"], row
+            assert row["GISE-51"] in datasets.source("gise51")["classes"]["event"], row
+            assert row["reason"], row
+            assert row["use"] in ("yes", "no"), row

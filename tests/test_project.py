@@ -11,6 +11,7 @@ import yaml
 from packaging.markers import Marker
 
 from audio_neurons import reference
+from audio_neurons.datasets import adapters
 
 ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "envs" / "lock.txt").read_text(encoding="utf-8")
@@ -99,7 +100,7 @@ def test_profiles_name_rules_and_resources_that_exist():
         assert set(profile) <= options, path
         for section in ("set-resources", "set-threads"):
             assert set(profile.get(section, {})) <= rules, path
-        assert set(profile.get("resources", {})) <= {"gpu"}, path
+        assert set(profile.get("resources", {})) <= {"gpu", "downloads"}, path
 
 
 def test_every_rule_has_a_log_a_benchmark_and_an_environment():
@@ -127,3 +128,11 @@ def test_configuration_reference_is_that_of_the_schema():
     assert all(node.get("description") for path, node in reference.keys(schema, schema)), (
         "a key is not described"
     )
+
+
+@pytest.mark.parametrize("name", [name for name in adapters() if name != "custom"])
+def test_every_dataset_has_a_page_with_its_facts(name):
+    path = ROOT / "docs" / "datasets" / f"{name}.md"
+    text = path.read_text(encoding="utf-8")
+    assert reference.with_facts(text, name) == text, "run `make reference`"
+    assert f"({name}.md)" in (ROOT / "docs" / "datasets" / "README.md").read_text(encoding="utf-8")

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_neurons.datasets import source
+from audio_neurons.preparation import prepare
 from audio_neurons.synthesis import make_archives, make_pool
 
 MISSING = [name for name in ("espeakng_loader", "pretty_midi") if importlib.util.find_spec(name) is None]
@@ -31,8 +33,12 @@ ARCHIVES = {
         "split": "iden_split.txt",
         "meta": "vox1_meta.csv",
     },
-    "voxforge": {"archive": "voxforge.tar", "splits": "voxforge.csv"},
-    "cremad": {"archive": "CREMA-D.zip", "splits": "cremad.csv"},
+    "voxforge": {
+        "archive": ["voxforge-000.tar"],
+        "listing": "voxforge_urls.txt",
+        "splits": "voxforge.csv",
+    },
+    "cremad": {"archive": ["AudioWAV-000.tar"], "actors": "VideoDemographics.csv", "splits": "cremad.csv"},
     "gtzan": {"archive": "genres.tar.gz", **{s: f"{s}_filtered.txt" for s in ("train", "valid", "test")}},
     "nsynth": {split: f"nsynth-{split}.jsonwav.tar.gz" for split in ("train", "valid", "test")},
     "surge": {"archive": "surge-velocity64-2K.tar", "splits": "dataset_surge_tone_splits.csv"},
@@ -42,9 +48,11 @@ SECONDS = 0.8
 
 
 def make(root, dataset, clips=60, seed=7):
-    archives = {role: root / name for role, name in ARCHIVES[dataset].items()}
-    make_archives(dataset, archives, clips=clips, seconds=SECONDS, seed=seed)
-    return archives
+    """The archives of a dataset by role; all of them are one file each."""
+    roles = ARCHIVES[dataset].items()
+    paths = {r: root / name if isinstance(name, str) else [root / n for n in name] for r, name in roles}
+    make_archives(dataset, paths, clips=clips, seconds=SECONDS, seed=seed)
+    return {role: path[0] if isinstance(path, list) else path for role, path in paths.items()}
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +131,14 @@ def voxceleb1(archives):
 
 def voxforge(archives):
     with tarfile.open(archives["archive"]) as file:
-        language = {
-            n.rsplit("/")[-1][:-4]: n.split("/Trunk/Audio/Main/16kHz_16bit/")[0] for n in file.getnames()
-        }
+        names = file.getnames()
+    assert archives["listing"].read_text().splitlines() == names
+    language = {}
+    for name in names:
+        host, downloads, code, *folders, upload = name.split("/")
+        assert (host, downloads) == ("www.repository.voxforge1.org", "downloads")
+        assert folders == ["Trunk", "Audio", "Main", "16kHz_16bit"]
+        language[upload.removesuffix(".tgz")] = code
     inside = members(archives["archive"])
     for row in table(archives["splits"].read_text()):
         stem, folder, _ = row["file_name"].split("/")
@@ -136,17 +149,14 @@ def voxforge(archives):
 
 
 def cremad(archives):
-    inside = members(archives["archive"])
-    sex = {
-        row["ActorID"]: row["Sex"] for row in table(inside["CREMA-D-master/VideoDemographics.csv"].decode())
-    }
+    sex = {row["ActorID"]: row["Sex"] for row in table(archives["actors"].read_text())}
     for row in table(archives["splits"].read_text()):
         actor, sentence, emotion, level = row["file_name"].removesuffix(".wav").split("_")
         assert (actor, emotion) == (row["speaker_id"], row["label"])
         assert len(sentence) == 3
         assert level in ("LO", "MD", "HI", "XX")
         labels = {"emotion": emotion, "gender": sex[actor]}
-        yield f"CREMA-D-master/AudioWAV/{row['file_name']}", row["split"], labels, actor
+        yield row["file_name"], row["split"], labels, actor
 
 
 def gtzan(archives):
@@ -196,6 +206,26 @@ def test_layout_is_upstreams_and_every_class_is_in_every_split(made, dataset):
         assert len(set(map(frozenset, by_split.values()))) == 1, f"{label}: {dict(by_split)}"
     if dataset != "voxceleb1":  # whose speakers are in all splits
         assert all(a.isdisjoint(b) for a, b in combinations(groups.values(), 2))
+
+
+@pytest.mark.parametrize("dataset", ARCHIVES)
+def test_roles_are_those_of_the_datasets(dataset):
+    roles = source(dataset)["archives"]
+    names = {
+        role: [facts["file"].format(batch="000")] if "batches" in facts else facts["file"]
+        for role, facts in roles.items()
+    }
+    assert names == ARCHIVES[dataset]
+
+
+@pytest.mark.parametrize("dataset", ARCHIVES)
+def test_every_recording_can_be_prepared(made, dataset, tmp_path):
+    archives = made[dataset]
+    result = prepare(
+        dataset, archives, [tmp_path / "part.parquet"], tmp_path / "rejected.parquet", max_rejected=0,
+        options={"verify_members": False} if dataset in ("esc50", "gtzan") else {},
+    )  # fmt: skip
+    assert (result.clips, result.rejected, result.excluded) == (60, 0, 0)
 
 
 @pytest.mark.parametrize("dataset", ARCHIVES)
@@ -295,6 +325,13 @@ def test_unknown_dataset_and_too_few_clips_are_refused(tmp_path):
         make_archives("audioset", {}, clips=60, seconds=1, seed=0)
     with pytest.raises(ValueError, match="too few"):
         make(tmp_path, "esc50", clips=20)
+    two = {
+        "archive": [tmp_path / "a.tar", tmp_path / "b.tar"],
+        "splits": tmp_path / "s",
+        "actors": tmp_path / "a",
+    }
+    with pytest.raises(ValueError, match="into one archive, not into 2"):
+        make_archives("cremad", two, clips=60, seconds=SECONDS, seed=0)
 
 
 @pytest.mark.parametrize(("dataset", "package"), [("cremad", "espeakng_loader"), ("nsynth", "pretty_midi")])

@@ -188,7 +188,7 @@ def test_missing_archive_is_named_with_the_remedy(tmp_path):
     result = run(tmp_path, fetched(tmp_path / "nowhere.zip"), check=False)
     assert result.returncode != 0
     assert "nowhere.zip" in result.stdout
-    assert "Remedy: put the file there by hand" in result.stdout
+    assert "Remedy: bring the file by hand" in result.stdout
 
 
 def test_other_checksum_is_refused(done, tmp_path):

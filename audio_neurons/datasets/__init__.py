@@ -4,9 +4,31 @@ One module per dataset, with one function::
 
     def recordings(archives: Mapping[str, Path], *, option=default, ...) -> Iterator[Recording]
 
-and beside it a YAML file of the same name: title, licence, citation, label columns, default clip
-length, options and the archives by role (file name, URLs, size, checksums). Nothing of that is in
-code. A listed file that an archive lacks is a recording without data: preparation refuses it.
+and beside it a YAML file of the same name. Nothing that it says is in code:
+
+``title``, ``licence``, ``citation``, ``homepage``, ``gated``
+    Of the dataset; gated, if its files are given out on request only.
+``labels``
+    Label columns; null where the user's own files have them (see `labels`).
+``clip_seconds``, ``options``
+    Default clip length, and defaults of the module's options.
+``archives``
+    By role: ``file``, ``urls``, ``bytes``, a checksum (``sha256``, ``md5``, ``git_blob``, or the
+    ``zenodo`` record that tells it) or ``bytes_vary`` (later downloads need not equal the first),
+    ``manual`` (how a person gets it), ``parts`` to be joined. An archive of many small files has
+    ``batches`` and a ``manifest`` of them or the role of a ``listing``, and comes to the module as a
+    list of paths.
+``classes``
+    By label, where upstream publishes the list.
+``size_gb``, ``clips``
+    Size of all archives, for the warning that the disk is too small; recordings that they give.
+``excluded``
+    Patterns of the ``clip_id`` of recordings that are left out on purpose, each with the reason.
+``cells``
+    Labels whose combinations counts keep apart; all of them unless told.
+
+A listed file that an archive lacks is a recording without data: preparation refuses it.
+docs/add-a-dataset.md adds one, step by step; ``custom`` reads files that have no adapter.
 """
 
 from __future__ import annotations
@@ -16,6 +38,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from types import ModuleType
 
 import yaml
 
@@ -23,7 +47,7 @@ SPLITS = ("train", "valid", "test")
 
 
 class DatasetError(ValueError):
-    """An archive does not hold what its dataset's layout promises."""
+    """An archive, or a user's own list or folder, does not hold what its layout promises."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,8 @@ class Recording:
     fold: int = 0
 
 
+# A module's `recordings`: archives by role, each a path or, where one role has many small files, a
+# list of paths; then its options by keyword. Recordings come one by one and are not kept.
 Reader = Callable[..., Iterator[Recording]]
 
 
@@ -76,5 +102,25 @@ def adapters() -> tuple[str, ...]:
 
 def reader(adapter: str) -> Reader:
     """The ``recordings`` function of a dataset's module."""
+    return _module(adapter).recordings
+
+
+def labels(adapter: str, archives: Mapping[str, Path]) -> list[str]:
+    """Label columns of a dataset: those of its YAML file or, where that has none, of the user's files.
+
+    Raises
+    ------
+    DatasetError
+        If the user's files are not there or have no label columns.
+    """
+    columns = source(adapter)["labels"]
+    if columns is not None:
+        return list(columns)
+    if "files" not in archives:
+        raise DatasetError(f"{adapter}: needs the path of your recordings, as `files`")
+    return _module(adapter).labels(Path(archives["files"]))
+
+
+def _module(adapter: str) -> ModuleType:
     source(adapter)
-    return importlib.import_module(f"{__package__}.{adapter}").recordings
+    return importlib.import_module(f"{__package__}.{adapter}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from audio_neurons import archives
@@ -61,6 +64,17 @@ def member(path: Path, pattern: str) -> bytes:
         raise DatasetError(f"{path}: looked for a member */{pattern}, there is none") from error
 
 
+def members_of(paths: Path | Iterable[Path], suffixes: str | Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """As `archives.members`, of one archive or of several, one after the other."""
+    for path in [paths] if isinstance(paths, Path) else paths:
+        yield from archives.members(path, suffixes)
+
+
+def title(paths: Path | Sequence[Path]) -> str:
+    """What to call one or several archives in an error."""
+    return str(paths) if isinstance(paths, Path) else f"{paths[0]} ... {paths[-1].name}"
+
+
 def tail(name: str, components: int = 1) -> str:
     """The last components of a path inside an archive, whatever the folders above are called."""
     return "/".join(PurePosixPath(name).parts[-components:])
@@ -107,3 +121,33 @@ def matched(
     for name, recording in listed.items():
         if name not in seen:
             yield recording
+
+
+def verified(recordings: Iterable[Recording], manifest: str, where: object) -> Iterator[Recording]:
+    """Pass on recordings, of which those that ``manifest`` lists have upstream's MD5.
+
+    Those that it does not list pass: subsets and additions are as good. So do those without data,
+    which preparation refuses.
+
+    Raises
+    ------
+    DatasetError
+        If a recording is another one than upstream's of that name.
+    """
+    expected = checksums(manifest)
+    for recording in recordings:
+        wanted = expected.get(recording.clip_id) if recording.data else None
+        if wanted and (actual := hashlib.md5(recording.data, usedforsecurity=False).hexdigest()) != wanted:
+            raise DatasetError(
+                f"{where}: {recording.clip_id} is not upstream's recording of that name: its md5 is "
+                f"{actual}, expected {wanted}. Delete the archive and run again to download it anew; if it "
+                "is a converted copy on purpose, set the dataset's option `verify_members: false`."
+            )
+        yield recording
+
+
+@cache
+def checksums(manifest: str) -> dict[str, str]:
+    """MD5 by ``clip_id``, of a list (``filename,md5``) that is tracked beside the modules."""
+    data = resources.files(__package__).joinpath(manifest).read_bytes()
+    return {row["filename"]: row["md5"] for row in rows(data, ("filename", "md5"), manifest)}

@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from audio_neurons.archives import members
 from audio_neurons.datasets import SPLITS, DatasetError, Recording
-from audio_neurons.datasets._layout import load, matched, member, rows, tail
-
-FOLDER, ACTORS = "AudioWAV", "VideoDemographics.csv"
+from audio_neurons.datasets._layout import load, matched, members_of, rows, tail, title
 
 
-def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
-    """Recordings of ``[<any>/]AudioWAV/*.wav`` that EVAR's ``cremad.csv`` lists; split by actor.
+def recordings(archives: Mapping[str, Path | Sequence[Path]]) -> Iterator[Recording]:
+    """Recordings ``<actor>_<sentence>_<emotion>_<level>.wav`` that EVAR's ``cremad.csv`` lists.
 
-    Four recordings that upstream added later, three of them copies under another emotion, are not
-    listed and so not used.
+    They are split by actor. Four recordings of the repository are not in that list and so not used:
+    1006_TIE_NEU_XX, 1013_WSI_DIS_XX, 1017_IWW_FEA_XX (each the very bytes of a listed recording under
+    another emotion) and 1040_ITH_SAD_XX.
 
     Parameters
     ----------
     archives
-        ``archive``: the repository with its audio and ``VideoDemographics.csv``; ``splits``: the list.
+        ``archive``: tars of the recordings; ``actors``: ``VideoDemographics.csv``; ``splits``: the list.
 
     Raises
     ------
     DatasetError
-        If a list lacks a column, an actor has no demographics, or the archive has another layout.
+        If a list lacks a column, a name has another form, an actor has no demographics, or the
+        archives hold none of the recordings.
     """
-    path, splits = archives["archive"], archives["splits"]
-    actors = rows(member(path, ACTORS), ("ActorID", "Sex"), f"{path}: {ACTORS}")
-    gender = {row["ActorID"]: row["Sex"].lower() for row in actors}
+    path, actors, splits = archives["archive"], archives["actors"], archives["splits"]
+    gender = {row["ActorID"]: row["Sex"].lower() for row in rows(load(actors), ("ActorID", "Sex"), actors)}
     listed = {}
     for row in rows(load(splits), ("file_name", "label", "split"), splits):
         if row["split"] not in SPLITS:
             continue
         name = tail(row["file_name"])
-        actor = name.partition("_")[0]
+        parts = name.removesuffix(".wav").split("_")
+        if len(parts) != 4:
+            raise DatasetError(f"{splits}: '{name}': looked for <actor>_<sentence>_<emotion>_<level>.wav")
+        actor, sentence, _, level = parts
         if actor not in gender:
-            raise DatasetError(f"{path}: {ACTORS}: no actor {actor}, whom {splits} lists with {name}")
-        listed[f"{FOLDER}/{name}"] = Recording(
+            raise DatasetError(f"{actors}: no actor {actor}, whom {splits} lists with {name}")
+        listed[name] = Recording(
             clip_id=name, data=b"", split=row["split"], group=actor,
-            labels={"emotion": row["label"], "gender": gender[actor]},
+            labels={
+                "emotion": row["label"], "gender": gender[actor], "sentence": sentence, "level": level
+            },
         )  # fmt: skip
-    yield from matched(listed, members(path, ".wav"), lambda name: tail(name, 2), path)
+    yield from matched(listed, members_of(path, ".wav"), tail, title(path))

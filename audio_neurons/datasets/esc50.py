@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from importlib import resources
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 from audio_neurons.archives import members
-from audio_neurons.datasets import DatasetError, Recording
-from audio_neurons.datasets._layout import matched, member, rows, tail
+from audio_neurons.datasets import DatasetError, Recording, source
+from audio_neurons.datasets._layout import checksums, matched, member, rows, tail, verified
 
 MANIFEST = "esc50_md5.csv"
 
@@ -22,6 +19,8 @@ def recordings(
 
     The corpus has folds and no splits, and is meant to be cross-validated over its five folds.
     Neurons must not be selected on the clips that later score an ablation, hence one held-out fold.
+    Its folds are kept as they are, although four Freesound sources span two of them (131943 and
+    134049 folds 2 and 3, 209698 and 234879 folds 4 and 5): what they share is their group.
 
     Parameters
     ----------
@@ -30,7 +29,8 @@ def recordings(
     test_fold
         The fold whose clips form the test split; all others are training.
     verify_members
-        Compare recordings that carry upstream's names with upstream's MD5.
+        Compare recordings that carry upstream's names with upstream's MD5, and their lines of the table
+        with what the names say.
 
     Raises
     ------
@@ -44,6 +44,8 @@ def recordings(
     for row in rows(member(path, "meta/esc50.csv"), columns, where):
         if not row["fold"].isdecimal():
             raise DatasetError(f"{where}: fold '{row['fold']}' of {row['filename']} is not a number")
+        if verify_members and row["filename"] in checksums(MANIFEST):
+            _check(row, where)
         fold = int(row["fold"])
         listed[row["filename"]] = Recording(
             clip_id=row["filename"], data=b"", split="test" if fold == test_fold else "train",
@@ -52,25 +54,17 @@ def recordings(
     folds = sorted({recording.fold for recording in listed.values()})
     if test_fold not in folds:
         raise DatasetError(f"{where}: no fold {test_fold} (`test_fold`) among the folds {folds}")
-    files = members(path, ".wav")
-    yield from matched(listed, _verified(files, path) if verify_members else files, tail, path)
+    found = matched(listed, members(path, ".wav"), tail, path)
+    yield from verified(found, MANIFEST, path) if verify_members else found
 
 
-def _verified(files: Iterable[tuple[str, bytes]], path: Path) -> Iterator[tuple[str, bytes]]:
-    expected = manifest()
-    for name, data in files:
-        actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if expected.get(tail(name), actual) != actual:
-            raise DatasetError(
-                f"{path}: {name} is not ESC-50's recording of that name: its md5 is {actual}, expected "
-                f"{expected[tail(name)]}. Delete the archive and run again to download it anew; if it is "
-                "a converted copy on purpose, set the dataset's option `verify_members: false`."
-            )
-        yield name, data
-
-
-@cache
-def manifest() -> dict[str, str]:
-    """MD5 of each of upstream's recordings, by file name."""
-    data = resources.files(__package__).joinpath(MANIFEST).read_bytes()
-    return {row["filename"]: row["md5"] for row in rows(data, ("filename", "md5"), MANIFEST)}
+def _check(row: Mapping[str, str], where: str) -> None:
+    """Upstream's names are <fold>-<source>-<take>-<target>.wav, and must say what its table says."""
+    fold, origin, _, target = PurePosixPath(row["filename"]).stem.split("-")
+    told = fold, origin, source("esc50")["classes"]["category"][int(target)]
+    if told != (row["fold"], row["src_file"], row["category"]):
+        raise DatasetError(
+            f"{where}: {row['filename']} is of fold {row['fold']}, source {row['src_file']} and category "
+            f"{row['category']}; its name says {', '.join(told)}. Delete the archive and run again to "
+            "download it anew; if the table is changed on purpose, set the option `verify_members: false`."
+        )

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from audio_neurons.archives import members
 from audio_neurons.datasets import SPLITS, DatasetError, Recording
-from audio_neurons.datasets._layout import load, matched, tail, text
+from audio_neurons.datasets._layout import load, matched, tail, text, verified
+
+MANIFEST = "gtzan_md5.csv"
 
 
-def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
+def recordings(archives: Mapping[str, Path], *, verify_members: bool = False) -> Iterator[Recording]:
     """Recordings of ``genres/<genre>/*.wav`` that the fault-filtered lists name.
 
     Parameters
     ----------
     archives
         ``archive``: ``genres.tar.gz``; ``train``, ``valid``, ``test``: the lists.
+    verify_members
+        Compare recordings with upstream's MD5, whatever archive they come in.
 
     Raises
     ------
     DatasetError
-        If a line is not ``<genre>/<file>`` or the archive holds none of the files.
+        If a line is not ``<genre>/<file>``, the archive holds none of the files or holds them as
+        ``.au``, or a recording is not upstream's.
     """
     listed = {}
     for split in SPLITS:
@@ -31,4 +36,17 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
                 raise DatasetError(f"{archives[split]}: '{line}': looked for <genre>/<file>")
             listed[line] = Recording(clip_id=line, data=b"", split=split, group=line, labels={"genre": genre})
     path = archives["archive"]
-    yield from matched(listed, members(path, ".wav"), lambda name: tail(name, 2), path)
+    files = _no_au(members(path, (".wav", ".au")), path)
+    found = matched(listed, files, lambda name: tail(name, 2), path)
+    yield from verified(found, MANIFEST, path) if verify_members else found
+
+
+def _no_au(files: Iterable[tuple[str, bytes]], path: Path) -> Iterator[tuple[str, bytes]]:
+    for name, data in files:
+        if name.lower().endswith(".au"):
+            raise DatasetError(
+                f"{path}: {name}: looked for */<genre>/<file>.wav. A copy with .au files (Kaggle has one) is "
+                "not the archive that the lists and checksums belong to. Remedy: delete it and run again to "
+                "download genres.tar.gz with its .wav files, or put that one in its place."
+            )
+        yield name, data

@@ -1,4 +1,4 @@
-"""Surge: 2,084 presets of a synthesiser, 88 notes of each."""
+"""Surge: 2,084 presets of a synthesiser, up to 88 notes of each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from audio_neurons.datasets.nsynth import octave
 def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
     """Recordings of ``surge/<tone>/<MIDI note>.ogg``, split by tone as EVAR's list does.
 
+    Notes may be zero-padded. A tone should have the 88 from 21 to 108, but whether each does is
+    written nowhere: what the archive holds is used. A tone of the list of which it holds nothing is one
+    recording without data, ``<tone>/*``, and so ends among the refused.
+
     Parameters
     ----------
     archives
@@ -22,7 +26,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
     Raises
     ------
     DatasetError
-        If a tone is not in the list, or a file is not named by a note.
+        If a tone is not in the list, so that it has no split, or a file is not named by a note.
     """
     path, splits = archives["archive"], archives["splits"]
     split_of = {row["tone"]: row["split"] for row in rows(load(splits), ("tone", "split"), splits)}
@@ -37,10 +41,10 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
         if split_of[tone] in SPLITS:
             yield Recording(
                 clip_id=tail(name, 2), data=data, split=split_of[tone], group=tone,
-                labels={"octave": str(octave(int(note)))},
+                labels={"octave": str(octave(int(note))), "pitch": str(int(note))},
             )  # fmt: skip
     for tone in sorted(missing):
-        # Which of its notes there should be is not known: one entry stands for all of them.
         yield Recording(
-            clip_id=f"{tone}/*", data=b"", split=split_of[tone], group=tone, labels={"octave": "unknown"}
-        )
+            clip_id=f"{tone}/*", data=b"", split=split_of[tone], group=tone,
+            labels={"octave": "unknown", "pitch": "unknown"},
+        )  # fmt: skip

@@ -16,9 +16,14 @@ ID, GENDER, NATIONALITY = "VoxCeleb1 ID", "Gender", "Nationality"
 
 
 def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
-    """Recordings of ``wav/<speaker>/<video>/<n>.wav``, split as for speaker identification.
+    """Recordings of ``[wav/]<speaker>/<video>/<n>.wav``, split as for speaker identification.
 
-    Every speaker is in all three splits; what generalises over speakers resamples by group.
+    Every speaker is in all three splits; what generalises over speakers resamples by group. The two
+    archives divide the speakers as verification does, which means nothing here: they are one.
+
+    All 36 nationalities of upstream's table are kept as it has them. The paper speaks of 35 countries
+    and does not say which; one of the 36, Norway, is likely an error (its 20 speakers bear names of
+    French cinema), but no list of what would be right is published.
 
     Parameters
     ----------
@@ -49,7 +54,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
 
 
 def _speakers(path: Path) -> dict[str, dict[str, str]]:
-    """Labels of each speaker; the file is named .csv, but separated by tabs."""
+    """Labels of each speaker; the file is called .csv, but separated by tabs."""
     table = rows(load(path), (ID, GENDER, NATIONALITY), path, delimiter="\t")
     if unknown := {row[GENDER] for row in table} - set(GENDERS):
         raise DatasetError(f"{path}: gender '{unknown.pop()}', looked for m or f")

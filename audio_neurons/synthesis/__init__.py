@@ -11,12 +11,13 @@ distributed with this package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
 def make_archives(
-    dataset: str, archives: Mapping[str, Path], *, clips: int, seconds: float, seed: int
+    dataset: str, archives: Mapping[str, Path | Sequence[Path]], *, clips: int, seconds: float, seed: int
 ) -> None:
     """Write all archives of a dataset in its own upstream layout.
 
@@ -25,7 +26,7 @@ def make_archives(
     dataset
         Name of an adapter: esc50, gise51, voxceleb1, voxforge, cremad, gtzan, nsynth or surge.
     archives
-        Where to write each archive, by its role.
+        Where to write each archive, by its role; a list of one path for a role of many small files.
     clips
         Recordings in total, about 70, 10 and 20 per cent of them in train, valid and test; ESC-50
         has five equal folds. Sixty are enough for every class to be in every split.
@@ -37,7 +38,7 @@ def make_archives(
     Raises
     ------
     ValueError
-        If the dataset has no stand-in or ``clips`` is too small.
+        If the dataset has no stand-in, ``clips`` is too small, or a list has more than one path.
     DemoPackageMissing
         If a package of the extra ``demo`` is needed and not installed.
     """
@@ -45,7 +46,11 @@ def make_archives(
 
     if dataset not in LAYOUTS:
         raise ValueError(f"the demo has no recordings for '{dataset}'; it has {', '.join(LAYOUTS)}")
-    LAYOUTS[dataset]({role: Path(path) for role, path in archives.items()}, clips, seconds, seed)
+    paths = {
+        role: Path(given) if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
+        for role, given in archives.items()
+    }
+    LAYOUTS[dataset](paths, clips, seconds, seed)
 
 
 def make_pool(path: Path, *, clips: int, seconds: float, seed: int) -> None:

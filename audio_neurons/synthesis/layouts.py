@@ -21,10 +21,12 @@ from audio_neurons.synthesis.packing import archive, lines, ogg, packed, text, w
 from audio_neurons.synthesis.waves import generator
 
 SPLITS = ("train", "valid", "test")
-Archives = Mapping[str, Path]
+Archives = Mapping[str, Path | list[Path]]
 # Recording conditions of the tasks that are hard, or easy, by themselves.
 CLEANER = {"snr": (8.0, 30.0), "colour": 0.6}
 NOISIER = {"snr": (-4.0, 14.0), "colour": 1.6}
+# Where VoxForge's uploads are, which its list and the names in its archives begin with.
+UPLOADS = "www.repository.voxforge1.org/downloads/{language}/Trunk/Audio/Main/16kHz_16bit"
 _LETTERS = string.ascii_letters + string.digits + "-_"
 
 
@@ -34,6 +36,13 @@ def quotas(clips: int, least: int) -> dict[str, int]:
     if clips - valid - test < least:
         raise ValueError(f"{clips} recordings are too few: at least {3 * least} are needed")
     return {"train": clips - valid - test, "valid": valid, "test": test}
+
+
+def _only(paths: list[Path]) -> Path:
+    """The archive of a collection of many small files, which are few enough here."""
+    if len(paths) != 1:
+        raise ValueError(f"the demo's small files go into one archive, not into {len(paths)}")
+    return paths[0]
 
 
 def _event(seed: int, name: str, index: int, maker, seconds: float) -> np.ndarray:
@@ -124,9 +133,10 @@ def voxforge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
                 rng = generator(seed, "voxforge speaker", number)
                 who = speech.speaker(rng, f"voxforge/{split}", gender, number // 2)
                 stem = f"speaker{number:04d}-2008{1 + number % 12:02d}{1 + number % 28:02d}-{number % 8:03o}"
-                path = f"{language}/Trunk/Audio/Main/16kHz_16bit/{stem}.tgz"
+                path = f"{UPLOADS.format(language=language)}/{stem}.tgz"
                 stems[path] = (stem, language, split, number, who, min(6, mine - first))
-    with speech.voice() as voice, archive(archives["archive"]) as add:
+    text(archives["listing"], sorted(stems))
+    with speech.voice() as voice, archive(_only(archives["archive"])) as add:
         for path, (stem, language, split, number, who, count) in sorted(stems.items()):
             prompts, waves = [], {}
             for i in range(1, count + 1):
@@ -166,13 +176,13 @@ def cremad(archives: Archives, clips: int, seconds: float, seed: int) -> None:
                 names[f"{actor}_{sentence}_{emotion}_{level}.wav"] = (who, sentence, emotion, actor, split)
     rows = [f"{name},{what[2]},{what[3]},{what[4]}" for name, what in sorted(names.items())]
     text(archives["splits"], ["file_name,label,speaker_id,split", *rows])
-    with speech.voice() as voice, archive(archives["archive"]) as add:
+    text(archives["actors"], ["ActorID,Age,Sex,Race,Ethnicity", *people])
+    with speech.voice() as voice, archive(_only(archives["archive"])) as add:
         for index, (name, (who, sentence, emotion, _, _)) in enumerate(sorted(names.items())):
             rng = generator(seed, "cremad", index)
             sound = voice.say(rng, who, speech.SENTENCES[sentence], "en-us", speech.EMOTIONS[emotion])
             audio = record(rng, fit(rng, sound, frames(rng, seconds)), **CLEANER)
-            add(f"CREMA-D-master/AudioWAV/{name}", wav(audio))
-        add("CREMA-D-master/VideoDemographics.csv", lines(["ActorID,Age,Sex,Race,Ethnicity", *people]))
+            add(name, wav(audio))
 
 
 def gtzan(archives: Archives, clips: int, seconds: float, seed: int) -> None:

@@ -16,10 +16,12 @@ for _dataset in DATASETS:
             f"logs/benchmarks/prepare/{_dataset}.tsv"
         conda:
             "../../envs/audio-neurons.yaml"
+        threads: 2
         params:
             adapter=DATASETS[_dataset]["adapter"],
             options=canonical(dataset_options(_dataset)),
-            max_rejected=config["preparation"]["max_rejected"],
+            labels=canonical(configuration.labels(DATASETS[_dataset])),
+            excluded=excluded(_dataset),
             max_seconds=config["preparation"]["max_seconds"],
             code=code_digest("preparation", f"datasets.{DATASETS[_dataset]['adapter']}"),
         message:

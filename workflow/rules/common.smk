@@ -1,7 +1,10 @@
 """The checked configuration, and what rules ask of it. Paths are spelt in rules only."""
 
+import re
+import sys
+
 from audio_neurons import config as configuration
-from audio_neurons import datasets
+from audio_neurons import datasets, preflight, sources
 from audio_neurons.config import canonical
 from audio_neurons.digest import code_digest
 from snakemake.exceptions import WorkflowError
@@ -18,7 +21,8 @@ TASKS = config["tasks"]
 MODELS = config["models"]
 COMPARISONS = config["comparisons"]
 SELECTORS = config["selection"]["selectors"]
-FIGURES = [*COMPARISONS, "coverage"]
+MADE_HERE = [name for name, block in DATASETS.items() if "synthesis" in block]
+FETCHED = [name for name, block in DATASETS.items() if "synthesis" not in block and "files" not in block]
 
 
 def any_of(names):
@@ -38,30 +42,61 @@ wildcard_constraints:
 # Datasets and their archives
 
 
-def archives(dataset):
-    """Role → facts of each archive: the dataset's own, changed by the configuration."""
-    block = DATASETS[dataset]
-    facts = datasets.source(block["adapter"])["archives"]
-    return {role: {**own, **block["archives"].get(role, {})} for role, own in facts.items()}
-
-
 def archive_paths(dataset):
-    """Role → path of each archive."""
-    return {
-        role: f"resources/archives/{dataset}/{facts['file']}" for role, facts in archives(dataset).items()
-    }
+    """Role → path of each archive, or its paths where it is many."""
+    if "files" in DATASETS[dataset]:
+        return {"files": DATASETS[dataset]["files"]}
+    paths = {}
+    for role, facts in sources.archives(DATASETS[dataset]).items():
+        names = sources.names(facts)
+        folder = f"resources/archives/{dataset}"
+        paths[role] = f"{folder}/{names}" if isinstance(names, str) else [f"{folder}/{n}" for n in names]
+    return paths
 
 
-def archive_facts(wildcards):
-    """Facts of the archive that a file name belongs to."""
-    for facts in archives(wildcards.dataset).values():
-        if facts["file"] == wildcards.file:
-            return canonical(facts)
-    raise WorkflowError(f"resources/archives/{wildcards.dataset}/{wildcards.file}: no such archive")
+def collections():
+    """Names, without the number of the batch, of archives that hold many small files."""
+    facts = [f for d in FETCHED for f in sources.archives(DATASETS[d]).values() if "batches" in f]
+    return sorted({re.escape(f["file"].removesuffix("{batch}.tar")) for f in facts})
 
 
-def made_here(dataset):
-    return "synthesis" in DATASETS[dataset]
+def role_of(wildcards):
+    """The archive's role and facts that an output of a download belongs to."""
+    for role, facts in sources.archives(DATASETS[wildcards.dataset]).items():
+        names = sources.names(facts)
+        file = getattr(wildcards, "file", None) or f"{wildcards.collection}{wildcards.batch}.tar"
+        if file in ([names] if isinstance(names, str) else names):
+            return role, facts
+    raise WorkflowError(f"resources/archives/{wildcards.dataset}: no such archive")
+
+
+def archive_role(wildcards):
+    return role_of(wildcards)[0]
+
+
+def archive_identity(wildcards):
+    """What decides an archive's content, as text; where it comes from changes nothing."""
+    return canonical(sources.identity(role_of(wildcards)[1]))
+
+
+def listing_of(wildcards):
+    """The archive that names a collection's files, where no manifest does."""
+    facts = role_of(wildcards)[1]
+    return [archive_paths(wildcards.dataset)[facts["listing"]]] if "listing" in facts else []
+
+
+def excluded(dataset):
+    """Recordings left out on purpose, as text; null stands for the dataset's own list."""
+    own = datasets.source(DATASETS[dataset]["adapter"]).get("excluded", {})
+    return canonical(DATASETS[dataset].get("excluded", own))
+
+
+def cell_labels(dataset):
+    """Labels whose combinations counts keep apart: the dataset's choice, and what tasks ask for."""
+    asked = {task["label"] for task in TASKS.values() if task["dataset"] == dataset}
+    own = datasets.source(DATASETS[dataset]["adapter"])
+    kept = asked.union(own.get("cells") or own["labels"] or [])
+    return [label for label in configuration.labels(DATASETS[dataset]) if label in kept]
 
 
 def clip_seconds(dataset):
@@ -79,8 +114,62 @@ def shards(dataset):
     return [f"{n:03d}" for n in range(DATASETS[dataset]["shards"])]
 
 
+def clip_tables(dataset):
+    return [f"results/clips/{dataset}/part-{s}.parquet" for s in shards(dataset)]
+
+
 def all_clips():
-    return [f"results/clips/{d}/part-{s}.parquet" for d in DATASETS for s in shards(d)]
+    return [path for dataset in DATASETS if dataset not in WANTED for path in clip_tables(dataset)]
+
+
+# What a person must bring
+
+
+ACCESS = sources.Access(**config["download"])
+
+
+def prepared(dataset):
+    return all(Path(path).exists() for path in clip_tables(dataset))
+
+
+def folder_of(dataset):
+    return Path(f"resources/archives/{dataset}")
+
+
+def wanted_of(dataset):
+    """Files that only a person can bring; none once the dataset is prepared."""
+    return [] if prepared(dataset) else preflight.wanted(DATASETS[dataset], folder_of(dataset), ACCESS)
+
+
+WANTED = {name: files for name in FETCHED if (files := wanted_of(name))}
+# Figures and tables are made of the tasks whose recordings can be had.
+HERE = {name: block for name, block in TASKS.items() if block["dataset"] not in WANTED}
+COMPARED = {name: block for name, block in COMPARISONS.items() if set(block["tasks"]) <= set(HERE)}
+FIGURES = [*COMPARED, "coverage"]
+
+
+def left_out():
+    """What this run leaves out, and what to do about it."""
+    for name, files in WANTED.items():
+        tasks = [task for task in TASKS if TASKS[task]["dataset"] == name]
+        figures = [c for c in COMPARISONS if set(COMPARISONS[c]["tasks"]) & set(tasks)]
+        yield preflight.request(name, DATASETS[name], files, ACCESS, tasks, figures)
+
+
+def space_warning():
+    lacking = {
+        name: preflight.lacking_bytes(DATASETS[name], folder_of(name))
+        for name in FETCHED
+        if name not in WANTED and not prepared(name)
+    }
+    return preflight.space_warning(lacking, Path())
+
+
+if workflow.is_main_process:
+    for _notice in filter(None, [*left_out(), space_warning()]):
+        print(f"{_notice}\n", file=sys.stderr)
+if not HERE:
+    raise WorkflowError("No task is left to do.")
 
 
 # Models
@@ -100,8 +189,8 @@ def weights(wildcards):
     }[block["source"]]
 
 
-def weights_facts(wildcards):
-    return canonical(MODELS[wildcards.model]["weights"])
+def weights_identity(wildcards):
+    return canonical(sources.identity(MODELS[wildcards.model]["weights"]))
 
 
 def without(block, *keys):
@@ -160,6 +249,7 @@ def extraction_settings(wildcards):
     """What of the configuration decides the numbers of a forward pass, as text."""
     keys = ("batch_size", "tokens", "threshold", "top_clips")
     settings = {key: config["extraction"][key] for key in keys}
+    settings["labels"] = cell_labels(wildcards.dataset)
     return canonical({"clip_seconds": clip_seconds(wildcards.dataset), **settings})
 
 
@@ -217,7 +307,7 @@ def model_titles():
 
 
 def task_titles():
-    return canonical([{"name": t, "title": title(TASKS, t)} for t in TASKS])
+    return canonical([{"name": t, "title": title(TASKS, t)} for t in HERE])
 
 
 def comparison_titles(names):
@@ -250,7 +340,7 @@ def figure_sharing(wildcards):
 
 
 def class_tables():
-    return [f"results/classes/{m}/{t}/{main_selector()}.parquet" for t in TASKS for m in MODELS]
+    return [f"results/classes/{m}/{t}/{main_selector()}.parquet" for t in HERE for m in MODELS]
 
 
 def all_figures():
@@ -262,4 +352,6 @@ def announce():
     summary = Path("results/summary.txt")
     if summary.is_file():
         print(summary.read_text(encoding="utf-8"))
+        for name in WANTED:
+            print(f"Left out, since its archives are missing: {name} (see the beginning of this output)")
         print(f"Figures: {summary.parent.resolve() / 'figures'}")

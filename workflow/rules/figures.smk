@@ -58,7 +58,7 @@ rule draw_coverage:
 rule summarize:
     input:
         classes=class_tables(),
-        sharing=sharing_tables(COMPARISONS),
+        sharing=sharing_tables(COMPARED),
     output:
         coverage=report(
             "results/tables/coverage.csv",
@@ -82,7 +82,7 @@ rule summarize:
     params:
         models=model_titles(),
         tasks=task_titles(),
-        comparisons=comparison_titles(COMPARISONS),
+        comparisons=comparison_titles(COMPARED),
         demo=bool(MADE_HERE),
         code=code_digest("summary"),
     message:

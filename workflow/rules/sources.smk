@@ -1,8 +1,5 @@
 """Archives and weights: fetched, or made here."""
 
-MADE_HERE = [name for name in DATASETS if made_here(name)]
-FETCHED = [name for name in DATASETS if not made_here(name)]
-
 
 rule download_archive:
     output:
@@ -13,15 +10,47 @@ rule download_archive:
         "logs/benchmarks/download_archive/{dataset}/{file}.tsv"
     wildcard_constraints:
         dataset=any_of(FETCHED),
-        file=r"[^/]+",
+        file=rf"(?!({any_of(collections())})\d{{3}}\.)[^/]+",
     conda:
         "../../envs/audio-neurons.yaml"
+    resources:
+        downloads=1,
     params:
-        archive=archive_facts,
+        role=archive_role,
+        archive=archive_identity,
+        lock="resources/checksums/{dataset}/{file}.sha256",
     message:
         "Download {wildcards.file} of {wildcards.dataset}"
     script:
         "../scripts/download_archive.py"
+
+
+rule download_batch:
+    input:
+        listing_of,
+    output:
+        tar="resources/archives/{dataset}/{collection}{batch}.tar",
+        missing="resources/archives/{dataset}/{collection}{batch}.missing.csv",
+    log:
+        "logs/download_batch/{dataset}/{collection}{batch}.log",
+    benchmark:
+        "logs/benchmarks/download_batch/{dataset}/{collection}{batch}.tsv"
+    wildcard_constraints:
+        dataset=any_of(FETCHED),
+        collection=any_of(collections()),
+        batch=r"\d{3}",
+    conda:
+        "../../envs/audio-neurons.yaml"
+    resources:
+        downloads=1,
+    params:
+        role=archive_role,
+        archive=archive_identity,
+        lock="resources/checksums/{dataset}/{collection}{batch}.sha256",
+    message:
+        "Download batch {wildcards.batch} of {wildcards.dataset}"
+    script:
+        "../scripts/download_batch.py"
 
 
 rule download_weights:
@@ -36,8 +65,11 @@ rule download_weights:
         file=r".+",
     conda:
         "../../envs/audio-neurons.yaml"
+    resources:
+        downloads=1,
     params:
-        weights=weights_facts,
+        weights=weights_identity,
+        lock="resources/checksums/{model}.sha256",
     message:
         "Download the weights of {wildcards.model}"
     script:

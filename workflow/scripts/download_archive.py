@@ -1,11 +1,12 @@
 """Fetch one archive of a dataset, and verify it."""
 
-import json
-
 from audio_neurons import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons.sources import fetch_archive
+from audio_neurons.sources import Access, archives, fetch_archive
 
-fetch_archive(json.loads(snakemake.params.archive), snakemake.output[0])
+# Where from and how is no parameter: it does not make another archive.
+config = snakemake.config
+facts = archives(config["datasets"][snakemake.wildcards.dataset])[snakemake.params.role]
+fetch_archive(facts, snakemake.output[0], Access(**config["download"]), snakemake.params.lock)

@@ -13,9 +13,11 @@ summary = prepare(
     dict(snakemake.input.items()),
     snakemake.output.parts,
     snakemake.output.rejected,
-    max_rejected=snakemake.params.max_rejected,
+    # No parameter: it decides whether there are clips, not what is in them.
+    max_rejected=snakemake.config["preparation"]["max_rejected"],
     max_seconds=snakemake.params.max_seconds,
     workers=snakemake.threads,
     options=json.loads(snakemake.params.options),
+    excluded=json.loads(snakemake.params.excluded),
 )
 print(summary)

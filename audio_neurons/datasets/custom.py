@@ -1,0 +1,267 @@
+"""Your own recordings: a CSV that lists them, or a folder with a folder per class."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+
+from audio_neurons.datasets import SPLITS, DatasetError, Recording
+
+SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
+SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
+SPLIT_OF_FOLDER = {
+    "train": "train", "training": "train",
+    "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
+
+# Columns of a list that are not labels, and what else tables of clips and cells hold beside labels;
+# spelt here so that checking a configuration does not import pandas.
+OWN = ("path", "split", "group", "fold")
+RESERVED = ("clip_id", "audio", "frames", "cell", "clips", "tokens")
+LARGEST_FOLD = 32767
+
+
+def recordings(
+    archives: Mapping[str, Path],
+    *,
+    shares: Mapping[str, float] = SHARES,
+    seed: int = 0,
+    group_pattern: str | None = None,
+) -> Iterator[Recording]:
+    """Recordings that a CSV lists, in its order, or those of a folder, in the order of their paths.
+
+    A list has a column ``path``, relative to its folder or absolute, and may have ``split``, ``group``
+    and ``fold``; every other column is a label. A folder is ``<class>/**`` or ``<split>/<class>/**``.
+
+    Parameters
+    ----------
+    archives
+        ``files``: the CSV (comma; a tab where it is called ``.tsv``), or the folder.
+    shares
+        Share of the groups that each split gets, where recordings have no split of their own. It is
+        drawn from the group's name alone: other recordings do not change it.
+    seed
+        Another seed draws other splits.
+    group_pattern
+        Regular expression that finds the group in a ``clip_id``: its first group in parentheses, or
+        all that it matches. Without one, a recording without a group is a group of its own.
+
+    Raises
+    ------
+    DatasetError
+        If a line of the list or a folder is not of this form, an option is wrong, nothing is listed,
+        or no label has two classes.
+    """
+    if "files" not in archives:
+        raise DatasetError("custom: needs the path of your recordings, as `files`")
+    path = Path(archives["files"])
+    columns = labels(path)
+    draw, group_of = _draw(shares, seed), _grouping(group_pattern)
+    listed = []
+    for file, recording in _of_folder(path) if path.is_dir() else _of_list(path, columns):
+        if group_pattern is not None and recording.group:
+            raise DatasetError(f"{path}: has a column group; take the option `group_pattern` away")
+        group = recording.group or group_of(recording.clip_id)
+        listed.append((file, replace(recording, group=group, split=recording.split or draw(group))))
+    _refuse_too_few(path, columns, [recording for _, recording in listed])
+    for file, recording in listed:
+        yield replace(recording, data=_load(file))
+
+
+def labels(path: Path) -> list[str]:
+    """Label columns of a list, from its first line; ``class`` for a folder.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such file, it has no column ``path``, or a column that cannot be a label.
+    """
+    if path.is_dir():
+        return ["class"]
+    _, columns = next(_lines(path), (0, []))
+    if "path" not in columns:
+        raise DatasetError(
+            f"{path}: no column path in its first line; there are: {', '.join(columns) or 'none'}. The first "
+            "line names the columns, separated by commas (by tabs where the file is called .tsv)"
+        )
+    for i, column in enumerate(columns):
+        if not column:
+            raise DatasetError(f"{path}: column {i + 1} has no name; name it or take it away")
+        if column in columns[:i]:
+            raise DatasetError(f"{path}: two columns are called {column}; rename one")
+        if column in RESERVED:
+            raise DatasetError(
+                f"{path}: a label cannot be called {column}, as the workflow's own tables have a column of "
+                "that name; rename the column"
+            )
+    if not (found := [column for column in columns if column not in OWN]):
+        raise DatasetError(f"{path}: no label; add a column with each recording's class, of any name")
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Lines of a list that are not blank, with their numbers."""
+    number = 1
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            table = csv.reader(file, delimiter=delimiter, strict=True)
+            for fields in table:
+                if any(fields):
+                    yield number, [field.strip() for field in fields]
+                number = table.line_num + 1  # of the next line's start; values may have line breaks
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{path}: no such file or folder; give the path of a CSV or of a folder of recordings, absolute "
+            "or relative to the working directory"
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8 text ({error}); save the list as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}: line {number}: {error}") from error
+
+
+def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]:
+    """Files that a list names; ``split`` and ``group`` are empty where it has no such column."""
+    lines = _lines(path)
+    _, header = next(lines)
+    seen: dict[str, int] = {}
+    for number, fields in lines:
+        where = f"{path}: line {number}"
+        if len(fields) != len(header):
+            raise DatasetError(
+                f"{where} has {len(fields)} values, the first line names {len(header)} columns; a value with "
+                "the delimiter in it needs double quotes"
+            )
+        row = dict(zip(header, fields, strict=True))
+        if "split" in row and row["split"] not in SPLITS:
+            raise DatasetError(f"{where}: split '{row['split']}' is none of {', '.join(SPLITS)}")
+        if empty := [name for name, value in row.items() if not value]:
+            raise DatasetError(f"{where}: no value for {', '.join(empty)}")
+        name = row["path"]
+        if name in seen:
+            raise DatasetError(f"{where}: {name} is in line {seen[name]} already")
+        seen[name] = number
+        fold = row.get("fold", "0")
+        if not re.fullmatch("[0-9]{1,5}", fold) or int(fold) > LARGEST_FOLD:
+            raise DatasetError(f"{where}: fold '{fold}' is not an integer from 0 to {LARGEST_FOLD}")
+        yield path.parent / name, Recording(
+            clip_id=name, data=b"", split=row.get("split", ""), group=row.get("group", ""),
+            labels={column: row[column] for column in columns}, fold=int(fold),
+        )  # fmt: skip
+
+
+def _of_folder(folder: Path) -> Iterator[tuple[Path, Recording]]:
+    """Sound files of ``<class>/**`` or ``<split>/<class>/**``; ``group`` is empty."""
+    found = {_name(file, folder): file for file in _sounds(folder)}
+    if not found:
+        raise DatasetError(f"{folder}: holds no {', '.join(SUFFIXES)} in a folder per class")
+    tops = sorted({name.partition("/")[0] for name in found if "/" in name})
+    splits = [top for top in tops if top.lower() in SPLIT_OF_FOLDER]
+    if len(splits) > 1 and splits != tops:
+        others = ", ".join(top for top in tops if top not in splits)
+        raise DatasetError(
+            f"{folder}: {', '.join(splits)} look like splits, but there is {others} too; keep splits or "
+            "classes in it, or list the files in a CSV"
+        )
+    layout = "<split>/<class>/<file>" if splits == tops else "<class>/<file>"
+    for name in sorted(found):
+        parts = name.split("/")
+        if len(parts) <= layout.count("/"):
+            raise DatasetError(f"{folder}: {name}: looked for {layout}; move it into its class's folder")
+        split = SPLIT_OF_FOLDER[parts.pop(0).lower()] if splits == tops else ""
+        yield found[name], Recording(
+            clip_id=name, data=b"", split=split, group="", labels={"class": parts[0]}
+        )  # fmt: skip
+
+
+def _sounds(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Sound files below a folder; links are followed, hidden files and folders are not."""
+    real = folder.resolve()
+    if real in above:  # a link to a folder that it lies in
+        return
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{folder}: {error.strerror or error}") from error
+    for file in files:
+        if file.name.startswith("."):
+            continue
+        if file.is_dir():
+            yield from _sounds(file, (*above, real))
+        elif file.suffix.lower() in SUFFIXES:
+            yield file
+
+
+def _name(file: Path, folder: Path) -> str:
+    name = file.relative_to(folder).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # its bytes came as lone surrogates
+        raise DatasetError(f"{folder}: {name!a}: the name is not UTF-8; rename it") from error
+    return name
+
+
+def _grouping(pattern: str | None) -> Callable[[str], str]:
+    """The group of a ``clip_id``."""
+    if pattern is None:
+        return lambda clip_id: clip_id
+    try:
+        expression = re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise DatasetError(f"option `group_pattern`: '{pattern}': {error}") from error
+
+    def group_of(clip_id: str) -> str:
+        match = expression.search(clip_id)
+        group = match and match[1 if expression.groups else 0]
+        if not group:
+            raise DatasetError(f"option `group_pattern`: '{pattern}' finds no group in '{clip_id}'")
+        return group
+
+    return group_of
+
+
+def _draw(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
+    """The split of a group: where its hash falls among the shares."""
+    if (
+        not isinstance(shares, Mapping)
+        or not set(shares) <= set(SPLITS)
+        or not all(isinstance(share, int | float) and share >= 0 for share in shares.values())
+        or abs(sum(shares.values()) - 1) > 1e-6
+    ):
+        raise DatasetError(
+            f"option `shares`: {shares}: looked for shares of {', '.join(SPLITS)} that add up to 1"
+        )
+    edges = list(accumulate(shares.get(split, 0) for split in SPLITS))
+
+    def draw(group: str) -> str:
+        digest = hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()
+        # 52 bits: an exact float below 1, so that the last edge is never reached.
+        return SPLITS[bisect_right(edges, int(digest[:13], 16) / 16**13 * edges[-1])]
+
+    return draw
+
+
+def _refuse_too_few(path: Path, columns: Iterable[str], found: list[Recording]) -> None:
+    if not found:
+        raise DatasetError(f"{path}: lists no recordings")
+    classes = {column: {recording.labels[column] for recording in found} for column in columns}
+    if all(len(values) < 2 for values in classes.values()):
+        told = ", ".join(f"{column} is always '{min(values)}'" for column, values in classes.items())
+        raise DatasetError(f"{path}: no label has two classes: {told}")
+
+
+def _load(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except (OSError, ValueError):  # preparation refuses what has no data
+        return b""

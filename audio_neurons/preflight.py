@@ -1,0 +1,97 @@
+"""What a person must know before a run starts: files that only they can bring, and the disk's room."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from audio_neurons import datasets, sources
+from audio_neurons.urls import unset
+
+GB = 1e9
+
+
+def wanted(block: Mapping, folder: Path, access: sources.Access) -> list[Mapping]:
+    """Facts of the files of a dataset that are not here, were not brought, and cannot be fetched.
+
+    Parameters
+    ----------
+    block
+        The dataset's block of the configuration.
+    folder
+        Where its archives are; called like the dataset.
+    """
+    return [
+        lacking
+        for facts in sources.archives(block).values()
+        if "batches" not in facts
+        for lacking in _wanted(facts, folder, access)
+    ]
+
+
+def _wanted(facts: Mapping, folder: Path, access: sources.Access) -> Iterator[Mapping]:
+    def have(file: str) -> bool:
+        return (folder / file).exists() or access.brought(file, folder.name) is not None
+
+    def fetchable(facts: Mapping) -> bool:
+        return any(not unset(url) for url in facts.get("urls") or [])
+
+    if have(facts["file"]) or fetchable(facts):
+        return
+    parts = facts.get("parts") or [facts]
+    yield from (part for part in parts if not have(part["file"]) and not fetchable(part))
+
+
+def request(
+    name: str,
+    block: Mapping,
+    files: Sequence[Mapping],
+    access: sources.Access,
+    tasks: Sequence[str],
+    comparisons: Sequence[str],
+) -> str:
+    """What to get of a dataset, where to put it, and how to leave it out; some lines of text."""
+    facts = datasets.source(block["adapter"])
+    figures = f" and figures ({', '.join(comparisons)})" if comparisons else ""
+    keys = sorted({unset(url) for file in files for url in file.get("urls") or []} - {""})
+    lines = [
+        f"{facts['title']} cannot be fetched without you.",
+        f"  This run leaves out its tasks ({', '.join(tasks) or 'none'}){figures}; everything else is done.",
+        "  What to get:",
+        *(f"    {_described(file)}" for file in files),
+    ]
+    own = [facts["manual"]] if facts.get("manual") else []
+    for text in dict.fromkeys([*own, *(file["manual"] for file in files if file.get("manual"))]):
+        lines += [f"  {line}" for line in text.strip().splitlines()]
+    where = access.by_hand(name)[0].resolve()
+    lines.append(f"  Put it into {where}/ and run again; it is verified and linked from there.")
+    if keys:
+        lines.append(f"  Or set the environment variable {' and '.join(keys)}, and the run fetches it.")
+    lines.append(f"  To leave it out for good, and see this no more: --config 'datasets={{{name}: false}}'")
+    return "\n".join(lines)
+
+
+def _described(facts: Mapping) -> str:
+    about = [f"{facts['bytes'] / GB:.1f} GB"] if facts.get("bytes") else []
+    about += [f"{kind} {facts[kind]}" for kind in sources.CHECKSUMS if facts.get(kind)][:1]
+    return f"{facts['file']} ({', '.join(about)})" if about else facts["file"]
+
+
+def lacking_bytes(block: Mapping, folder: Path) -> float:
+    """How much of a dataset's archives is not in ``folder`` yet, by the size that its facts state."""
+    here = sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    return max(0.0, GB * datasets.source(block["adapter"]).get("size_gb", 0) - here)
+
+
+def space_warning(lacking: Mapping[str, float], folder: Path) -> str:
+    """What to say if ``lacking`` (bytes by dataset) does not fit where ``folder`` is; else nothing."""
+    free = shutil.disk_usage(folder).free
+    if sum(lacking.values()) <= free:
+        return ""
+    sizes = ", ".join(f"{name} {size / GB:.1f}" for name, size in lacking.items() if size)
+    return (
+        f"The archives that are still to fetch need {sum(lacking.values()) / GB:.0f} GB ({sizes}), and "
+        f"{folder.resolve()} has {free / GB:.0f} GB free. Free some room, run elsewhere (--directory), "
+        "or leave datasets out (--config 'datasets={NAME: false}')."
+    )

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from audio_neurons import preflight
+from audio_neurons.sources import Access
+
+VOXCELEB = {"adapter": "voxceleb1", "archives": {}}
+
+
+@pytest.fixture
+def access(tmp_path, monkeypatch):
+    monkeypatch.delenv("VOXCELEB_KEY", raising=False)
+    return Access(archives=str(tmp_path / "mine"))
+
+
+def names(files):
+    return [file["file"] for file in files]
+
+
+PARTS = [f"vox1_dev_wav_parta{letter}" for letter in "abcd"]
+
+
+def test_what_only_a_person_can_bring_is_wanted(access, tmp_path):
+    folder = tmp_path / "voxceleb1"
+    assert names(preflight.wanted(VOXCELEB, folder, access)) == [*PARTS, "vox1_test_wav.zip"]
+    for adapter in ("esc50", "gise51", "voxforge", "cremad", "gtzan", "nsynth", "surge"):
+        assert preflight.wanted({"adapter": adapter, "archives": {}}, folder, access) == []
+
+
+def test_a_key_makes_it_fetchable(access, tmp_path, monkeypatch):
+    monkeypatch.setenv("VOXCELEB_KEY", "k")
+    assert preflight.wanted(VOXCELEB, tmp_path / "voxceleb1", access) == []
+    monkeypatch.setenv("VOXCELEB_KEY", "")
+    assert len(preflight.wanted(VOXCELEB, tmp_path / "voxceleb1", access)) == 5
+
+
+def test_what_is_here_or_brought_is_not_wanted(access, tmp_path):
+    folder = tmp_path / "voxceleb1"
+    brought = tmp_path / "mine" / "voxceleb1"
+    brought.mkdir(parents=True)
+    for part in (PARTS[0], PARTS[2]):
+        (brought / part).touch()
+    assert names(preflight.wanted(VOXCELEB, folder, access)) == [PARTS[1], PARTS[3], "vox1_test_wav.zip"]
+    (tmp_path / "mine" / "vox1_dev_wav.zip").touch()  # the whole, and not in the dataset's own folder
+    assert names(preflight.wanted(VOXCELEB, folder, access)) == ["vox1_test_wav.zip"]
+    folder.mkdir()
+    (folder / "vox1_test_wav.zip").touch()
+    assert preflight.wanted(VOXCELEB, folder, access) == []
+
+
+def test_a_url_of_the_configuration_makes_it_fetchable(access, tmp_path):
+    urls = {"urls": ["https://lab.example/vox/dev.zip"]}
+    block = {"adapter": "voxceleb1", "archives": {"dev": urls, "test": urls}}
+    assert preflight.wanted(block, tmp_path / "voxceleb1", access) == []
+
+
+def test_the_request_says_all_there_is_to_do(access, tmp_path):
+    files = preflight.wanted(VOXCELEB, tmp_path / "voxceleb1", access)
+    text = preflight.request("vox", VOXCELEB, files, access, ["gender_task"], ["gender"])
+    for needed in (
+        *PARTS, "vox1_test_wav.zip (1.1 GB", "8de57f347fe22b2c24526e9f444f689ecf5096fc2a92018cf420ff6b5b15",
+        "VOXCELEB_KEY", "https://cn01.mmai.io/keyreq/voxceleb", str(tmp_path / "mine" / "vox"),
+        "gender_task", "figures (gender)", "--config 'datasets={vox: false}'",
+    ):  # fmt: skip
+        assert needed in text, needed
+    assert all(len(line) < 160 for line in text.splitlines())
+
+
+def test_a_disk_that_is_too_small_is_told(tmp_path, monkeypatch):
+    nsynth = {"adapter": "nsynth", "archives": {}}
+    folder = tmp_path / "nsynth"
+    lacking = preflight.lacking_bytes(nsynth, folder)
+    assert 25e9 < lacking < 26e9
+    folder.mkdir()
+    with open(folder / "a.tar.gz", "wb") as file:
+        file.truncate(10**9)  # sparse
+    assert preflight.lacking_bytes(nsynth, folder) == lacking - 1e9
+    usage = shutil.disk_usage(tmp_path)._replace(free=20 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    text = preflight.space_warning({"nsynth": lacking, "esc50": 0}, tmp_path)
+    assert "need 25 GB (nsynth 25.2), and" in text
+    assert f"{tmp_path} has 20 GB free" in text
+    assert preflight.space_warning({"nsynth": 19e9}, tmp_path) == ""
