@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from audio_neurons import datasets
+from audio_neurons import datasets, models
 
 
 class ConfigError(ValueError):
@@ -137,9 +137,18 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         if own := labels_of.get(block["dataset"]):
             yield from known(f"{path}.label", block["label"], own, f"label of {block['dataset']}")
     for name, block in config["models"].items():
+        adapters = models.adapters()
+        yield from known(f"models.{name}.adapter", block["adapter"], adapters, "model adapter")
+        own = adapters.get(block["adapter"], block)
+        for key in {key for keys in adapters.values() for key in keys}.difference(own) & block.keys():
+            yield f"models.{name}.{key}: adapter {block['adapter']} has no such key; it has {', '.join(own)}"
+        if block["adapter"] == "huggingface" and "model_type" not in block:
+            yield f"models.{name}: missing key(s) model_type"
         trained = block["weights"]["source"] == "training"
         if trained != ("training" in block):
             yield f"models.{name}: weights.source 'training' and a training block go together"
+        if trained and (block["adapter"] != "vit" or {"front_end", "special_tokens"} & block.keys()):
+            yield f"models.{name}: only adapter vit, without front_end and special_tokens, is trained here"
         if trained and "training" in block:
             yield from known(
                 f"models.{name}.training.pool", block["training"]["pool"], config["pools"], "pool"

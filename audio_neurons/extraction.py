@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,11 @@ class Settings:
         Strongest clips kept per neuron.
     labels
         Label columns whose combinations the counts keep apart; ``None`` for all that there are.
+    precision
+        ``"fp32"``; ``"tf32"``, products of matrices in TensorFloat-32 where a GPU has it; ``"bf16"``,
+        in bfloat16 behind the front end.
+    compile
+        Compile the encoder behind its front end (`torch.compile`).
     """
 
     clip_seconds: float
@@ -51,6 +56,8 @@ class Settings:
     threshold: float = 0.0
     top_clips: int = 5
     labels: Sequence[str] | None = None
+    precision: str = "fp32"
+    compile: bool = False
 
 
 def pick_device(wish: str) -> str:
@@ -94,8 +101,9 @@ def extract(
         embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
         responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
         recorder = stack.enter_context(
-            Recorder(encoder, settings.tokens, settings.threshold, strongest.floor)
+            Recorder(encoder, settings.tokens, settings.threshold, strongest.floor, settings.compile)
         )
+        stack.enter_context(numerics(encoder, settings.precision, settings.compile))
         waves = batches(clips, samples, settings.batch_size)
         done = 0
         for wave, size in progress(waves, -(-len(names) // settings.batch_size), label, "batches"):
@@ -134,6 +142,28 @@ def extract(
     tables.write(folder / "top_clips.parquet", "top_clips", top)
 
 
+@contextmanager
+def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterator[None]:
+    """The encoder computes in this precision, compiled or not, and afterwards as before.
+
+    To be entered after hooks are in place: what is compiled has them inside.
+    """
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    tf32 = precision == "tf32"
+    try:
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+        encoder.bfloat16 = precision == "bf16"
+        if compiled:
+            encoder.encode = torch.compile(encoder.encode)
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+        encoder.bfloat16 = False
+        encoder.__dict__.pop("encode", None)
+
+
 def _described(clips: Path) -> list[str]:
     """Columns of a clips table without the audio itself."""
     with tables.open_table(clips, "clips") as file:
@@ -143,7 +173,7 @@ def _described(clips: Path) -> list[str]:
 @torch.inference_mode()
 def forward(encoder: Encoder, recorder: Recorder, wave: Tensor) -> tuple[Tensor, Batch]:
     """Frame features (B, T, D) of waveforms (B, samples), and what the recorder saw."""
-    recorder.begin(len(wave), wave.device)
+    recorder.begin(wave)
     return encoder(wave), recorder.end()
 
 

@@ -101,7 +101,7 @@ def prepare(
     clips, frames = 0, 0
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
-        converted = _in_order(recordings, max_seconds, excluded, workers)
+        converted = in_order(recordings, max_seconds, workers, excluded)
         for recording, clip in progress(converted, None, f"prepare {adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
@@ -171,8 +171,8 @@ def _convert(
         return error
 
 
-def _in_order(
-    recordings: Iterable[Recording], seconds: float, excluded: Mapping[str, str], workers: int
+def in_order(
+    recordings: Iterable[Recording], seconds: float, workers: int, excluded: Mapping[str, str] = {}
 ) -> Iterator[tuple[Recording, tuple[bytes, int] | audio.AudioError]]:
     """Decode recordings side by side, a bounded number at a time, and yield them in their order."""
     with ThreadPoolExecutor(workers) as pool:

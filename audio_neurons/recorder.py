@@ -7,6 +7,7 @@ every encoder alike. Only sums leave the hook, so memory does not grow with the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ class Batch:
 class Recorder:
     """Counts active tokens of every neuron while an encoder runs, as a context manager.
 
+    Tokens that see nothing but an encoder's own padding never count (`Encoder.counted`).
+
     Parameters
     ----------
     tokens
@@ -51,21 +54,31 @@ class Recorder:
         A neuron is active above it.
     floor
         float (L, W): activations below it need no ``peak_token``; shared with :class:`TopClips`.
+    compiled
+        Whether the encoder will be compiled.
     """
 
     def __init__(
-        self, encoder: Encoder, tokens: str = "patch", threshold: float = 0.0, floor: Tensor | None = None
+        self,
+        encoder: Encoder,
+        tokens: str = "patch",
+        threshold: float = 0.0,
+        floor: Tensor | None = None,
+        compiled: bool = False,
     ):
         self._layers = encoder.down_projections()
-        self._skip = {"patch": encoder.special_tokens, "all": 0}[tokens]
+        special = {"patch": False, "all": True}[tokens]
+        self._counted = cache(lambda samples, run: encoder.counted(samples, run, special))
         self._threshold = threshold
-        self._floor = floor
+        self._floor, self._compiled = floor, compiled
         self._shape = (len(self._layers), encoder.width)
         self._handles: list = []
 
     def __enter__(self) -> Recorder:
         for number, layer in enumerate(self._layers):
             hook = lambda _, inputs, number=number: self._record(number, inputs[0])  # noqa: E731
+            if self._compiled:  # the encoder is; what keeps count must not be
+                hook = torch.compiler.disable(hook)
             self._handles.append(layer.register_forward_pre_hook(hook))
         return self
 
@@ -74,19 +87,22 @@ class Recorder:
             handle.remove()
         self._handles.clear()
 
-    def begin(self, clips: int, device: torch.device) -> None:
-        """Start a batch; the encoder may then run any number of times, over chunks of the clips in turn."""
-        self._active = torch.zeros(clips, *self._shape, dtype=torch.int32, device=device)
-        self._peak = torch.full((clips, *self._shape), -torch.inf, device=device)
-        self._peak_token = torch.zeros(clips, *self._shape, dtype=torch.int64, device=device)
+    def begin(self, wave: Tensor) -> None:
+        """Start a batch of waveforms (B, samples); the layers then run over chunks of them in turn."""
+        shape, self._samples = (len(wave), *self._shape), wave.shape[1]
+        self._active = torch.zeros(shape, dtype=torch.int32, device=wave.device)
+        self._peak = torch.full(shape, -torch.inf, device=wave.device)
+        self._peak_token = torch.zeros(shape, dtype=torch.int64, device=wave.device)
         self._tokens = [0] * self._shape[0]
+        self._runs = [0] * self._shape[0]
 
     def end(self) -> Batch:
         return Batch(self._active, self._tokens[0], self._peak, self._peak_token)
 
     def _record(self, layer: int, hidden: Tensor) -> None:
         """Add one call's hidden activations (B, N, W) to the batch."""
-        hidden = hidden[:, self._skip :]
+        hidden = hidden[:, self._counted(self._samples, self._runs[layer])]
+        self._runs[layer] += 1
         for block in (hidden > self._threshold).view(torch.uint8).split(BYTE, dim=1):
             self._active[:, layer] += block.sum(1, dtype=torch.uint8)
         if self._floor is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -81,8 +82,14 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def write_text(coverage: pd.DataFrame, sharing: pd.DataFrame, path: str | os.PathLike, demo: bool) -> None:
-    """Write what was found, in a few lines for a terminal."""
+def write_text(
+    coverage: pd.DataFrame,
+    sharing: pd.DataFrame,
+    path: str | os.PathLike,
+    demo: bool,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write what was found, in a few lines for a terminal; ``notes`` are what is to be said of models."""
     models = list(dict.fromkeys(coverage["model_title"]))
     width = max(18, *(len(m) + 2 for m in models))
     first = max(map(len, [*coverage["task_title"], *sharing["comparison_title"]])) + 9
@@ -102,6 +109,8 @@ def write_text(coverage: pd.DataFrame, sharing: pd.DataFrame, path: str | os.Pat
             if group[what].notna().any() or what == "other":
                 cells = [_ratio(getattr(r, what), getattr(r, f"{what}_expected")) for r in group.itertuples()]
                 lines.append(line(f"{name}, {what}", cells))
+    for note in notes:
+        lines += ["", *textwrap.wrap(note, 100)]
     if demo:
         lines += ["", CAVEAT]
     with atomic(path) as temporary:

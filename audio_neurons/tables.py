@@ -93,6 +93,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per logged step of a training.
     "training": _schema(step=pa.int32(), loss=pa.float64(), learning_rate=pa.float64()),
+    # One row per evaluation of a training and class that the evaluation set has, with its clips there.
+    "evaluation": _schema(
+        step=pa.int32(), **{"class": pa.string()}, clips=pa.int64(), average_precision=pa.float64()
+    ),
+    # One row per file of a folder of recordings that models are trained on; paths are relative to it.
+    "recordings": _schema(clip_id=pa.string(), path=pa.string(), split=pa.string(), tags=pa.string()),
 }
 
 # Tables whose rows are described by the dataset's own labels, one further string column each.

@@ -1,6 +1,7 @@
 import csv
 import datetime
 import json
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,8 +14,9 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_neurons import config, datasets, extraction, selection, sources, training
+from audio_neurons import config, datasets, extraction, models, selection, sources, training
 from audio_neurons.config import ConfigError, complete
+from audio_neurons.models import huggingface
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 SHIPPED = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "config").glob("*.yaml")}
@@ -76,7 +78,7 @@ def test_shipped_configurations_are_completed(name):
     for key, block in full["selection"]["selectors"].items():
         assert block["preset"] == key
     for block in full["models"].values():
-        assert block["adapter"] == "vit"
+        assert block["adapter"] == ("huggingface" if "model_type" in block else "vit")
         if "training" in block:
             assert block["training"]["mask_ratio"] == 0.7
 
@@ -90,6 +92,8 @@ def test_defaults():
         "threshold": 0,
         "top_clips": 5,
         "responses": False,
+        "precision": "fp32",
+        "compile": False,
     }
     assert full["preparation"] == {"max_rejected": 0.01, "max_seconds": 60}
     assert full["download"] == {
@@ -112,11 +116,15 @@ def test_what_is_set_is_kept():
 def test_the_defaults_of_code_and_schema_agree():
     schema = yaml.safe_load(SCHEMA.read_text())["properties"]["extraction"]["properties"]
     own = {f.name: f.default for f in fields(extraction.Settings)}
-    for name in ("batch_size", "tokens", "threshold", "top_clips"):
+    for name in ("batch_size", "tokens", "threshold", "top_clips", "precision", "compile"):
         assert schema[name]["default"] == own[name]
     download = yaml.safe_load(SCHEMA.read_text())["properties"]["download"]["properties"]
     own = {f.name: f.default for f in fields(sources.Access) if f.name != "mirror"}
     assert {name: key["default"] for name, key in download.items() if name != "mirror"} == own
+    model = yaml.safe_load(SCHEMA.read_text())["$defs"]["model"]["properties"]
+    assert set(models.ADAPTERS) == set(models.adapters())
+    assert set().union(*models.ADAPTERS.values()) < set(model)
+    assert tuple(model["model_type"]["enum"]) == tuple(huggingface.TYPES)
     selector = yaml.safe_load(SCHEMA.read_text())["$defs"]["selector"]["properties"]
     assert set(selector) == {"preset", *(f.name for f in fields(selection.Rule))}
     assert tuple(selector["preset"]["enum"]) == config.PRESET_NAMES == tuple(selection.PRESETS)
@@ -156,6 +164,21 @@ CONTRADICTIONS = {
     "datasets.esc50.files": ("x.csv", "datasets.esc50.files: x.csv"),
     "datasets.mine.files": ("x.csv", "datasets.mine: `files` and the adapter 'custom' go together"),
     "datasets.custom": ({}, "datasets.custom: `files` and the adapter 'custom' go together"),
+    # what another adapter has, or what one cannot do
+    "models.r.model_type": ("hubert", "models.r.model_type: adapter vit has no such key; it has front_end, "),
+    "models.r.adapter": ("huggingface", "models.r: missing key(s) model_type"),
+    "models.h": (
+        {**MINIMAL["models"]["r"], "adapter": "huggingface", "model_type": "hubert", "depth": 3},
+        "models.h.depth: adapter huggingface has no such key; it has model_type, config, normalize",
+    ),
+    "models.b": (
+        {**MINIMAL["models"]["r"], "adapter": "huggingface", "model_type": "bert"},
+        "models.b.model_type: 'bert' is not one of ['audio-spectrogram-transformer', ",
+    ),
+    "models.f": ({**TRAINED, "front_end": "fbank"}, "models.f: only adapter vit, without front_end"),
+    "models.g": (
+        {**TRAINED, "adapter": "huggingface", "model_type": "hubert"}, "models.g: only adapter vit, without",
+    ),
     # weights
     "models.r.weights": ("random", "models.r.weights: 'random' is not of type 'object'"),
     "models.r.weights.file": ("x", "models.r.weights.file: unknown key; known are source, seed"),
@@ -207,6 +230,13 @@ def test_every_problem_is_listed():
 def test_a_model_that_is_trained_here():
     full = complete(changed("models.t", TRAINED, changed("pools.p", {"clips": 4, "clip_seconds": 1})), SCHEMA)
     assert full["models"]["t"]["training"]["batch_size"] == 32
+
+
+def test_the_documented_models_are_valid():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.S):
+        documented = yaml.safe_load(block)["models"]
+        assert complete({**MINIMAL, "models": documented}, SCHEMA)["models"].keys() == documented.keys()
 
 
 def test_two_tasks_may_have_pairs_and_other_adapters_may_be_used():

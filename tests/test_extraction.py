@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -208,3 +209,39 @@ def test_damaged_clip_is_named_with_its_table(tmp_path):
         writer.append(row | {"group": ["g"]})
     with pytest.raises(ExtractionError, match=r"clips\.parquet: clip a/b\.wav: .*run the workflow again"):
         list(extraction.batches(tmp_path / "clips.parquet", 100, 2))
+
+
+# Precision and compilation
+
+
+def counts(folder):
+    return statistics.read_counts(folder / "counts.parquet")[0]
+
+
+def test_bfloat16_changes_few_decisions_and_nothing_afterwards(encoder, tmp_path, frame):
+    exact = counts(run(encoder, tmp_path / "fp32", frame))
+    low = counts(run(encoder, tmp_path / "bf16", frame, replace(SETTINGS, precision="bf16")))
+    assert (low != exact).any()
+    assert np.abs(low - exact).sum() < 0.05 * exact.sum()
+    again = counts(run(encoder, tmp_path / "again", frame))
+    assert (again == exact).all()
+    assert not encoder.bfloat16
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_tf32_is_the_same_where_there_is_no_gpu(encoder, tmp_path, frame):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    exact = counts(run(encoder, tmp_path / "fp32", frame))
+    tf32 = counts(run(encoder, tmp_path / "tf32", frame, replace(SETTINGS, precision="tf32")))
+    assert (tf32 == exact).all()
+
+
+def test_a_compiled_encoder_counts_the_same(encoder, tmp_path, frame, monkeypatch):
+    # Traced for real; but what is traced then runs as it is, since compiling it takes a minute.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    exact = counts(run(encoder, tmp_path / "plain", frame))
+    compiled = counts(run(encoder, tmp_path / "compiled", frame, replace(SETTINGS, compile=True)))
+    assert exact.shape == compiled.shape
+    assert np.abs(compiled - exact).sum() <= 1e-3 * exact.sum()  # the order of sums may differ
+    assert "encode" not in vars(encoder)

@@ -11,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
+from torchaudio.compliance import kaldi
 
 from audio_neurons import models
-from audio_neurons.models import ModelError
+from audio_neurons.models import ModelError, vit
 from audio_neurons.models.checkpoint import read_checkpoint, sizes_in_name, write_checkpoint
+from audio_neurons.models.encoder import Encoder
+from audio_neurons.recorder import Recorder
 
 GOLDEN = Path(__file__).parents[1].parent / "shared" / "golden" / "golden_m2d_A.npz"
 RELEASED = Path("m2d_vit_base-80x608p16x16-221006-mr7", "checkpoint-300.pth")
@@ -227,6 +231,152 @@ def test_checkpoint_without_state_dict(tmp_path, content):
 def test_absent_checkpoint(tmp_path):
     with pytest.raises(ModelError, match=r"models\.m2d: no checkpoint at"):
         models.load("m2d", BLOCK, tmp_path / "nothing.pth")
+
+
+# timm's ports of AudioMAE
+
+AUDIOMAE = {
+    "adapter": "vit", "front_end": "fbank", "input_size": [32, 64],
+    "embed_dim": 24, "depth": 2, "num_heads": 2,
+}  # fmt: skip
+
+
+def ported(folder: Path, **changes) -> tuple[VisionTransformer, Path]:
+    """A Vision Transformer as timm makes it, over images (frames, bands), and a file of its weights."""
+    torch.manual_seed(4)
+    sizes = {
+        "img_size": (64, 32),
+        "patch_size": 16,
+        "in_chans": 1,
+        "embed_dim": 24,
+        "depth": 2,
+        "num_heads": 2,
+    }
+    vit = VisionTransformer(**sizes, **{"num_classes": 5, **changes}).eval().requires_grad_(False)
+    for name, parameter in vit.named_parameters():
+        if "norm" in name:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return vit, save(folder, vit.state_dict(), Path("audiomae.pth"))
+
+
+@pytest.mark.parametrize(
+    ("timms", "own"),
+    [
+        ({}, {}),
+        ({"global_pool": "avg"}, {}),  # weights of the last norm under another name, for the pooled features
+        ({"global_pool": "avg", "fc_norm": False, "class_token": False}, {"special_tokens": 0}),
+    ],
+)
+def test_audiomae_is_timms(tmp_path, timms, own):
+    vit, path = ported(tmp_path, **timms)
+    model = models.load("audiomae", {**AUDIOMAE, **own}, path)
+    image = torch.randn(3, 1, 64, 32)
+    theirs = vit.forward_features(image)[:, vit.num_prefix_tokens :]
+    ours = model.encode(image)  # 4 columns of 2 patches
+    torch.testing.assert_close(ours, theirs.reshape(3, 4, 48))
+    assert (model.special_tokens, model.depth, model.width) == (vit.num_prefix_tokens, 2, 96)
+    with torch.inference_mode(), Recorder(model) as recorder:
+        recorder.begin(torch.zeros(3, 63 * 160 + 400))
+        model.encode(image)
+        assert recorder.end().tokens == 8 == len(model.token_seconds(63 * 160 + 400))
+
+
+def test_audiomae_hears_kaldis_filterbank(tmp_path):
+    wave = 0.1 * torch.randn(2, 9_000)
+    ours = models.load("audiomae", {**AUDIOMAE, "weights": {"seed": 0}}, None).front_end(wave)
+    theirs = [kaldi.fbank(w[None], window_type="hanning", num_mel_bins=32, htk_compat=True) for w in wave]
+    expected = (torch.stack(theirs) - -4.2677393) / (2 * 4.5689974)
+    torch.testing.assert_close(ours[:, 0], expected, rtol=0, atol=1e-5)
+    with pytest.raises(ModelError, match="clips of 399 samples are shorter"):
+        models.load("audiomae", {**AUDIOMAE, "weights": {"seed": 0}}, None)(wave[:, :399])
+
+
+@pytest.mark.parametrize("frames", [10, 64, 150])
+def test_tokens_of_audiomae_are_time_major(frames):
+    model = models.load("audiomae", {**AUDIOMAE, "weights": {"seed": 0}}, None)
+    wave = torch.randn(1, (frames - 1) * 160 + 400)
+    columns = -(-frames // 16)
+    expected = np.repeat(0.16 * np.arange(columns), 2)
+    np.testing.assert_allclose(model.token_seconds(wave.shape[1]), expected, rtol=0, atol=1e-6)
+    assert sum(c.shape[1] - 1 for c in hidden_layers(model, wave)[0]) == 2 * columns
+    features = model.front_end(wave)
+    silence = torch.full((1, 1, -frames % 16, 32), 4.2677393 / (2 * 4.5689974))
+    with torch.inference_mode():
+        chunks = torch.cat([features, silence], dim=2).split(64, dim=2)
+        torch.testing.assert_close(model(wave), torch.cat([model.encode(c) for c in chunks], 1))
+
+
+def test_checkpoints_of_the_two_front_ends_are_told_apart(tmp_path):
+    _, path = ported(tmp_path)
+    with pytest.raises(ModelError, match=r"pos_embed is .* Set embed_dim.*front_end"):
+        models.load("m", {**AUDIOMAE, "input_size": [32, 128]}, path)
+    with pytest.raises(ModelError, match="unexpected cls_token"):
+        models.load("m", {**AUDIOMAE, "special_tokens": 0}, path)
+
+
+# Feed-forward networks
+
+
+class Foreign(Encoder):
+    """An encoder that says nothing of its feed-forward networks."""
+
+    front_end = encode = token_seconds = None
+
+    def __init__(self, names: dict[str, tuple[int, int]], ffn=None):
+        super().__init__()
+        self.ffn = ffn
+        for name, sizes in names.items():
+            *parents, last = name.split(".")
+            module = self
+            for parent in parents:
+                if parent not in module._modules:
+                    module.add_module(parent, torch.nn.Module())
+                module = module.get_submodule(parent)
+            module.add_module(last, torch.nn.Linear(*sizes))
+
+
+BERT = {
+    f"layer.{i}.{name}": sizes
+    for i in range(2)
+    for name, sizes in (
+        ("attention.output.dense", (8, 8)), ("intermediate.dense", (8, 32)), ("output.dense", (32, 8)),
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (BERT, ["layer.0.output.dense", "layer.1.output.dense"]),
+        ({"blocks.0.mlp.fc1": (8, 32), "blocks.0.mlp.fc2": (32, 8)}, ["blocks.0.mlp.fc2"]),
+        ({"layers.0.fc1": (8, 32), "layers.0.fc2": (32, 8)}, ["layers.0.fc2"]),
+        ({"fc2": (32, 8)}, ["fc2"]),
+        ({"layers.0.feed_forward.output_dense": (32, 8)}, ["layers.0.feed_forward.output_dense"]),
+        ({"a.fc2": (32, 8), "gate.fc2": (8, 32), "notfc2": (32, 8)}, ["a.fc2"]),
+    ],
+)
+def test_feed_forward_networks_are_found_by_name_and_shape(names, found):
+    encoder = Foreign(names)
+    assert encoder.down_projections() == [encoder.get_submodule(name) for name in found]
+
+
+@pytest.mark.parametrize(
+    ("names", "ffn", "message"),
+    [
+        ({}, None, r"looked for linear layers named \*\.fc2, .*; there are none"),
+        ({f"l{i}.out": (8, 8) for i in range(9)}, (9, 8), r"there are l0\.out, .*l7\.out, \.\.\.$"),
+        ({"a.fc2": (8, 32)}, None, "no feed-forward network found"),
+        ({"a.fc2": (32, 8), "b.fc2": (16, 8)}, None, r"unequal widths: \[16, 32\]"),
+        (BERT, (3, 32), "2 feed-forward networks of 32 neurons found, .* says 3 of 32"),
+        (BERT, (2, 64), "2 feed-forward networks of 32 neurons found, .* says 2 of 64"),
+    ],
+)
+def test_networks_that_are_not_found_or_not_as_told(names, ffn, message, monkeypatch):
+    with pytest.raises(ModelError, match=message):
+        Foreign(names, ffn).down_projections()
+    monkeypatch.setattr(vit, "build", lambda block, weights: Foreign(names, ffn))
+    with pytest.raises(ModelError, match=r"^models\.m: .*feed-forward network"):
+        models.load("m", {"adapter": "vit"}, None)
 
 
 # The interface

@@ -17,7 +17,7 @@ def noise(clips: int, seconds: float, seed: int = 0) -> torch.Tensor:
 
 def record(encoder, wave, tokens="patch", threshold=0.0, floor=None):
     with torch.inference_mode(), Recorder(encoder, tokens, threshold, floor) as recorder:
-        recorder.begin(len(wave), wave.device)
+        recorder.begin(wave)
         encoder(wave)
         return recorder.end()
 
@@ -44,6 +44,28 @@ def test_longer_input_than_the_models_is_counted_in_all_its_chunks(encoder, hidd
     assert [len(chunks) for chunks in seen] == [3, 3]
     assert record(encoder, noise(1, 1.5)).tokens == 50  # 151 frames: 4, 4 and 2 columns of 5 patches
     assert record(encoder, noise(1, 1.5), "all").tokens == 53
+
+
+@pytest.mark.parametrize("tokens", ["patch", "all"])
+def test_tokens_that_an_encoder_leaves_out_are_not_counted(encoder, hidden, monkeypatch, tokens):
+    """One run of the layers after the other, as an index or as a slice."""
+    asked = []
+
+    def counted(samples, run, special):
+        asked.append((samples, run, special))
+        return [torch.tensor([0, 3, 7, 20]), slice(2, 5), torch.tensor([6, 1])][run]
+
+    monkeypatch.setattr(encoder, "counted", counted)
+    wave = noise(3, 1.5)
+    layers = torch.stack(
+        [torch.cat([a[:, [0, 3, 7, 20]], b[:, 2:5], c[:, [6, 1]]], 1) for a, b, c in hidden(encoder, wave)], 1
+    )
+    batch = record(encoder, wave, tokens, floor=torch.full((2, 64), -torch.inf))
+    assert batch.tokens == 9
+    assert torch.equal(batch.active, (layers > 0).sum(2, dtype=torch.int32))
+    assert torch.equal(batch.peak, layers.amax(2))
+    assert torch.equal(batch.peak_token, layers.argmax(2))
+    assert asked == [(24_000, run, tokens == "all") for run in range(3)]
 
 
 def test_more_tokens_than_a_byte_can_count(hidden):
@@ -105,7 +127,7 @@ def test_recording_does_not_change_the_features(encoder):
     with torch.inference_mode():
         before = encoder(wave)
         with Recorder(encoder) as recorder:
-            recorder.begin(2, wave.device)
+            recorder.begin(wave)
             assert torch.equal(encoder(wave), before)
 
 
@@ -113,7 +135,7 @@ def test_batches_do_not_add_up(encoder):
     wave = noise(2, 0.63)
     with torch.inference_mode(), Recorder(encoder) as recorder:
         for _ in range(2):
-            recorder.begin(2, wave.device)
+            recorder.begin(wave)
             encoder(wave)
             batch = recorder.end()
     assert torch.equal(batch.active, record(encoder, wave).active)
@@ -155,7 +177,7 @@ def test_the_floor_loses_no_peak_of_the_strongest_clips(encoder, hidden, size):
     top = TopClips(2, 64, 3)
     with torch.inference_mode(), Recorder(encoder, floor=top.floor) as recorder:
         for part in torch.randperm(11, generator=torch.Generator().manual_seed(1)).split(size):
-            recorder.begin(len(part), wave.device)
+            recorder.begin(wave[part])
             encoder(wave[part])
             top.update(recorder.end(), part)
     peak, token = layers.amax(2), layers.argmax(2)  # (L, B, W)

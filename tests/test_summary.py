@@ -78,6 +78,16 @@ def test_sharing_of_every_comparison_and_model(sharing):
     assert math.isnan(sharing.iloc[1]["other"])
 
 
+def test_what_is_to_be_said_of_models_is_said(coverage, sharing, tmp_path):
+    notes = ["AST (as SL): it stands in for a model that is not public. " * 2, "M2D: a note"]
+    summary.write_text(coverage, sharing, tmp_path / "s.txt", demo=False, notes=notes)
+    *_, first, second, _, third = (tmp_path / "s.txt").read_text().splitlines()
+    assert first.startswith("AST (as SL): it stands in")
+    assert len(first) <= 100
+    assert second.endswith("not public.")
+    assert third == "M2D: a note"
+
+
 def test_the_text_says_what_the_tables_hold(coverage, sharing, tmp_path):
     summary.write_text(coverage, sharing, tmp_path / "s.txt", demo=False)
     text = (tmp_path / "s.txt").read_text()

@@ -12,17 +12,33 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from audio_neurons.models.encoder import Encoder
 
-ADAPTERS = ("vit",)
+# Adapters that are here, and the keys of a block that are theirs.
+ADAPTERS = {
+    "vit": (
+        "front_end", "input_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio",
+        "special_tokens", "norm_stats",
+    ),
+    "huggingface": ("model_type", "config", "normalize", "norm_stats"),
+}  # fmt: skip
 
 
 class ModelError(ValueError):
     """A model cannot be built from its block of configuration and its checkpoint."""
+
+
+@cache
+def adapters() -> dict[str, tuple[str, ...]]:
+    """Adapters and the keys of a block that are theirs; a module that is added reads ``config``."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    added = {file.stem: ("config",) for file in modules if "\ndef build(" in file.read_text(encoding="utf-8")}
+    return {**added, **ADAPTERS}
 
 
 def load(name: str, block: Mapping, weights: str | Path | None, device: str = "cpu") -> Encoder:
@@ -31,11 +47,13 @@ def load(name: str, block: Mapping, weights: str | Path | None, device: str = "c
     Raises
     ------
     ModelError
-        If the checkpoint does not fit; the message names the model's block.
+        If the checkpoint does not fit, or the model has no feed-forward networks that can be found; the
+        message names the model's block.
     """
     adapter = importlib.import_module(f"{__package__}.{block['adapter']}")
     try:
         encoder = adapter.build(block, Path(weights) if weights else None)
+        encoder.down_projections()
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
     return encoder.eval().requires_grad_(False).to(device)

@@ -6,7 +6,7 @@ import argparse
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -45,6 +45,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
     return {k: v if isinstance(v, Tensor) else torch.as_tensor(v) for k, v in state.items()}
+
+
+def check_fit(path: Path, problems: Sequence[str], advice: str) -> None:
+    """Raise a `ModelError` with the first problems between a checkpoint and a model, if there are any."""
+    if problems:
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        raise ModelError(f"{path} does not fit this architecture: {'; '.join(problems[:5])}{more}. {advice}")
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Mapping) -> None:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from audio_neurons.models import ModelError
 
-# Names that the second linear layer of a feed-forward network carries: its input is the hidden layer
-# after the activation function, whether that function is a module or not.
-DOWN_PROJECTIONS = ("mlp.fc2",)
+# Endings of the names that the second linear layer of a feed-forward network carries: its input is the
+# hidden layer after the activation function, whether that function is a module or not. BERT and its
+# kin, of which one is transformers 4's AST, call a layer of attention by the same name.
+DOWN_PROJECTIONS = (".fc2", ".feed_forward.output_dense", ".output.dense")
+OF_ATTENTION = (".attention.output.dense",)
 
 
 class Encoder(nn.Module, ABC):
@@ -23,10 +25,17 @@ class Encoder(nn.Module, ABC):
         Of the input, in Hz.
     special_tokens
         Leading tokens of every sequence that stand for no place in the audio (CLS and the like).
+    ffn
+        Number of feed-forward networks and neurons of each, as the configuration of the architecture
+        tells them; ``None`` where it does not.
+    bfloat16
+        Whether matrix products after the front end are computed in bfloat16 (autocast).
     """
 
     sample_rate: int = 16_000
     special_tokens: int = 0
+    ffn: tuple[int, int] | None = None
+    bfloat16: bool = False
 
     @abstractmethod
     def front_end(self, wave: Tensor) -> Tensor:
@@ -38,31 +47,51 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def token_seconds(self, samples: int) -> Tensor:
-        """Start, in seconds, of each token without the special ones, in the order of their computation."""
+        """Start, in seconds, of each token that counts without the special ones, in their own order."""
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) to frame features (B, T, D)."""
-        return self.encode(self.front_end(wave))
+        """Waveforms (B, samples) to frame features (B, T, D), without those of padding."""
+        features = self.front_end(wave)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.encode(features).float()
+
+    def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
+        """Tokens that count when the layers run for the ``run``-th time over clips of ``samples``.
+
+        They come as an index along the sequence. An encoder that pads clips to a length of its own
+        leaves out the tokens that see nothing of the clip; special tokens are in if asked for.
+        """
+        return slice(0 if special else self.special_tokens, None)
 
     def down_projections(self) -> list[nn.Linear]:
         """Down-projections of the feed-forward networks, one per layer, in order of depth.
 
-        Neuron ``(l, j)`` is feature ``j`` of the input of the ``l``-th one.
+        Neuron ``(l, j)`` is feature ``j`` of the input of the ``l``-th one. They are the linear layers
+        whose names end as `DOWN_PROJECTIONS` do, held to ``ffn``; without it, those that narrow.
 
         Raises
         ------
         ModelError
-            If none is found, or if their widths differ.
+            If they are not found, or not as many or as wide as they should be.
         """
-        found = [m for name, m in self.named_modules() if name.endswith(DOWN_PROJECTIONS)]
+        linear = {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear)}
+        found = [m for name, m in linear.items() if _is_down_projection(name)]
+        if self.ffn is None:
+            found = [m for m in found if m.in_features > m.out_features]
+        widths = [m.in_features for m in found]
         if not found:
-            linear = [name for name, m in self.named_modules() if isinstance(m, nn.Linear)]
+            endings = ", ".join(f"*{ending}" for ending in DOWN_PROJECTIONS)
             raise ModelError(
-                f"no feed-forward network found: looked for modules named {DOWN_PROJECTIONS}; "
-                f"the linear layers here are {linear[:8]}"
+                f"no feed-forward network found: looked for linear layers named {endings}; "
+                f"there are {', '.join(list(linear)[:8]) or 'none'}{', ...' if len(linear) > 8 else ''}"
             )
-        if len(widths := {m.in_features for m in found}) > 1:
-            raise ModelError(f"feed-forward networks of unequal widths: {sorted(widths)}")
+        if len(set(widths)) > 1:
+            raise ModelError(f"feed-forward networks of unequal widths: {sorted(set(widths))}")
+        if self.ffn not in (None, (len(found), widths[0])):
+            raise ModelError(
+                f"{len(found)} feed-forward networks of {widths[0]} neurons found, but the configuration "
+                f"says {self.ffn[0]} of {self.ffn[1]}"
+            )
         return found
 
     @property
@@ -77,3 +106,7 @@ class Encoder(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+def _is_down_projection(name: str) -> bool:
+    return f".{name}".endswith(DOWN_PROJECTIONS) and not f".{name}".endswith(OF_ATTENTION)

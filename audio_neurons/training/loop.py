@@ -9,10 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from audio_neurons.runtime import progress
-from audio_neurons.training import Settings, TrainingError
+from audio_neurons.runtime import Meter
+from audio_neurons.training import Settings, TrainingError, processes
+from audio_neurons.training.evaluation import evaluate
 from audio_neurons.training.masked import Masked
 from audio_neurons.training.pool import Pool
+from audio_neurons.training.resume import History, Keeper
+from audio_neurons.training.stream import Stream
 from audio_neurons.training.supervised import Supervised
 
 OBJECTIVES: dict[str, type[nn.Module]] = {"m2d": Masked, "supervised": Supervised}
@@ -22,18 +25,22 @@ ROWS = 50
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Everything random inside follows ``seed``; outside, nothing changes."""
-    with torch.random.fork_rng():
+    # Of the other GPUs nothing is used.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
 
 
-def fit(objective: nn.Module, pool: Pool, settings: Settings, name: str) -> list[dict]:
-    """Train ``objective`` in place and return the rows of its log.
+def fit(
+    objective: nn.Module, pool: Pool | Stream, settings: Settings, name: str, keeper: Keeper | None = None
+) -> History:
+    """Train ``objective`` in place, from where ``keeper`` left it, and return the rows of its tables.
 
     Raises
     ------
     TrainingError
-        At the first step whose loss is not finite.
+        At the first step whose loss is not finite; if what was kept is of another training.
     """
     objective.train()
     optimiser = torch.optim.AdamW(
@@ -41,28 +48,44 @@ def fit(objective: nn.Module, pool: Pool, settings: Settings, name: str) -> list
     )
     device = next(objective.parameters()).device
     frames = objective.encoder.architecture.input_size[1]
-    batches = pool.batches(settings.steps, settings.batch_size, frames, settings.seed, device)
-    rows: list[dict] = []
-    losses: list[float] = []
-    for step, batch in enumerate(progress(batches, settings.steps, f"train {name}", "steps"), start=1):
+    history = keeper.restore(objective, optimiser, name) if keeper else History()
+    trained = processes.shared(objective)
+    steps = settings.steps
+    batches = pool.batches(steps, settings.batch_size, frames, settings.seed, device, history.step)
+    meter = Meter(steps, f"train {name}", "steps", history.step)
+    for step, batch in enumerate(batches, start=history.step + 1):
         rate = learning_rate(step, settings)
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.zero_grad()
-        loss = objective.loss(batch)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss = trained(batch)
+        history.losses.append(processes.mean(loss))
+        if not math.isfinite(history.losses[-1]):
             raise TrainingError(
-                f"the loss is {losses[-1]} at step {step} of {settings.steps}: lower training.learning_rate "
+                f"the loss is {history.losses[-1]} at step {step} of {steps}: lower training.learning_rate "
                 f"({settings.learning_rate:g}) or raise training.warmup_steps ({settings.warmup_steps})"
             )
         loss.backward()
+        if settings.clip_gradient:
+            nn.utils.clip_grad_norm_(objective.parameters(), settings.clip_gradient)
         optimiser.step()
-        objective.after_step(step / settings.steps)
-        if step * ROWS // settings.steps > (step - 1) * ROWS // settings.steps:
-            rows.append({"step": step, "loss": math.fsum(losses) / len(losses), "learning_rate": rate})
-            losses = []
-    return rows
+        objective.after_step(step / steps)
+        history.step = step
+        if step * ROWS // steps > (step - 1) * ROWS // steps:
+            mean = math.fsum(history.losses) / len(history.losses)
+            history.rows.append({"step": step, "loss": mean, "learning_rate": rate})
+            history.losses.clear()
+        every = settings.evaluate_steps
+        if every and (step % every == 0 or step == steps):
+            history.scores += evaluate(objective, pool, step, name)
+        if keeper:
+            keeper.offer(objective, optimiser, history)
+        if processes.rank() == 0:
+            meter.add()
+    if processes.rank() == 0:
+        meter.finish()
+    return history
 
 
 def learning_rate(step: int, settings: Settings) -> float:

@@ -1,7 +1,8 @@
 """Masked Modeling Duo (M2D): predict the representations of masked patches from the visible ones.
 
 Niizumi et al., "Masked Modeling Duo: Learning Representations by Encouraging Both Networks to Model
-the Input", ICASSP 2023 (arXiv 2210.14648), and nttcslab/m2d's ``models_mae.M2DViT``.
+the Input", ICASSP 2023 (arXiv 2210.14648), and nttcslab/m2d's ``models_mae.M2DViT`` and ``train_audio.py``
+(its ``patch_m2d.diff``), which give every default here but ``target_embedding`` and ``predictor_heads``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_neurons.models.vit import Architecture
-from audio_neurons.training import Settings, TrainingError
+from audio_neurons.training import Settings, TrainingError, processes
 from audio_neurons.training.pool import Batch, Pool
 from audio_neurons.training.start import fresh_encoder, initialise, positions
 
@@ -23,20 +24,32 @@ from audio_neurons.training.start import fresh_encoder, initialise, positions
 class Masked(nn.Module):
     """M2D: an online encoder of visible patches, a predictor, and a target encoder of masked patches.
 
-    The target encoder is the moving average of the whole online encoder. The reference lets both share
-    one patch embedding, and standardises each target over its own features. In a training of a thousand
-    steps either lets the two networks agree on loudness and place, and everything else is lost: hence
-    the average of the patch embedding too, and ``target_norm: batch``.
+    The reference lets both encoders share one patch embedding and one CLS token, averages only the blocks,
+    and standardises each target over its own features: ``target_embedding: shared``, ``target_norm:
+    patch``. In a training of a thousand steps either lets the two networks agree on loudness and place,
+    and everything else is lost: hence ``average``, a target that is the moving average of the whole online
+    encoder, and ``batch``.
+
+    Remaining differences from the reference: the target starts as a copy of the online encoder, not from
+    other random weights; the decay reaches its last value at the last step, and its first one step before
+    the first; tokens are spared weight decay.
     """
 
     def __init__(self, architecture: Architecture, settings: Settings, pool: Pool):
         super().__init__()
-        if settings.target_norm not in ("patch", "batch"):
-            raise TrainingError(f"training.target_norm is {settings.target_norm}, not patch or batch")
+        if settings.target_norm == "batch" and processes.count() > 1:
+            raise TrainingError("training.target_norm 'batch' needs the whole batch in one process")
         self.encoder = fresh_encoder(architecture, pool, settings.whiten)
         self.target = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.predictor = Predictor(architecture, settings.predictor_depth, settings.predictor_dim)
+        heads = settings.predictor_heads or architecture.num_heads
+        if settings.predictor_dim % heads:
+            raise TrainingError(
+                f"training.predictor_dim {settings.predictor_dim} is not divisible among {heads} heads; set "
+                "training.predictor_heads (M2D's predictor has 512 and 16)"
+            )
+        self.predictor = Predictor(architecture, settings.predictor_depth, settings.predictor_dim, heads)
         self.mask_ratio, self.ema, self.target_norm = settings.mask_ratio, settings.ema, settings.target_norm
+        self.shared = ("vit.patch_embed.", "vit.cls_token") if settings.target_embedding == "shared" else ()
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over masked patches of 2 - 2 cos(prediction, standardised target)."""
@@ -44,6 +57,8 @@ class Masked(nn.Module):
         visible, masked = random_split(*patches.shape[:2], self.mask_ratio, patches.device)
         encoded = self.encoder.encode_patches(take(patches, visible))
         return distance(self.predictor(encoded, visible, masked), self.targets(batch, masked))
+
+    forward = loss
 
     @torch.no_grad()
     def targets(self, batch: Batch, masked: Tensor) -> Tensor:
@@ -56,19 +71,19 @@ class Masked(nn.Module):
     def after_step(self, progress: float) -> None:
         """Move the target towards the online encoder; the decay rises linearly with ``progress``."""
         decay = self.ema[0] + (self.ema[1] - self.ema[0]) * progress
-        for old, new in zip(self.target.parameters(), self.encoder.parameters(), strict=True):
-            old.lerp_(new, 1 - decay)
+        for (name, old), new in zip(self.target.named_parameters(), self.encoder.parameters(), strict=True):
+            old.lerp_(new, 1.0 if name.startswith(self.shared) else 1 - decay)
 
 
 class Predictor(nn.Module):
     """A small Transformer from encoded visible patches to the representations of masked ones."""
 
-    def __init__(self, architecture: Architecture, depth: int, width: int):
+    def __init__(self, architecture: Architecture, depth: int, width: int, heads: int):
         super().__init__()
         self.embed = nn.Linear(architecture.embed_dim, width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
         norm = partial(nn.LayerNorm, eps=1e-6)
-        sizes = width, architecture.num_heads, architecture.mlp_ratio
+        sizes = width, heads, architecture.mlp_ratio
         self.blocks = nn.Sequential(*(Block(*sizes, qkv_bias=True, norm_layer=norm) for _ in range(depth)))
         self.norm = norm(width)
         self.project = nn.Linear(width, architecture.embed_dim)
@@ -86,7 +101,7 @@ class Predictor(nn.Module):
 
 def random_split(clips: int, tokens: int, ratio: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Places of visible (B, V) and masked (B, M) patches: another random set for every clip."""
-    order = torch.rand(clips, tokens, device=device).argsort(dim=1)
+    order = processes.drawn(lambda rows: torch.rand(rows, tokens, device=device), clips).argsort(dim=1)
     masked = min(max(round(tokens * ratio), 1), tokens - 1)
     return order[:, masked:], order[:, :masked]
 
@@ -98,6 +113,7 @@ def take(patches: Tensor, places: Tensor) -> Tensor:
 
 def standardise(values: Tensor, over: int | tuple[int, ...]) -> Tensor:
     """Zero mean and unit variance over the given dimensions."""
+    values = values.float()  # where the forward pass is of less precision
     centred = values - values.mean(over, keepdim=True)
     return centred * (centred.square().mean(over, keepdim=True) + 1e-6).rsqrt()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from audio_neurons import audio, tables
 from audio_neurons.models.vit import HOP, SAMPLE_RATE, Architecture, ViT
 from audio_neurons.runtime import progress
-from audio_neurons.training import TrainingError
+from audio_neurons.training import TrainingError, processes
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,29 @@ class Pool:
     classes: list[str]
     norm_stats: tuple[float, float]
 
-    def batches(self, steps: int, size: int, frames: int, seed: int, device: torch.device) -> Iterator[Batch]:
-        """Batches of random windows of ``frames``; every clip once before any comes twice."""
+    @property
+    def clips(self) -> int:
+        return len(self.log_mel)
+
+    def batches(
+        self, steps: int, size: int, frames: int, seed: int, device: torch.device, done: int = 0
+    ) -> Iterator[Batch]:
+        """This process's rows of the batches of steps ``done + 1`` to ``steps``.
+
+        They are random windows of ``frames``; every clip comes once before any comes twice.
+        """
         generator = torch.Generator().manual_seed(seed)
         mean, std = self.norm_stats
         queue = torch.empty(0, dtype=torch.long)
-        for _ in range(steps):
+        mine = processes.mine(size // processes.count())
+        for step in range(steps):
             while len(queue) < size:
                 queue = torch.cat([queue, torch.randperm(len(self.log_mel), generator=generator)])
             chosen, queue = queue[:size], queue[size:]
             start = torch.randint(self.log_mel.shape[-1] - frames + 1, (size, 1, 1), generator=generator)
+            if step < done:
+                continue
+            chosen, start = chosen[mine], start[mine]
             window = (start + torch.arange(frames)).expand(-1, self.log_mel.shape[1], -1)
             log_mel = (self.log_mel[chosen].gather(-1, window).float() - mean) / std
             yield Batch(log_mel.unsqueeze(1).to(device), self.targets[chosen].to(device))
@@ -60,12 +73,6 @@ def read_pool(clips: Path, architecture: Architecture, seconds: float, label: st
     TrainingError
         If the pool is empty, lacks the label, or ``seconds`` are fewer than the model's input.
     """
-    samples = round(seconds * SAMPLE_RATE)
-    wanted = architecture.input_size[1]
-    if samples // HOP + 1 < wanted:
-        least = (wanted - 1) * HOP / SAMPLE_RATE
-        raise TrainingError(f"training.clip_seconds is {seconds}; input_size needs at least {least:g}")
-    front_end = ViT(architecture, norm_stats=(0.0, 1.0)).front_end
     with tables.open_table(clips, "clips") as file:
         total, names = file.metadata.num_rows, file.schema_arrow.names
         if not total:
@@ -73,26 +80,46 @@ def read_pool(clips: Path, architecture: Architecture, seconds: float, label: st
         if label is not None and label not in names:
             there = ", ".join(tables.labels_of("clips", names)) or "none"
             raise TrainingError(f"{clips} has no label '{label}' to learn (labels there: {there})")
-        log_mel = torch.empty(total, architecture.input_size[0], samples // HOP + 1, dtype=torch.float16)
-        tags: list[str] = []
-        # Sums in double precision: a pool has tens of millions of values.
-        mean, square = 0.0, 0.0
-        rows = _rows(clips, ["audio", *([label] if label else [])])
-        for index, (flac, *tag) in enumerate(progress(rows, total, f"log-mel for {name}", "clips")):
-            mel = front_end(torch.from_numpy(audio.read(flac, samples))[None])[0, 0]
-            mean += mel.mean(dtype=torch.float64).item() / total
-            square += mel.double().square().mean().item() / total
-            log_mel[index] = mel
-            tags += tag
-    std = max(square - mean**2, 0.0) ** 0.5
-    if std < 1e-3:
-        raise TrainingError(f"{clips} holds nothing but one constant sound: there is nothing to learn")
+    log_mel, norm_stats = read_log_mel(
+        (flac for (flac,) in _rows(clips, ["audio"])), total, architecture, seconds, name, clips
+    )
+    tags = [tag for (tag,) in _rows(clips, [label])] if label else []
     sets = [{t.strip() for t in tag.split(",") if t.strip()} for tag in tags]
     classes = sorted(set().union(*sets))
     if label is not None and not classes:
         raise TrainingError(f"{clips}: label '{label}' is empty in every clip")
     targets = torch.tensor([[float(c in s) for c in classes] for s in sets] or [[]] * total)
-    return Pool(log_mel, targets, classes, (mean, std))
+    return Pool(log_mel, targets, classes, norm_stats)
+
+
+def read_log_mel(
+    flacs: Iterable[bytes], total: int, architecture: Architecture, seconds: float, name: str, where: object
+) -> tuple[Tensor, tuple[float, float]]:
+    """Log-mel (total, bands, frames) float16 of prepared clips, and its mean and standard deviation.
+
+    Raises
+    ------
+    TrainingError
+        If ``seconds`` are fewer than the model's input, or nothing varies.
+    """
+    samples = round(seconds * SAMPLE_RATE)
+    wanted = architecture.input_size[1]
+    if samples // HOP + 1 < wanted:
+        least = (wanted - 1) * HOP / SAMPLE_RATE
+        raise TrainingError(f"training.clip_seconds is {seconds}; input_size needs at least {least:g}")
+    front_end = ViT(architecture, norm_stats=(0.0, 1.0)).front_end
+    log_mel = torch.empty(total, architecture.input_size[0], samples // HOP + 1, dtype=torch.float16)
+    # Sums in double precision: a pool has tens of millions of values.
+    mean, square = 0.0, 0.0
+    for index, flac in enumerate(progress(flacs, total, f"log-mel for {name}", "clips")):
+        mel = front_end(torch.from_numpy(audio.read(flac, samples))[None])[0, 0]
+        mean += mel.mean(dtype=torch.float64).item() / total
+        square += mel.double().square().mean().item() / total
+        log_mel[index] = mel
+    std = max(square - mean**2, 0.0) ** 0.5
+    if std < 1e-3:
+        raise TrainingError(f"{where} holds nothing but one constant sound: there is nothing to learn")
+    return log_mel, (mean, std)
 
 
 def _rows(clips: Path, columns: list[str]) -> Iterator[tuple]:

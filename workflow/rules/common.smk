@@ -199,11 +199,51 @@ def without(block, *keys):
 
 def trained_model(wildcards):
     """What of a model's block decides its training, as text."""
-    return canonical(without(MODELS[wildcards.model], "title", "kind", "licence", "citation"))
+    return canonical(without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "note"))
+
+
+def pools_of(kind):
+    """Pools that come from a folder of AudioSet, or those that are made here."""
+    return [name for name, block in config["pools"].items() if ("audioset" in block) == (kind == "audioset")]
+
+
+def trained_on(kind):
+    pools = pools_of(kind)
+    return [name for name in with_weights("training") if MODELS[name]["training"]["pool"] in pools]
 
 
 def training_pool(wildcards):
-    return f"results/pools/{MODELS[wildcards.model]['training']['pool']}.parquet"
+    """The clips that a model is trained on: one table, or the parts of AudioSet."""
+    pool = MODELS[wildcards.model]["training"]["pool"]
+    if pool in pools_of("audioset"):
+        numbers = range(config["pools"][pool]["audioset"]["shards"])
+        return [f"results/pools/{pool}/part-{number:03d}.arrow" for number in numbers]
+    return [f"results/pools/{pool}.parquet"]
+
+
+def audioset(wildcards, key):
+    return config["pools"][wildcards.pool]["audioset"][key]
+
+
+def audioset_train(wildcards):
+    return audioset(wildcards, "train")
+
+
+def audioset_shards(wildcards):
+    return audioset(wildcards, "shards")
+
+
+def audioset_max_missing(wildcards):
+    return audioset(wildcards, "max_missing")
+
+
+def training_gpus(wildcards):
+    return gpus(wildcards) * MODELS[wildcards.model]["training"]["processes"]
+
+
+def training_threads(wildcards):
+    """Most of them decode: eight keep one GPU busy."""
+    return 1 if config["extraction"]["device"] == "cpu" else 8 * training_gpus(wildcards)
 
 
 def pool_clips(wildcards):
@@ -220,7 +260,7 @@ def encoder_code(wildcards):
 
 def architecture(wildcards):
     """What of a model's block decides its numbers beside its weights, as text."""
-    block = without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "training")
+    block = without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "note", "training")
     # The checkpoint itself is an input; where it came from changes nothing.
     weights = without(block["weights"], "file", "urls", "sha256", "bytes")
     return canonical({**block, "weights": weights})
@@ -247,7 +287,7 @@ def statistics_of_shards(wildcards):
 
 def extraction_settings(wildcards):
     """What of the configuration decides the numbers of a forward pass, as text."""
-    keys = ("batch_size", "tokens", "threshold", "top_clips")
+    keys = ("batch_size", "tokens", "threshold", "top_clips", "precision", "compile")
     settings = {key: config["extraction"][key] for key in keys}
     settings["labels"] = cell_labels(wildcards.dataset)
     return canonical({"clip_seconds": clip_seconds(wildcards.dataset), **settings})
@@ -304,6 +344,10 @@ def title(blocks, name):
 def model_titles():
     """Models in the order of the configuration, as text."""
     return canonical([{"name": m, "title": title(MODELS, m), "kind": MODELS[m]["kind"]} for m in MODELS])
+
+
+def model_notes():
+    return [f"{title(MODELS, m)}: {block['note']}" for m, block in MODELS.items() if "note" in block]
 
 
 def task_titles():

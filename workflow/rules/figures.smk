@@ -84,6 +84,7 @@ rule summarize:
         tasks=task_titles(),
         comparisons=comparison_titles(COMPARED),
         demo=bool(MADE_HERE),
+        notes=model_notes(),
         code=code_digest("summary"),
     message:
         "Put tables and summary together"

@@ -1,0 +1,54 @@
+"""Kaldi's log-mel filterbank, for whole batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchaudio.compliance.kaldi import get_mel_banks
+
+from audio_neurons.models import ModelError
+
+SAMPLE_RATE, WINDOW, HOP, FFT = 16_000, 400, 160, 512
+LOWEST, PREEMPHASIS = 20.0, 0.97
+# Of AudioSet, in the training of AST and AudioMAE.
+NORM_STATS = (-4.2677393, 4.5689974)
+
+
+class Fbank(nn.Module):
+    """Windows of 25 ms every 10 ms, Hann, no dither, as AST and AudioMAE read it.
+
+    ``torchaudio.compliance.kaldi.fbank``, which takes one waveform at a time, gives the same but for
+    rounding: each step here is one of its own.
+    """
+
+    def __init__(self, bands: int):
+        super().__init__()
+        banks, _ = get_mel_banks(bands, FFT, SAMPLE_RATE, LOWEST, 0.0, 100.0, -500.0, 1.0)
+        # The filters leave out the highest frequency of the spectrum.
+        self.register_buffer("filters", nn.functional.pad(banks, (0, 1)).T.contiguous())
+        self.register_buffer("window", torch.hann_window(WINDOW, periodic=False))
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Waveforms (B, samples) to log-mel (B, frames, bands); windows beyond the end are left out.
+
+        Raises
+        ------
+        ModelError
+            If the waveforms are shorter than one window.
+        """
+        if wave.shape[1] < WINDOW:
+            raise ModelError(f"clips of {wave.shape[1]} samples are shorter than a window of {WINDOW}")
+        frames = wave.unfold(1, WINDOW, HOP)
+        frames = frames - frames.mean(-1, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+        spectrum = torch.fft.rfft((frames - PREEMPHASIS * before) * self.window, FFT).abs().square()
+        return (spectrum @ self.filters).clamp_min(torch.finfo(torch.float32).eps).log()
+
+
+def frames(samples: int) -> int:
+    """Frames of a waveform.
+
+    >>> frames(160_000)
+    998
+    """
+    return max(0, 1 + (samples - WINDOW) // HOP)

@@ -1,0 +1,54 @@
+"""Training in as many processes as a configuration asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from audio_neurons.files import atomic
+from audio_neurons.training import Settings, TrainingError, train
+
+
+def launch(
+    block: Mapping,
+    clips: Sequence[Path],
+    out: Path,
+    log: Path,
+    evaluation: Path,
+    *,
+    device: str,
+    name: str,
+    workers: int,
+) -> None:
+    """`train` here, or by torchrun in ``training.processes`` processes of this machine.
+
+    ``workers`` are those of all processes.
+
+    Raises
+    ------
+    TrainingError
+        As `train`; if a process failed, whose own words are then in the log above.
+    """
+    processes = Settings.of(block).processes
+    if processes == 1:
+        train(block, clips, out, log, device=device, name=name, evaluation=evaluation, workers=workers)
+        return
+    file = Path(out).parent / "block.json"
+    with atomic(file) as temporary:
+        temporary.write_text(json.dumps(block, indent=1, sort_keys=True), encoding="utf-8")
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"),
+        *("-m", __package__, str(file), *map(str, clips)),
+        *("--out", str(out), "--losses", str(log), "--evaluation", str(evaluation)),
+        *("--device", device, "--name", name, "--workers", str(workers // processes)),
+    ]
+    # What the script of a workflow finds beside it, other processes must be told of.
+    places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(places)})
+    if done.returncode:
+        raise TrainingError(f"one of {processes} processes failed; its own message is in the log")
+    file.unlink()

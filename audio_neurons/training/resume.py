@@ -1,0 +1,106 @@
+"""An interrupted training goes on: its state, kept beside its output now and then."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from audio_neurons.files import atomic
+from audio_neurons.runtime import tell
+from audio_neurons.training import TrainingError, processes
+
+
+@dataclass
+class History:
+    """How far a training is, the rows of its tables, and the losses since the last row."""
+
+    step: int = 0
+    rows: list[dict] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    scores: list[dict] = field(default_factory=list)
+
+
+class Keeper:
+    """Keeps a training's state in a file that is always complete, and gives it back.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is that of the trained weights.
+    told
+        What the training is: state of another one is refused.
+    minutes
+        Between two writes; 0 writes after every step.
+    """
+
+    def __init__(self, path: Path, told: Mapping, minutes: float):
+        self._path, self._told, self._seconds = path, json.dumps(told, sort_keys=True), 60 * minutes
+        self._last = time.monotonic()
+
+    def restore(self, objective: nn.Module, optimiser: Optimizer, name: str) -> History:
+        """Set everything to the state that was kept; a new history where none was.
+
+        Raises
+        ------
+        TrainingError
+            If the state is that of another training, or damaged.
+        """
+        if not self._path.is_file():
+            return History()
+        device = next(objective.parameters()).device
+        try:
+            state = torch.load(self._path, map_location=device, weights_only=True)
+        except Exception as error:
+            raise TrainingError(f"{self._path} is damaged ({error}); delete it to start anew") from error
+        self._refuse_others(state["told"])
+        objective.load_state_dict(state["objective"])
+        optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"].cpu())
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), device)
+        history = History(**state["history"])
+        if processes.rank() == 0:
+            tell(f"{name} goes on after step {history.step}, from {self._path}")
+        return history
+
+    def _refuse_others(self, told: str) -> None:
+        here, there = json.loads(self._told), json.loads(told)
+        keys = sorted(
+            f"{part}.{key}"
+            for part in here.keys() | there.keys()
+            for key in here.get(part, {}).keys() | there.get(part, {}).keys()
+            if here.get(part, {}).get(key) != there.get(part, {}).get(key)
+        )
+        if keys:
+            raise TrainingError(
+                f"{self._path} is of a training that differs in {', '.join(keys)}; delete it to start anew, "
+                "or go back to the configuration that it is of"
+            )
+
+    def offer(self, objective: nn.Module, optimiser: Optimizer, history: History) -> None:
+        """Keep the state if it is time."""
+        if processes.rank() or time.monotonic() - self._last < self._seconds:
+            return
+        state = {
+            "told": self._told, "history": asdict(history), "objective": objective.state_dict(),
+            "optimiser": optimiser.state_dict(), "random": torch.get_rng_state(),
+        }  # fmt: skip
+        device = next(objective.parameters()).device
+        if device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(device)
+        with atomic(self._path) as temporary:
+            torch.save(state, temporary)
+        self._last = time.monotonic()
+
+    def forget(self) -> None:
+        """Remove the state, and what was being written when a process was killed."""
+        self._path.unlink(missing_ok=True)
+        for left in self._path.parent.glob(f".{self._path.stem}.*{self._path.suffix}"):
+            left.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""From a folder of AudioSet clips to trained weights to statistics of activations, by the workflow."""
+
+import shutil
+from pathlib import Path
+
+import audioset_layout
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+from snakemake_run import run
+
+pytestmark = pytest.mark.workflow
+COUNTS = "results/shards/sl/esc50/000/counts.parquet"
+
+
+def configuration(folder: str, processes: int = 1) -> dict:
+    training = {
+        "objective": "supervised", "pool": "audioset", "steps": 4, "batch_size": 8, "clip_seconds": 0.8,
+        "balance": 0, "time_mask": 8, "frequency_mask": 16, "patchout": 0.2, "evaluate_steps": 2,
+        "processes": processes, "checkpoint_minutes": 0,
+    }  # fmt: skip
+    return {
+        "datasets": {
+            "esc50": {
+                "clip_seconds": 0.8,
+                "options": {"verify_members": False},
+                "synthesis": {"clips": 60},
+            }
+        },
+        "tasks": {"esc50": {"dataset": "esc50", "label": "category"}},
+        "pools": {"audioset": {"audioset": {"folder": folder, "shards": 2}}},
+        "models": {
+            "sl": {
+                "kind": "sl", "input_size": [80, 64], "embed_dim": 32, "depth": 2, "num_heads": 2,
+                "weights": {"source": "training"}, "training": training,
+            }
+        },
+        "comparisons": {"within": {"tasks": ["esc50"]}},
+        "preparation": {"max_rejected": 0.05},
+        "extraction": {"device": "cpu"},
+    }  # fmt: skip
+
+
+def test_from_a_folder_of_clips_to_statistics(tmp_path):
+    audioset_layout.make(tmp_path / "clips")
+    # A state beside the weights is no output: Snakemake leaves it to the training, which refuses this one.
+    state = tmp_path / "results/training/sl/checkpoint.pt"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"damaged")
+    result = run(tmp_path, configuration("clips"), COUNTS, check=False)
+    assert result.returncode != 0
+    assert "checkpoint.pt is damaged" in result.stdout
+    assert "Traceback" not in result.stdout
+    state.unlink()
+
+    run(tmp_path, configuration("clips", processes=2), COUNTS)
+    assert_complete(tmp_path)
+    # The same clips elsewhere are the same clips.
+    shutil.move(tmp_path / "clips", tmp_path / "moved")
+    config = configuration("moved", processes=2)
+    assert "Nothing to be done" in run(tmp_path, config, COUNTS, "-n").stdout
+
+
+def test_a_missing_folder_says_what_audioset_needs(tmp_path):
+    result = run(tmp_path, configuration("nowhere"), COUNTS, check=False)
+    assert result.returncode != 0
+    assert "no folder nowhere" in result.stdout
+    assert "Google distributes AudioSet's lists and no audio" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def assert_complete(folder: Path) -> None:
+    results = folder / "results"
+    assert len(pd.read_parquet(results / "pools/audioset/missing.parquet")) == 6
+    rejected = pd.concat(
+        pd.read_parquet(results / f"pools/audioset/rejected-00{shard}.parquet") for shard in (0, 1)
+    )
+    assert rejected["clip_id"].tolist() == [audioset_layout.identifier("eval", 5)]
+    parts = pd.concat(pd.read_feather(results / f"pools/audioset/part-00{shard}.arrow") for shard in (0, 1))
+    assert parts["split"].value_counts().to_dict() == {"train": 57, "test": 26}
+    assert sorted(p.name for p in (results / "training/sl").iterdir()) == [
+        "evaluation.parquet", "log.parquet", "model.safetensors",
+    ]  # fmt: skip
+    evaluation = pd.read_parquet(results / "training/sl/evaluation.parquet")
+    assert evaluation["step"].unique().tolist() == [2, 4]
+    assert evaluation["average_precision"].between(0, 1).all()
+    names = load_file(results / "training/sl/model.safetensors").keys()
+    assert "norm_stats" in names
+    assert not [name for name in names if name.startswith("head")]
+    counts = pd.read_parquet(folder / COUNTS)
+    assert counts["active"].sum() > 0
+    assert counts.groupby("cell").size().eq(2 * 128).all()

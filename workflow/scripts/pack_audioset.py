@@ -1,0 +1,22 @@
+"""Decode one shard of the clips of AudioSet."""
+
+from pathlib import Path
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons.training.audioset import pack
+
+pool = snakemake.wildcards.pool
+pack(
+    Path(snakemake.config["pools"][pool]["audioset"]["folder"]),
+    snakemake.input[0],
+    snakemake.output.part,
+    snakemake.output.rejected,
+    shard=int(snakemake.wildcards.shard),
+    shards=snakemake.params.shards,
+    max_rejected=snakemake.params.max_rejected,
+    workers=snakemake.threads,
+    name=pool,
+)
