@@ -44,11 +44,13 @@ format: $(READY) ## Rewrite sources in the project's style.
 reference: $(READY) ## Write config/README.md anew from the schema, and the facts in docs/datasets/.
 	@$(VENV)/bin/python -m audio_neurons.reference
 
-bench: $(READY) ## Measure extraction and preparation against the bare work, and precisions against fp32.
+bench: $(READY) ## Measure extraction, preparation, ablation and inference against the bare work.
 	@PYTHONPATH=. $(VENV)/bin/python benchmarks/extraction.py
 	@PYTHONPATH=. $(VENV)/bin/python benchmarks/preparation.py
 	@PYTHONPATH=. $(VENV)/bin/python benchmarks/encoders.py
 	@PYTHONPATH=. $(VENV)/bin/python benchmarks/precision.py
+	@PYTHONPATH=. $(VENV)/bin/python benchmarks/ablation.py
+	@PYTHONPATH=. $(VENV)/bin/python benchmarks/inference.py
 
 lock: ## Write the lock file anew (needs uv).
 	@uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \

@@ -24,6 +24,8 @@ include: "workflow/rules/clips.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/neurons.smk"
+include: "workflow/rules/inference.smk"
+include: "workflow/rules/ablation.smk"
 include: "workflow/rules/figures.smk"
 
 
@@ -31,6 +33,8 @@ localrules:
     all,
     figures,
     clips,
+    inference,
+    ablations,
 
 
 rule all:
@@ -50,6 +54,16 @@ rule figures:
 rule clips:
     input:
         all_clips(),
+
+
+rule inference:
+    input:
+        all_inference(),
+
+
+rule ablations:
+    input:
+        all_ablations(),
 
 
 onsuccess:

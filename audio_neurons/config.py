@@ -157,11 +157,23 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         titles = [block.get("title", name) for name, block in config[section].items()]
         for title in sorted({t for t in titles if titles.count(t) > 1}):
             yield f"{section}: more than one has the title '{title}'; figures could not tell them apart"
+    if config["extraction"]["activity"] == "absolute" and config["extraction"]["threshold"] <= 0:
+        yield "extraction.threshold: activity 'absolute' needs one above 0, or every neuron is active"
     selection = config["selection"]
     yield from known("selection.selector", selection["selector"], selection["selectors"], "selector")
     for name, block in selection["selectors"].items():
         if block.setdefault("preset", name) not in PRESET_NAMES:
             yield f"selection.selectors.{name}: needs a preset; there are {', '.join(PRESET_NAMES)}"
+    for name, block in config["ablation"]["tasks"].items():
+        path = f"ablation.tasks.{name}"
+        yield from known(path, name, config["tasks"], "task")
+        users = {path: block, **{f"{path}.lists.{key}": one for key, one in block["lists"].items()}}
+        for where, user in users.items():
+            for i, model in enumerate(user.get("models", ())):
+                yield from known(f"{where}.models.{i}", model, config["models"], "model")
+        for key, one in block["lists"].items():
+            if ("file" in one) == ("published" in one):
+                yield f"{path}.lists.{key}: needs either file or published"
     for name, block in config["comparisons"].items():
         for i, task in enumerate(block["tasks"]):
             yield from known(f"comparisons.{name}.tasks.{i}", task, config["tasks"], "task")
@@ -193,7 +205,10 @@ def _read_pairs(config: Mapping, home: Path) -> Iterator[str]:
 
 
 # As in selection.PRESETS; spelt here so that checking a configuration does not import pandas.
-PRESET_NAMES = ("aape", "aape-bottom5", "lape")
+PRESET_NAMES = (
+    *("aape", "aape-bottom5", "lape"),
+    *("lap", "mad", "probeless", "f1", "iou", "pearson", "auroc"),
+)
 
 
 def canonical(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One forward pass over a shard of clips: counts per cell, clip embeddings, strongest clips."""
+"""One forward pass over a shard of clips: counts per cell and unit, clip embeddings, strongest clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from audio_neurons import audio, tables
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Batch, Recorder, TopClips
 from audio_neurons.runtime import progress
-from audio_neurons.statistics import cell_keys, write_counts
+from audio_neurons.units import Tally
 
 
 class ExtractionError(RuntimeError):
@@ -39,6 +39,9 @@ class Settings:
         ``"patch"`` leaves special tokens out of the counts, ``"all"`` counts them.
     threshold
         A neuron is active above it.
+    activity
+        What is above it: the activation (``"positive"``, LAPE's rule) or its ``"absolute"`` value,
+        since GELU's negative values carry information too.
     top_clips
         Strongest clips kept per neuron.
     labels
@@ -54,6 +57,7 @@ class Settings:
     batch_size: int = 8
     tokens: str = "patch"
     threshold: float = 0.0
+    activity: str = "positive"
     top_clips: int = 5
     labels: Sequence[str] | None = None
     precision: str = "fp32"
@@ -76,8 +80,8 @@ def extract(
 ) -> None:
     """Run ``encoder`` over a part of a clips table, and write what later stages need.
 
-    Writes ``cells``, ``counts`` and ``top_clips`` into ``folder``, the ``embeddings`` table, and, if
-    asked for, every clip's own counts (``responses``).
+    Writes ``cells``, ``counts``, ``units`` and ``top_clips`` into ``folder``, the ``embeddings`` table,
+    and, if asked for, every clip's own counts (``responses``).
 
     Raises
     ------
@@ -85,23 +89,26 @@ def extract(
         If features are not finite; the message names the clips.
     """
     frame = tables.read(clips, "clips", columns=_described(clips))
-    labels = tables.labels_of("clips", frame.columns) if settings.labels is None else settings.labels
-    cells = cell_keys(frame, labels)
-    cell_of = pd.MultiIndex.from_frame(cells).get_indexer(
-        pd.MultiIndex.from_frame(frame[list(cells.columns)])
-    )
+    labels = tables.labels_of("clips", frame.columns) if settings.labels is None else list(settings.labels)
     names = frame["clip_id"].to_numpy()
     rank = np.argsort(np.argsort(names))  # ties between clips are broken by name, whatever the shard
 
     samples = round(settings.clip_seconds * encoder.sample_rate)
     strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device)
-    counts = torch.zeros(len(cells), encoder.depth * encoder.width, dtype=torch.int64, device=encoder.device)
+    tally = Tally(frame, labels, encoder.depth * encoder.width, folder)
     tokens = 0
     with ExitStack() as stack:
         embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
         responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
         recorder = stack.enter_context(
-            Recorder(encoder, settings.tokens, settings.threshold, strongest.floor, settings.compile)
+            Recorder(
+                encoder,
+                settings.tokens,
+                settings.threshold,
+                strongest.floor,
+                absolute=settings.activity == "absolute",
+                compiled=settings.compile,
+            )
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
         waves = batches(clips, samples, settings.batch_size)
@@ -115,26 +122,20 @@ def extract(
                 raise ExtractionError(
                     f"the encoder returns NaN or infinity for {', '.join(broken[:5])} in {clips}"
                 )
-            active = batch.active[:size].flatten(1)
-            counts.index_add_(0, torch.from_numpy(cell_of[here]).to(counts.device), active.long())
+            active = batch.active[:size].flatten(1).cpu().numpy()
+            tally.add(done, active)
             strongest.update(batch, torch.from_numpy(rank[here]).to(encoder.device))
             embedded.append({"clip_id": names[here], "embedding": list(mean.cpu().numpy())})
             if responded:
                 columns = {
                     "tokens": np.full(size, batch.tokens),
-                    "active": list(active.cpu().numpy().astype(np.uint16)),
+                    "active": list(active.astype(np.uint16)),
                 }
                 responded.append({"clip_id": names[here], **columns})
             tokens = batch.tokens
             done += size
 
-    folder.mkdir(parents=True, exist_ok=True)
-    clips_per_cell = np.bincount(cell_of, minlength=len(cells))
-    cells.insert(0, "cell", np.arange(len(cells), dtype=np.int32))
-    tables.write(
-        folder / "cells.parquet", "cells", cells.assign(clips=clips_per_cell, tokens=clips_per_cell * tokens)
-    )
-    write_counts(folder / "counts.parquet", counts.cpu().numpy(), encoder.depth)
+    tally.write(folder, tokens, encoder.depth)
     seconds = encoder.token_seconds(samples).numpy()
     if settings.tokens != "patch":  # a special token stands for no time
         seconds = np.full(tokens, np.nan)

@@ -2,7 +2,8 @@
 
 ``p`` is the array of probabilities, float64 (classes, neurons): p_c = active tokens / tokens over the
 clips of class c. AAPE (Kawamura et al., arXiv 2602.15307) is the entropy of p normalised over the
-classes, and its filters are those of LAPE (Tang et al. 2024, arXiv 2402.16438).
+classes, and its filters are those of LAPE (Tang et al. 2024, arXiv 2402.16438). Other selectors rank the
+neurons for every class on its own, by a measure of :mod:`audio_neurons.measures`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
+from audio_neurons.measures import MEASURES, auroc, entropy
+from audio_neurons.ordering import lowest, order_statistic
 from audio_neurons.statistics import class_counts, natural
+from audio_neurons.units import Units, read
 
 
 class SelectionError(ValueError):
@@ -24,10 +28,14 @@ class SelectionError(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """The three filters, and every number in them.
+    """How neurons are chosen, and every number in it.
 
     Attributes
     ----------
+    measure
+        ``"aape"``: the three filters of LAPE, which the other numbers describe. Otherwise a measure by
+        which neurons are ranked for every class on its own; the ``top_share`` of all neurons that
+        rank highest are specific to it, and no other number matters.
     response_filter
         Which neurons are candidates. ``"percentile"``: those with a class whose p_c exceeds the
         ``response_percentile`` order statistic of all p (LAPE's). ``"weakest"``: all but the
@@ -40,6 +48,7 @@ class Rule:
         LAPE's code chooses the full number even where fewer neurons are candidates.
     """
 
+    measure: str = "aape"
     response_filter: str = "percentile"
     response_percentile: float = 0.95
     weakest_share: float = 0.05
@@ -52,6 +61,7 @@ PRESETS = {
     "aape": Rule(),
     "aape-bottom5": Rule(response_filter="weakest"),
     "lape": Rule(fill=True),
+    **{measure: Rule(measure=measure) for measure in (*MEASURES, "auroc")},
 }
 
 
@@ -92,27 +102,8 @@ def probabilities(active: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         return active / np.asarray(tokens, np.float64)[:, None]
 
 
-def entropy(p: np.ndarray) -> np.ndarray:
-    """AAPE in nats, (N,): -Σ_c p̂_c ln p̂_c with p̂ = p / Σ_c p and 0 ln 0 = 0; NaN where Σ_c p = 0.
-
-    At most ln C. Classes must all have clips.
-    """
-    p = np.sort(p, axis=0)  # so that the order of the classes does not decide the last bit, nor ties
-    total = p.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = p / total
-        terms = np.where(share > 0, share * np.log(share), 0.0)
-    return np.where(total > 0, 0.0 - terms.sum(0), np.nan)
-
-
-def order_statistic(values: np.ndarray, share: float) -> float:
-    """The ``round(share * n)``-th smallest of n values, as LAPE's ``kthvalue``."""
-    k = max(1, round(values.size * share))
-    return float(np.partition(values.ravel(), k - 1)[k - 1])
-
-
 def select(p: np.ndarray, rule: Rule) -> Selection:
-    """Apply a rule to probabilities (C, N).
+    """Apply the three filters of a rule to probabilities (C, N).
 
     Equal entropies are taken in the order of the neurons. Classes without clips (NaN) take no part.
 
@@ -121,12 +112,8 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
     SelectionError
         If no class has clips.
     """
-    present = ~np.isnan(p).any(1)
-    if not present.any():
-        raise SelectionError(
-            "no class has a clip in the splits that are counted; set selection.statistics_split"
-        )
-    q = p[present]
+    present = _present(p)
+    q = p if present.all() else p[present]
     h = entropy(q)
     strongest = q.max(0)
     threshold = np.nan
@@ -134,23 +121,68 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
         threshold = order_statistic(q, rule.response_percentile)
         candidates = strongest > threshold
     else:
-        candidates = np.ones(len(h), bool)
-        weakest = np.argsort(strongest, kind="stable")[: round(rule.weakest_share * len(h))]
-        candidates[weakest] = False
+        candidates = ~lowest(strongest, round(rule.weakest_share * len(h)))
     if not rule.fill:
         candidates &= ~np.isnan(h)
 
-    wanted = round(rule.top_share * len(h))
-    order = np.argsort(np.where(candidates, h, np.inf), kind="stable")[:wanted]
-    selected = np.zeros(len(h), bool)
-    selected[order] = True
+    selected = lowest(np.where(candidates, h, np.inf), round(rule.top_share * len(h)))
     if not rule.fill:
         selected &= candidates
 
-    bar = order_statistic(q, rule.assignment_percentile)
+    bar = threshold
+    if np.isnan(threshold) or rule.assignment_percentile != rule.response_percentile:
+        bar = order_statistic(q, rule.assignment_percentile)
     assigned = np.zeros(p.shape, bool)
-    assigned[present] = (q > bar) & selected
+    assigned[:, selected] = p[:, selected] > bar
     return Selection(h, candidates, selected, assigned, threshold, bar)
+
+
+def rank(p: np.ndarray, scores: np.ndarray, top_share: float) -> Selection:
+    """Choose for every class the ``top_share`` of all neurons whose scores (C, N) are highest.
+
+    Equal scores are taken in the order of the neurons; neurons that are never active are not chosen,
+    nor those without a score (NaN). Classes without clips take no part.
+
+    Raises
+    ------
+    SelectionError
+        If no class has clips.
+    """
+    present = _present(p)
+    h = entropy(p if present.all() else p[present])
+    candidates = ~np.isnan(h)
+    assigned = np.zeros(p.shape, bool)
+    wanted = round(top_share * len(h))
+    for row in np.flatnonzero(present):
+        eligible = candidates & ~np.isnan(scores[row])
+        assigned[row] = eligible & lowest(np.where(eligible, -scores[row], np.inf), wanted)
+    return Selection(h, candidates, assigned.any(0), assigned, np.nan, np.nan)
+
+
+def choose(active: np.ndarray, tokens: np.ndarray, rule: Rule, units: Units | None = None) -> Selection:
+    """Apply any rule to counts (C, N) over (C,) tokens; AUROC needs the counts of ``units`` too.
+
+    Raises
+    ------
+    SelectionError
+        If no class has clips.
+    """
+    p = probabilities(active, tokens)
+    if rule.measure == "aape":
+        return select(p, rule)
+    if rule.measure == "auroc":
+        return rank(p, auroc(units.active, units.tokens, units.labels, len(p)), rule.top_share)
+    return rank(p, MEASURES[rule.measure](active, tokens), rule.top_share)
+
+
+def _present(p: np.ndarray) -> np.ndarray:
+    """Which classes have clips, bool (C,)."""
+    present = ~np.isnan(p).any(1)
+    if not present.any():
+        raise SelectionError(
+            "no class has a clip in the splits that are counted; set selection.statistics_split"
+        )
+    return present
 
 
 def select_task(
@@ -166,8 +198,11 @@ def select_task(
     ``settings`` names the preset and the numbers it changes; ``splits`` are the clips that choose.
     """
     classes, active, neurons = class_counts(statistics, label, splits)
-    p = probabilities(active, classes["tokens"].to_numpy())
-    chosen = select(p, rule_of(settings["preset"], settings))
+    tokens = classes["tokens"].to_numpy()
+    p = probabilities(active, tokens)
+    rule = rule_of(settings["preset"], settings)
+    units = read(statistics / "units.parquet", label, splits) if rule.measure == "auroc" else None
+    chosen = choose(active, tokens, rule, units)
     tables.write(neurons_out, "neurons", neurons_table(classes, neurons, p, chosen))
     tables.write(classes_out, "classes", classes_table(classes, chosen))
 

@@ -66,15 +66,7 @@ def compare(
     SharingError
         If ``pairs`` names a class that a task does not have.
     """
-    if pairs:
-        rows, columns = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
-    else:
-        rows, columns = list(first), list(second)
-        pairs = [(name, name) for name in rows if name in columns]
-    for side, known in ((rows, first), (columns, second)):
-        if unknown := [name for name in side if name not in known]:
-            raise SharingError(f"no class {', '.join(unknown)}; there are {', '.join(known)}")
-    matched = set(pairs)
+    rows, columns, matched = compared(list(first), list(second), pairs)
     table = []
     for a in rows:
         for b in columns:
@@ -94,6 +86,19 @@ def compare(
                 }
             )
     return pd.DataFrame(table)
+
+
+def compared(
+    first: Sequence[str], second: Sequence[str], pairs: Sequence[tuple[str, str]] | None
+) -> tuple[list[str], list[str], set[tuple[str, str]]]:
+    """Classes of both sides that are compared, in order, and the pairs that mean the same."""
+    if not pairs:
+        return list(first), list(second), {(name, name) for name in first if name in second}
+    rows, columns = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
+    for side, known in ((rows, first), (columns, second)):
+        if unknown := [name for name in side if name not in known]:
+            raise SharingError(f"no class {', '.join(unknown)}; there are {', '.join(known)}")
+    return rows, columns, set(pairs)
 
 
 def compare_tasks(neurons: Sequence[str], pairs: Sequence[Sequence[str]] | None, out: str) -> None:

@@ -1,8 +1,8 @@
 """Tables of the workflow: their schemas, checked on write and on read.
 
 Every table is Parquet (zstd), self-describing, and readable with pandas, DuckDB or Polars alone.
-``SCHEMAS`` names each table's columns; tables of clips and cells carry further string columns, one
-per label of the dataset.
+``SCHEMAS`` names each table's columns; tables of clips, cells and units carry further string columns,
+one per label of the dataset.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 _NEURON = {"layer": pa.int16(), "neuron": pa.int32()}
+_OUTCOME = {"class": pa.string(), "prediction": pa.string(), "log_probability": pa.float64()}
 
 SCHEMAS: dict[str, pa.Schema] = {
     # One row per clip: mono FLAC at 16 kHz, whole; cropping and padding belong to extraction.
@@ -65,6 +66,15 @@ SCHEMAS: dict[str, pa.Schema] = {
     "embeddings": _schema(clip_id=pa.string(), embedding=pa.list_(pa.float32())),
     # One row per clip: active tokens of every neuron, layer-major (optional; for resampling nulls).
     "responses": _schema(clip_id=pa.string(), tokens=pa.int32(), active=pa.list_(pa.uint16())),
+    # One row per cell and group: active tokens of every neuron, layer-major.
+    "units": _schema(
+        split=pa.string(),
+        fold=pa.int16(),
+        group=pa.string(),
+        clips=pa.int64(),
+        tokens=pa.int64(),
+        active=pa.list_(pa.uint32()),
+    ),
     # One row per neuron and class: response (p_c), and whether the neuron is specific to the class.
     "neurons": _schema(
         **_NEURON,
@@ -91,6 +101,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         expected=pa.float64(),
         p_value=pa.float64(),
     ),
+    # One row per statistic of a task or a comparison: its null under permuted labels, its interval under
+    # resampled groups, and what halves of the groups share. NaN where a column has no meaning for it.
+    "inference": _schema(
+        statistic=pa.string(),
+        class_a=pa.string(),
+        class_b=pa.string(),
+        groups=pa.int64(),
+        value=pa.float64(),
+        null_mean=pa.float64(),
+        null_low=pa.float64(),
+        null_high=pa.float64(),
+        alternative=pa.string(),
+        p_value=pa.float64(),
+        p_other=pa.float64(),
+        family=pa.string(),
+        q_value=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        ceiling=pa.float64(),
+    ),
+    # One row per neuron and class: the neuron's entropy under permuted labels, and how often it is
+    # chosen, and specific to the class, when groups are resampled.
+    "stability": _schema(
+        **_NEURON,
+        **{"class": pa.string()},
+        null_entropy=pa.float64(),
+        p_value=pa.float64(),
+        q_value=pa.float64(),
+        selected=pa.float64(),
+        assigned=pa.float64(),
+    ),
     # One row per logged step of a training.
     "training": _schema(step=pa.int32(), loss=pa.float64(), learning_rate=pa.float64()),
     # One row per evaluation of a training and class that the evaluation set has, with its clips there.
@@ -99,14 +140,68 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per file of a folder of recordings that models are trained on; paths are relative to it.
     "recordings": _schema(clip_id=pa.string(), path=pa.string(), split=pa.string(), tags=pa.string()),
+    # One row per clip and probe seed: what a linear probe that never saw the clip says of it.
+    "probes": _schema(
+        clip_id=pa.string(),
+        split=pa.string(),
+        fold=pa.int16(),
+        seed=pa.int32(),
+        **_OUTCOME,
+    ),
+    # One row per condition, probe and class ("*": all clips): what changed against no intervention.
+    "ablation": _schema(
+        condition=pa.string(),
+        set=pa.string(),
+        kind=pa.string(),
+        targets=pa.string(),
+        control=pa.string(),
+        draw=pa.int32(),
+        gain=pa.float64(),
+        replacement=pa.string(),
+        neurons=pa.int64(),
+        first_layer=pa.int16(),
+        selection_split=pa.string(),
+        probe=pa.string(),
+        **{"class": pa.string()},
+        target=pa.bool_(),
+        n=pa.int64(),
+        accuracy_before=pa.float64(),
+        accuracy=pa.float64(),
+        delta=pa.float64(),
+        mcnemar_p=pa.float64(),
+        logprob_before=pa.float64(),
+        logprob_delta=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        specificity=pa.float64(),
+        controls=pa.int64(),
+        delta_p=pa.float64(),
+        logprob_p=pa.float64(),
+        specificity_p=pa.float64(),
+    ),
+    # One row per condition, probe seed and clip.
+    "ablation_clips": _schema(condition=pa.string(), seed=pa.int32(), clip_id=pa.string(), **_OUTCOME),
+    # One row per neuron of every set and control that was ablated.
+    "ablation_sets": _schema(set=pa.string(), control=pa.string(), draw=pa.int32(), **_NEURON),
+    # One row per neuron and class ("*": all clips): estimated change of the true class's log-probability
+    # if the neuron were zeroed, and the exact one where it was measured (else NaN).
+    "screening": _schema(**_NEURON, **{"class": pa.string()}, estimate=pa.float64(), exact=pa.float64()),
+    # One row per class ("*": all clips): Spearman's correlation of estimate and exact change.
+    "screening_check": _schema(
+        **{"class": pa.string()},
+        clips=pa.int64(),
+        neurons=pa.int64(),
+        spearman=pa.float64(),
+        p_value=pa.float64(),
+    ),
 }
 
 # Tables whose rows are described by the dataset's own labels, one further string column each.
-LABELLED = {"clips", "cells"}
+LABELLED = {"clips", "cells", "units"}
 
 
 def labels_of(name: str, columns: Sequence[str]) -> list[str]:
-    """Label columns of a clips or cells table, in the table's order."""
+    """Label columns of a table of clips, cells or units, in the table's order."""
     return [c for c in columns if c not in SCHEMAS[name].names]
 
 
@@ -234,6 +329,21 @@ def blocks(
         for block in file.iter_batches(size, columns=list(columns)):
             _refuse_gaps(pa.Table.from_batches([block]), name, os.fspath(path))
             yield block.to_pydict()
+
+
+def row_groups(path: str | os.PathLike, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Read table ``name`` one row group at a time, as Arrow's own batches; nothing is read ahead.
+
+    Raises
+    ------
+    TableError
+        As :func:`blocks`.
+    """
+    with open_table(path, name) as file, _damage_named(path):
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=list(columns))
+            _refuse_gaps(table, name, os.fspath(path))
+            yield from table.to_batches()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 
 import pytest
 import yaml
@@ -14,7 +14,19 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_neurons import config, datasets, extraction, models, selection, sources, training
+from audio_neurons import (
+    ablation,
+    config,
+    datasets,
+    extraction,
+    inference,
+    measures,
+    models,
+    probes,
+    selection,
+    sources,
+    training,
+)
 from audio_neurons.config import ConfigError, complete
 from audio_neurons.models import huggingface
 
@@ -90,6 +102,7 @@ def test_defaults():
         "batch_size": 8,
         "tokens": "patch",
         "threshold": 0,
+        "activity": "positive",
         "top_clips": 5,
         "responses": False,
         "precision": "fp32",
@@ -116,7 +129,7 @@ def test_what_is_set_is_kept():
 def test_the_defaults_of_code_and_schema_agree():
     schema = yaml.safe_load(SCHEMA.read_text())["properties"]["extraction"]["properties"]
     own = {f.name: f.default for f in fields(extraction.Settings)}
-    for name in ("batch_size", "tokens", "threshold", "top_clips", "precision", "compile"):
+    for name in ("batch_size", "tokens", "threshold", "activity", "top_clips", "precision", "compile"):
         assert schema[name]["default"] == own[name]
     download = yaml.safe_load(SCHEMA.read_text())["properties"]["download"]["properties"]
     own = {f.name: f.default for f in fields(sources.Access) if f.name != "mirror"}
@@ -125,9 +138,12 @@ def test_the_defaults_of_code_and_schema_agree():
     assert set(models.ADAPTERS) == set(models.adapters())
     assert set().union(*models.ADAPTERS.values()) < set(model)
     assert tuple(model["model_type"]["enum"]) == tuple(huggingface.TYPES)
+    schema = yaml.safe_load(SCHEMA.read_text())["properties"]["inference"]["properties"]
+    assert {key: node["default"] for key, node in schema.items()} == asdict(inference.Settings())
     selector = yaml.safe_load(SCHEMA.read_text())["$defs"]["selector"]["properties"]
     assert set(selector) == {"preset", *(f.name for f in fields(selection.Rule))}
     assert tuple(selector["preset"]["enum"]) == config.PRESET_NAMES == tuple(selection.PRESETS)
+    assert selector["measure"]["enum"] == ["aape", *measures.MEASURES, "auroc"]
 
 
 CONTRADICTIONS = {
@@ -143,6 +159,9 @@ CONTRADICTIONS = {
     "extraction.batch_size": (0, "extraction.batch_size: 0 is less than the minimum of 1"),
     "extraction.responses": ("yes", "extraction.responses: 'yes' is not of type 'boolean'"),
     "extraction.tokens": ("cls", "extraction.tokens: 'cls' is not one of ['patch', 'all']"),
+    "extraction.activity": ("absolute", "extraction.threshold: activity 'absolute' needs one above 0"),
+    "inference.level": (1, "inference.level: 1 is greater than or equal to the maximum of 1"),
+    "inference.draws": (0, "inference.draws: 0 is less than the minimum of 1"),
     "datasets.esc50": (3, "datasets.esc50: 3 is not of type 'object'"),
     "datasets.esc50.shards": (True, "datasets.esc50.shards: True is not of type 'integer'"),
     "datasets.esc50.clip_seconds": (0, "datasets.esc50.clip_seconds: 0 is less than or equal to"),
@@ -188,6 +207,14 @@ CONTRADICTIONS = {
     "datasets.mine.adapter": ("crema", "datasets.mine.adapter: no dataset adapter 'crema'; there are crem"),
     "datasets.mine.archives": ({"x": {}}, "datasets.mine.archives.x: no archive 'x'; there are "),
     "comparisons.e.tasks.0": ("e", "comparisons.e.tasks.0: no task 'e'; there are events, sex"),
+    "ablation.tasks.x": ({}, "ablation.tasks.x: no task 'x'; there are events, sex"),
+    "ablation.tasks.sex": ({"models": ["m"]}, "ablation.tasks.sex.models.0: no model 'm'; there are r"),
+    "ablation.tasks.sex.lists.a": ({"classes": []}, "ablation.tasks.sex.lists.a: needs either file or"),
+    "ablation.tasks.sex.lists.b": ({"file": "x", "published": "y"}, "ablation.tasks.sex.lists.b: needs"),
+    "ablation.tasks.sex.lists.c": ({"file": "x", "models": ["m"]}, "ablation.tasks.sex.lists.c.models.0:"),
+    "ablation.tasks.sex.shared": ([["a"]], "ablation.tasks.sex.shared.0: ['a'] is too short"),
+    "ablation.replacements": (["noise"], "ablation.replacements.0: 'noise' is not one of ['zero', 'mean',"),
+    "probe.seeds": ([], "probe.seeds: [] should be non-empty"),
     "comparisons.e.pairs": ([["a", "b"]], "comparisons.e.pairs: pairs match classes of two tasks"),
     "selection.selector": ("lape", "selection.selector: no selector 'lape'; there are aape"),
     "selection.selectors.mine": ({}, "selection.selectors.mine: needs a preset; there are aape,"),
@@ -403,3 +430,24 @@ def test_the_shipped_pairs_name_classes_of_both_datasets(tmp_path, monkeypatch):
             assert row["GISE-51"] in datasets.source("gise51")["classes"]["event"], row
             assert row["reason"], row
             assert row["use"] in ("yes", "no"), row
+
+
+@pytest.mark.parametrize("name", ["probe", "ablation"])
+def test_defaults_of_a_block_are_those_of_the_library(name):
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"][name]["properties"]
+    settings = {"probe": probes.Settings(), "ablation": ablation.Settings()}[name]
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        assert schema[field.name]["default"] == (list(value) if isinstance(value, tuple) else value)
+    assert set(schema) - {f.name for f in fields(settings)} <= {"tasks", "clips", "screening"}
+
+
+def test_published_lists_of_the_shipped_configurations_are_there():
+    names = [
+        one["published"]
+        for config in SHIPPED.values()
+        for task in config.get("ablation", {}).get("tasks", {}).values()
+        for one in task["lists"].values()
+    ]
+    assert len(names) == 2
+    assert all((ROOT / "resources" / "published" / "neurons" / f"{name}.csv").is_file() for name in names)

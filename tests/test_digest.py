@@ -43,8 +43,8 @@ def test_code_of_a_module_and_of_all_that_it_imports_counts(package, file):
 
 def test_comments_docstrings_and_layout_do_not(package):
     before = code_digest("selection")
-    edit(package / "selection.py", '"""AAPE in nats', '"""Entropy in nats')
-    edit(package / "selection.py", '"""The three filters', '"""Filters')
+    edit(package / "measures.py", '"""AAPE in nats', '"""Entropy in nats')
+    edit(package / "selection.py", '"""How neurons are chosen', '"""The choice')
     edit(package / "statistics.py", '"""Activation statistics:', '"""Statistics:')
     edit(package / "selection.py", "def coverage(", "# A comment.\n\n\ndef coverage(  # another\n    ")
     assert code_digest("selection") == before

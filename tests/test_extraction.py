@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from audio_neurons import audio, extraction, statistics, tables
+from audio_neurons import audio, extraction, statistics, tables, units
 from audio_neurons.extraction import ExtractionError, Settings, extract
 
 SETTINGS = Settings(clip_seconds=1.0, batch_size=4, top_clips=3)
 SAMPLES = 16_000
-NAMES = ("cells", "counts", "top_clips")
+NAMES = ("cells", "counts", "units", "top_clips")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def frame() -> pd.DataFrame:
             "frames": [len(w) for w in waves],
             "split": rng.choice(["train", "test"], clips),
             "fold": rng.integers(1, 3, clips),
-            "group": "g",
+            "group": rng.choice(["g1", "g2", "g3"], clips),
             "kind": rng.choice(["dog", "cat"], clips),
             "place": rng.choice(["in", "out"], clips),
         }
@@ -51,9 +51,14 @@ def run(encoder, folder, frame, settings=SETTINGS, responses=False):
     return folder
 
 
+def merge(folders, out):
+    statistics.merge(folders, out, SETTINGS.top_clips)
+    units.merge([f / "units.parquet" for f in folders], out / "units.parquet")
+
+
 def merged(encoder, tmp_path, frame, shards, settings=SETTINGS):
     folders = [run(encoder, tmp_path / str(i), frame.iloc[i::shards], settings) for i in range(shards)]
-    statistics.merge(folders, tmp_path / "out", settings.top_clips)
+    merge(folders, tmp_path / "out")
     found = {name: (tmp_path / "out" / f"{name}.parquet").read_bytes() for name in NAMES}
     embedded = pd.concat([tables.read(f / "embeddings.parquet", "embeddings") for f in folders])
     shutil.rmtree(tmp_path)
@@ -91,6 +96,13 @@ def test_tables_are_those_of_a_clip_by_clip_computation(encoder, hidden, tmp_pat
         clips = expected[row.split, row.fold, row.kind, row.place]
         assert (row.clips, row.tokens) == (len(clips), per_clip * len(clips))
         np.testing.assert_array_equal(counted, active[clips].sum(0))
+
+    by_unit = tables.read(folder / "units.parquet", "units")
+    expected = dict(frame.groupby([*keys, "group"]).indices)
+    assert [tuple(row) for row in by_unit[[*keys, "group"]].to_numpy()] == sorted(expected)
+    for row, clips in zip(by_unit.itertuples(), map(expected.get, sorted(expected)), strict=True):
+        assert (row.clips, row.tokens) == (len(clips), per_clip * len(clips))
+        np.testing.assert_array_equal(row.active, active[clips].sum(0))
 
     embedded = tables.read(folder / "embeddings.parquet", "embeddings")
     assert embedded["clip_id"].tolist() == frame["clip_id"].tolist()
@@ -147,8 +159,8 @@ def test_batch_size_does_not_change_counts(encoder, tmp_path, frame, size):
 
 def test_a_part_without_clips_adds_nothing(encoder, tmp_path, frame):
     folders = [run(encoder, tmp_path / "a", frame), run(encoder, tmp_path / "b", frame.iloc[:0])]
-    statistics.merge(folders[:1], tmp_path / "alone", SETTINGS.top_clips)
-    statistics.merge(folders[::-1], tmp_path / "both", SETTINGS.top_clips)
+    merge(folders[:1], tmp_path / "alone")
+    merge(folders[::-1], tmp_path / "both")
     for name in NAMES:
         assert (tmp_path / "both" / f"{name}.parquet").read_bytes() == (
             tmp_path / "alone" / f"{name}.parquet"
@@ -193,6 +205,15 @@ def test_threshold(encoder, tmp_path, frame):
     assert (active(0.1) <= active(0.0)).all()
     assert not active(1e9).any()
     assert (active(-1e9).sum(0) == 20 * 35).all()
+
+
+def test_absolute_activity(encoder, tmp_path, frame):
+    def active(**how):
+        folder = run(encoder, tmp_path / str(how), frame, replace(SETTINGS, threshold=0.01, **how))
+        return statistics.read_counts(folder / "counts.parquet")[0]
+
+    assert (active(activity="absolute") >= active()).all()
+    assert (active(activity="absolute") > active()).any()
 
 
 def test_pick_device(monkeypatch):

@@ -39,6 +39,17 @@ def test_counts_are_those_of_the_activations_themselves(encoder, hidden, tokens,
     assert 0 < batch.active.sum() < batch.active.numel() * batch.tokens
 
 
+def test_absolute_activity_counts_what_is_far_from_0_on_either_side(encoder, hidden):
+    wave = noise(3, 0.63)
+    layers = joined(hidden(encoder, wave), 1)
+    with torch.inference_mode(), Recorder(encoder, threshold=0.01, absolute=True) as recorder:
+        recorder.begin(wave)
+        encoder(wave)
+        batch = recorder.end()
+    assert torch.equal(batch.active, (layers.abs() > 0.01).sum(2, dtype=torch.int32).transpose(0, 1))
+    assert (batch.active > (layers > 0.01).sum(2).transpose(0, 1)).any()
+
+
 def test_longer_input_than_the_models_is_counted_in_all_its_chunks(encoder, hidden):
     seen = hidden(encoder, noise(1, 1.5))
     assert [len(chunks) for chunks in seen] == [3, 3]

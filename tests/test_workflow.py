@@ -138,6 +138,26 @@ def test_report_holds_the_figures_and_their_captions(done, tmp_path):
     assert "Common-neuron ratio (Jaccard)" in content
 
 
+def test_nulls_and_intervals_need_no_audio(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    shutil.rmtree(folder / "results/clips")
+    config = demo(inference={"draws": 19, "bootstrap": 9, "halves": 3})
+    config["selection"]["selectors"]["f1"] = {}
+    targets = [
+        "results/inference/random/gtzan/aape.parquet",
+        "results/inference/random/gtzan/f1.parquet",
+        "results/sharing_inference/random/events/aape.parquet",
+    ]
+    output = run(folder, config, *targets, "--rerun-triggers", "mtime").stdout
+    assert planned(output) == {"infer": 2, "infer_sharing": 1, "select": 1}
+    rows = pd.read_parquet(folder / targets[0])
+    classes = pd.read_parquet(folder / "results/classes/random/gtzan/aape.parquet")
+    assert rows.loc[rows["statistic"] == "coverage", "value"].item() == classes["covered"].mean()
+    stability = pd.read_parquet(folder / "results/stability/random/gtzan/aape.parquet")
+    assert len(stability) == 2 * 128 * 10
+    assert pd.read_parquet(folder / targets[2])["statistic"].iloc[-1] == "contrast"
+
+
 # Bad input
 
 
@@ -240,3 +260,37 @@ def test_checkpoint_of_another_shape_is_named(done, tmp_path):
     assert result.returncode != 0
     assert "models.mine:" in result.stdout
     assert "does not fit this architecture" in result.stdout
+
+
+def test_ablations_of_a_task_and_a_list_of_ones_own(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    (folder / "mine.csv").write_text("layer,neuron\n1,7\n0,3\n")
+    config = demo()
+    config["probe"] = {"learning_rate": 0.01, "epochs": 10, "seeds": [0, 6]}
+    config["ablation"] = {
+        "random": 2,
+        "gains": [0, 2],
+        "screening": {"sample": 5},
+        "tasks": {
+            "gtzan": {
+                "models": ["random"],
+                "classes": ["jazz"],
+                "lists": {"mine": {"file": "mine.csv", "classes": ["jazz"]}},
+            }
+        },
+    }
+    output = run(folder, config, "ablations").stdout
+    assert planned(output) == {"ablate": 1, "ablations": 1, "probe": 1, "screen": 1}
+    results = folder / "results"
+    table = pd.read_parquet(results / "ablation/random/gtzan/aape.parquet")
+    assert {"list:mine gain=0 zero", "list:mine random 1 gain=2 zero"} <= set(table["condition"])
+    assert set(table["probe"]) == {"0", "6", "mean"}
+    clips = pd.read_parquet(results / "ablation_clips/random/gtzan/aape.parquet")
+    scored = pd.read_parquet(results / "probes/random/gtzan.parquet").set_index(["seed", "clip_id"])
+    before = clips[clips["condition"] == "unablated"].set_index(["seed", "clip_id"]).loc[scored.index]
+    np.testing.assert_allclose(before["log_probability"], scored["log_probability"], atol=1e-5)
+    screened = pd.read_parquet(results / "screening/random/gtzan.parquet")
+    assert screened["exact"].notna().sum() == 5 * screened["class"].nunique()
+    # Other random sets need neither probes nor forward passes of another kind.
+    config["ablation"]["random"] = 3
+    assert set(planned(run(folder, config, "-n", "ablations").stdout)) == {"ablate", "ablations"}

@@ -30,12 +30,16 @@ class Encoder(nn.Module, ABC):
         tells them; ``None`` where it does not.
     bfloat16
         Whether matrix products after the front end are computed in bfloat16 (autocast).
+    stepwise
+        Whether the encoder can be run layer by layer (:meth:`states`, :meth:`expand`, :meth:`project`,
+        :meth:`assemble`), so that runs which differ only from some layer on share what lies below.
     """
 
     sample_rate: int = 16_000
     special_tokens: int = 0
     ffn: tuple[int, int] | None = None
     bfloat16: bool = False
+    stepwise: bool = False
 
     @abstractmethod
     def front_end(self, wave: Tensor) -> Tensor:
@@ -53,7 +57,8 @@ class Encoder(nn.Module, ABC):
         """Waveforms (B, samples) to frame features (B, T, D), without those of padding."""
         features = self.front_end(wave)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.encode(features).float()
+            encoded = self.encode(features)
+        return encoded.float() if self.bfloat16 else encoded
 
     def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
         """Tokens that count when the layers run for the ``run``-th time over clips of ``samples``.
@@ -62,6 +67,26 @@ class Encoder(nn.Module, ABC):
         leaves out the tokens that see nothing of the clip; special tokens are in if asked for.
         """
         return slice(0 if special else self.special_tokens, None)
+
+    def states(self, features: Tensor) -> list[Tensor]:
+        """The encoder's input to the input of its first layer, (B, N, D) per chunk of the audio."""
+        raise NotImplementedError
+
+    def expand(self, layer: int, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Input of a layer to what its down-projection needs.
+
+        The residual stream (B, N, D) that its output is added to, and its input: the hidden layer
+        (B, N, W).
+        """
+        raise NotImplementedError
+
+    def project(self, layer: int, residual: Tensor, hidden: Tensor) -> Tensor:
+        """What :meth:`expand` gave to the input of the next layer; runs the down-projection's hooks."""
+        raise NotImplementedError
+
+    def assemble(self, states: list[Tensor]) -> Tensor:
+        """Output of the last layer, per chunk, to frame features (B, T, D): the end of :meth:`encode`."""
+        raise NotImplementedError
 
     def down_projections(self) -> list[nn.Linear]:
         """Down-projections of the feed-forward networks, one per layer, in order of depth.

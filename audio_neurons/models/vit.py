@@ -12,7 +12,7 @@ IEEE/ACM TASLP 2024; Huang et al., "Masked Autoencoders that Listen", NeurIPS 20
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,7 @@ class ViT(Encoder):
     """
 
     sample_rate = SAMPLE_RATE
+    stepwise = True
 
     def __init__(
         self,
@@ -141,20 +142,28 @@ class ViT(Encoder):
         Longer input than the model's is cut into chunks of its length, encoded one by one and joined
         in time; the end is padded to a whole patch.
         """
-        bands, time = self.architecture.grid[0], 2 if self.time_first else 3
+        return self._joined([self.encode_patches(patches) for patches in self._chunks(features)])
+
+    def _chunks(self, features: Tensor) -> Iterator[Tensor]:
+        """The encoder's input to the patch tokens (B, N, D) of each chunk."""
+        time = 2 if self.time_first else 3
         missing = -features.shape[time] % self.architecture.patch_size[1]
         features = nn.functional.pad(
             features, (0, 0, 0, missing) if self.time_first else (0, missing), value=self._padding
         )
-        outputs = []
-        for chunk in features.split(self.architecture.input_size[1], dim=time):
-            tokens = self.encode_patches(self.embed(chunk))[:, self.special_tokens :]
+        return map(self.embed, features.split(self.architecture.input_size[1], dim=time))
+
+    def _joined(self, chunks: list[Tensor]) -> Tensor:
+        """Encoded tokens of each chunk to frame features (B, T, bands * D)."""
+        bands, frames = self.architecture.grid[0], []
+        for chunk in chunks:
+            tokens = chunk[:, self.special_tokens :]
             if self.time_first:
                 grid = tokens.unflatten(1, (-1, bands))
             else:
                 grid = tokens.unflatten(1, (bands, -1)).transpose(1, 2)
-            outputs.append(grid.flatten(2))
-        return torch.cat(outputs, dim=1)
+            frames.append(grid.flatten(2))
+        return torch.cat(frames, dim=1)
 
     def embed(self, chunk: Tensor) -> Tensor:
         """Log-mel of at most the input's length to patch tokens with positions (B, N, D), without CLS."""
@@ -168,10 +177,29 @@ class ViT(Encoder):
 
     def encode_patches(self, patches: Tensor) -> Tensor:
         """Patch tokens (B, N, D) through the Transformer: CLS, where there is one, and patches."""
-        if self.special_tokens:
-            cls = (self.vit.cls_token + self.vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
-            patches = torch.cat([cls, patches], dim=1)
-        return self.vit.norm(self.vit.blocks(patches))
+        return self.vit.norm(self.vit.blocks(self._with_cls(patches)))
+
+    def _with_cls(self, patches: Tensor) -> Tensor:
+        if not self.special_tokens:
+            return patches
+        cls = (self.vit.cls_token + self.vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        return torch.cat([cls, patches], dim=1)
+
+    def states(self, features: Tensor) -> list[Tensor]:
+        return [self._with_cls(patches) for patches in self._chunks(features)]
+
+    def expand(self, layer: int, state: Tensor) -> tuple[Tensor, Tensor]:
+        block = self.vit.blocks[layer]
+        mlp = block.mlp
+        residual = state + block.drop_path1(block.ls1(block.attn(block.norm1(state))))
+        return residual, mlp.norm(mlp.drop1(mlp.act(mlp.fc1(block.norm2(residual)))))
+
+    def project(self, layer: int, residual: Tensor, hidden: Tensor) -> Tensor:
+        block = self.vit.blocks[layer]
+        return residual + block.drop_path2(block.ls2(block.mlp.drop2(block.mlp.fc2(hidden))))
+
+    def assemble(self, states: list[Tensor]) -> Tensor:
+        return self._joined([self.vit.norm(state) for state in states])
 
     def token_seconds(self, samples: int) -> Tensor:
         frames = fbank.frames(samples) if self.time_first else samples // HOP + 1

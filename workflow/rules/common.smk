@@ -21,6 +21,7 @@ TASKS = config["tasks"]
 MODELS = config["models"]
 COMPARISONS = config["comparisons"]
 SELECTORS = config["selection"]["selectors"]
+SHARD_TABLES = ("cells", "counts", "units", "top_clips")
 MADE_HERE = [name for name, block in DATASETS.items() if "synthesis" in block]
 FETCHED = [name for name, block in DATASETS.items() if "synthesis" not in block and "files" not in block]
 
@@ -269,7 +270,7 @@ def architecture(wildcards):
 def shard_outputs():
     """What one forward pass writes, by name."""
     shard = "results/shards/{model}/{dataset}/{shard}"
-    outputs = {name: f"{shard}/{name}.parquet" for name in ("cells", "counts", "top_clips")}
+    outputs = {name: f"{shard}/{name}.parquet" for name in SHARD_TABLES}
     outputs["embeddings"] = "results/embeddings/{model}/{dataset}/part-{shard}.parquet"
     if config["extraction"]["responses"]:
         outputs["responses"] = "results/responses/{model}/{dataset}/part-{shard}.parquet"
@@ -281,13 +282,13 @@ def statistics_of_shards(wildcards):
     shard = f"results/shards/{wildcards.model}/{wildcards.dataset}"
     return {
         name: [f"{shard}/{number}/{name}.parquet" for number in shards(wildcards.dataset)]
-        for name in ("cells", "counts", "top_clips")
+        for name in SHARD_TABLES
     }
 
 
 def extraction_settings(wildcards):
     """What of the configuration decides the numbers of a forward pass, as text."""
-    keys = ("batch_size", "tokens", "threshold", "top_clips", "precision", "compile")
+    keys = ("batch_size", "tokens", "threshold", "activity", "top_clips", "precision", "compile")
     settings = {key: config["extraction"][key] for key in keys}
     settings["labels"] = cell_labels(wildcards.dataset)
     return canonical({"clip_seconds": clip_seconds(wildcards.dataset), **settings})
@@ -307,13 +308,20 @@ def extraction_threads(wildcards):
 
 def task_statistics(wildcards):
     folder = f"results/statistics/{wildcards.model}/{TASKS[wildcards.task]['dataset']}"
-    return {name: f"{folder}/{name}.parquet" for name in ("cells", "counts")}
+    return {name: f"{folder}/{name}.parquet" for name in ("cells", "counts", "units")}
+
+
+def task_units(wildcards):
+    return task_statistics(wildcards)["units"]
+
+
+def rule_for(task, selector):
+    """A selector for a task: the preset, changed by the task, then by the selector itself."""
+    return {**{k: v for k, v in TASKS[task].items() if k == "top_share"}, **SELECTORS[selector]}
 
 
 def selection_rule(wildcards):
-    """A selector for a task, as text: the preset, changed by the task, then by the selector itself."""
-    task = {k: v for k, v in TASKS[wildcards.task].items() if k == "top_share"}
-    return canonical({**task, **SELECTORS[wildcards.selector]})
+    return canonical(rule_for(wildcards.task, wildcards.selector))
 
 
 def counted_splits():
@@ -321,9 +329,13 @@ def counted_splits():
     return canonical(None if config["selection"]["statistics_split"] == "all" else ["train"])
 
 
+def compared_tasks(wildcards):
+    return COMPARISONS[wildcards.comparison]["tasks"]
+
+
 def compared_neurons(wildcards):
-    tasks = COMPARISONS[wildcards.comparison]["tasks"]
-    return [f"results/neurons/{wildcards.model}/{t}/{wildcards.selector}.parquet" for t in tasks]
+    folder = f"results/neurons/{wildcards.model}"
+    return [f"{folder}/{t}/{wildcards.selector}.parquet" for t in compared_tasks(wildcards)]
 
 
 def task_label(wildcards):
@@ -332,6 +344,114 @@ def task_label(wildcards):
 
 def compared_pairs(wildcards):
     return canonical(COMPARISONS[wildcards.comparison].get("pairs"))
+
+
+# Inference
+
+
+def inference_settings():
+    return canonical(config["inference"])
+
+
+def compared_units(wildcards):
+    folder = f"results/statistics/{wildcards.model}"
+    return [f"{folder}/{TASKS[t]['dataset']}/units.parquet" for t in compared_tasks(wildcards)]
+
+
+def compared_labels(wildcards):
+    return [TASKS[t]["label"] for t in compared_tasks(wildcards)]
+
+
+def compared_rules(wildcards):
+    return canonical([rule_for(t, wildcards.selector) for t in compared_tasks(wildcards)])
+
+
+def all_inference():
+    name = f"{main_selector()}.parquet"
+    of_tasks = [f"results/inference/{m}/{t}/{name}" for m in MODELS for t in HERE]
+    return of_tasks + [f"results/sharing_inference/{m}/{c}/{name}" for m in MODELS for c in COMPARED]
+
+
+# Probes and ablation
+
+
+def task_clips(wildcards):
+    dataset = TASKS[wildcards.task]["dataset"]
+    return [f"results/clips/{dataset}/part-{s}.parquet" for s in shards(dataset)]
+
+
+def task_embeddings(wildcards):
+    dataset = TASKS[wildcards.task]["dataset"]
+    folder = f"results/embeddings/{wildcards.model}/{dataset}"
+    return [f"{folder}/part-{s}.parquet" for s in shards(dataset)]
+
+
+def probe_settings():
+    return canonical(config["probe"])
+
+
+def study(wildcards, split="test"):
+    """On what effects are measured, as text; the same forward passes as in extraction."""
+    dataset = TASKS[wildcards.task]["dataset"]
+    facts = {"label": task_label(wildcards), "split": split, "clip_seconds": clip_seconds(dataset)}
+    return canonical({**facts, "batch_size": config["extraction"]["batch_size"]})
+
+
+def screening_study(wildcards):
+    return study(wildcards, config["ablation"]["screening"]["split"])
+
+
+def screening_settings():
+    return canonical(without(config["ablation"]["screening"], "split"))
+
+
+def ablated(wildcards):
+    """What is ablated in a task; every class's neurons where the configuration does not say."""
+    return config["ablation"]["tasks"].get(wildcards.task, {})
+
+
+def ablated_lists(wildcards):
+    """Name → block of each list that fits the model, in order of their names."""
+    lists = sorted(ablated(wildcards).get("lists", {}).items())
+    return {name: block for name, block in lists if wildcards.model in block.get("models", MODELS)}
+
+
+def list_files(wildcards):
+    published = Path(workflow.basedir) / "resources" / "published" / "neurons"
+    blocks = ablated_lists(wildcards).values()
+    return [block.get("file") or str(published / f"{block['published']}.csv") for block in blocks]
+
+
+def ablated_sets(wildcards):
+    block = ablated(wildcards)
+    lists = {name: one["classes"] for name, one in ablated_lists(wildcards).items()}
+    return canonical({"classes": block.get("classes"), "shared": block.get("shared", []), "lists": lists})
+
+
+def ablation_settings():
+    return canonical(without(config["ablation"], "tasks", "clips", "screening"))
+
+
+def ablation_outputs():
+    names = {"ablation": "ablation", "sets": "ablation_sets"}
+    if config["ablation"]["clips"]:
+        names["clips"] = "ablation_clips"
+    return {key: f"results/{name}/{{model}}/{{task}}/{{selector}}.parquet" for key, name in names.items()}
+
+
+def ablation_code(wildcards):
+    return code_digest("ablation", f"models.{MODELS[wildcards.model]['adapter']}")
+
+
+def screening_code(wildcards):
+    return code_digest("screening", f"models.{MODELS[wildcards.model]['adapter']}")
+
+
+def all_ablations():
+    tasks = {t: block for t, block in config["ablation"]["tasks"].items() if t in HERE}
+    cases = [(m, t) for t, block in tasks.items() for m in block.get("models", MODELS)]
+    of_sets = [f"results/ablation/{m}/{t}/{main_selector()}.parquet" for m, t in cases]
+    return of_sets + [f"results/screening/{m}/{t}.parquet" for m, t in cases]
 
 
 # Figures

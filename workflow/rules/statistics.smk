@@ -33,6 +33,7 @@ rule merge:
     output:
         cells="results/statistics/{model}/{dataset}/cells.parquet",
         counts="results/statistics/{model}/{dataset}/counts.parquet",
+        units="results/statistics/{model}/{dataset}/units.parquet",
         top_clips="results/statistics/{model}/{dataset}/top_clips.parquet",
     log:
         "logs/merge/{model}/{dataset}.log",
@@ -42,7 +43,7 @@ rule merge:
         "../../envs/audio-neurons.yaml"
     params:
         top_clips=config["extraction"]["top_clips"],
-        code=code_digest("statistics"),
+        code=code_digest("units"),
     message:
         "Add up the statistics of {wildcards.model} on {wildcards.dataset}"
     script:

@@ -6,10 +6,11 @@ from audio_neurons import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons.statistics import merge
+from audio_neurons import statistics, units
 
-merge(
+statistics.merge(
     [Path(cells).parent for cells in snakemake.input.cells],
     Path(snakemake.output.cells).parent,
     snakemake.params.top_clips,
 )
+units.merge(list(map(Path, snakemake.input.units)), Path(snakemake.output.units))

@@ -1,0 +1,323 @@
+"""How sure the selection is: nulls by permuted labels, intervals by resampled groups, and ceilings.
+
+Every draw goes through the whole selection (:mod:`audio_neurons.resampling`), so that what the filters
+do by themselves is part of the null. With permuted labels classes are alike but for noise: a neuron that
+passes the response filter for one passes it for others, so neurons per class and ratios within a task
+are *higher* under the null. ``p_value`` asks whether a statistic is as extreme as its ``alternative``
+says, and ``p_other`` the opposite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from audio_neurons import tables
+from audio_neurons.resampling import Bootstrap, Draws, Halves, Permutation, draw, observed, pooled
+from audio_neurons.selection import Rule, Selection, rule_of
+from audio_neurons.sharing import compared
+from audio_neurons.significance import q_values, table
+from audio_neurons.units import Units, read
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is drawn.
+
+    Attributes
+    ----------
+    draws, bootstrap, halves
+        Permutations of the labels; resamples of the groups; splits into halves.
+    seed
+        What all of them depend on.
+    level
+        Probability that intervals are meant to cover, of values and of their nulls.
+    block
+        Draws per matrix product: a matter of memory.
+    """
+
+    draws: int = 1000
+    bootstrap: int = 1000
+    halves: int = 100
+    seed: int = 0
+    level: float = 0.95
+    block: int = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pooled units, the rule that chooses from them, and what it chooses."""
+
+    units: Units
+    rule: Rule
+    chosen: Selection
+
+    @classmethod
+    def of(cls, units: Units, rule: Rule) -> Task:
+        units = pooled(units)
+        return cls(units, rule, observed(units, rule))
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Groups that hold each class, (C,)."""
+        return np.bincount(self.units.labels)
+
+
+def task_statistics(chosen: Selection) -> np.ndarray:
+    """Coverage, neurons per class, mean entropy of the chosen neurons, and neurons of every class."""
+    count = chosen.assigned.sum(1)
+    entropy = chosen.entropy[chosen.selected]
+    return np.array([(count > 0).mean(), count.mean(), mean(entropy), *count])
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean of those that are not NaN; NaN if there are none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def ratios(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Common-neuron ratios (A, B) of sets given as bool (A, N) and (B, N); NaN where both are empty."""
+    shared = a.any(0) & b.any(0)
+    common = a[:, shared].astype(np.float32) @ b[:, shared].T.astype(np.float32)
+    union = a.sum(1)[:, None] + b.sum(1) - common.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return common / union
+
+
+def infer(task: Task, settings: Settings, threads: int = 1) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The ``inference`` table of a task, and what :func:`stability_table` needs of its neurons.
+
+    Rows are ``coverage``, ``neurons_per_class``, ``entropy`` (mean AAPE of the chosen neurons), and
+    ``neurons`` of every class, whose ``ceiling`` is the mean ratio of its sets in two halves of the
+    groups.
+    """
+    neurons, classes = len(task.chosen.entropy), len(task.units.classes)
+    below, expected = np.zeros(neurons, np.int64), np.zeros(neurons)
+    null, resampled = [], []
+    for (chosen,) in draw(task.units, task.rule, Permutation(task.units), _draws("draws", settings, threads)):
+        below += chosen.entropy <= task.chosen.entropy
+        expected += chosen.entropy
+        null.append(task_statistics(chosen))
+    selected, assigned = np.zeros(neurons, np.int64), np.zeros((classes, neurons), np.int64)
+    plan = _draws("bootstrap", settings, threads)
+    for (chosen,) in draw(task.units, task.rule, Bootstrap(task.units), plan):
+        selected += chosen.selected
+        assigned += chosen.assigned
+        resampled.append(task_statistics(chosen))
+
+    names = ["coverage", "neurons_per_class", "entropy", *["neurons"] * classes]
+    ceiling = ceilings(task, settings, threads)
+    statistics = table(
+        {
+            "statistic": names,
+            "class_a": ["", "", "", *task.units.classes],
+            "class_b": "",
+            "groups": [len(np.unique(task.units.groups))] * 3 + task.groups.tolist(),
+            "alternative": ["less" if name == "entropy" else "greater" for name in names],
+            "family": ["alone"] * 3 + [f"neurons of {classes} classes"] * classes,
+            "ceiling": [np.nan, np.nan, np.nan, *ceiling],
+        },
+        task_statistics(task.chosen),
+        np.stack(null),
+        np.stack(resampled),
+        settings.level,
+    )
+    p = np.where(np.isnan(task.chosen.entropy), np.nan, (1 + below) / (settings.draws + 1))
+    found = {
+        "null_entropy": expected / settings.draws,
+        "p_value": p,
+        "q_value": q_values(p),
+        "selected": selected / settings.bootstrap,
+        "assigned": assigned / settings.bootstrap,
+    }
+    return statistics, found
+
+
+def ceilings(task: Task, settings: Settings, threads: int = 1) -> np.ndarray:
+    """Mean ratio of each class's sets in two random halves of the groups, (C,).
+
+    No class can be expected to share more with a class of other data than with itself. Halves see half
+    of the data, so that the whole may do better; and within a task, where one draw of noise chooses
+    the neurons of all classes, two classes may share more. NaN for a class of fewer than two groups.
+    """
+    plan = _draws("halves", settings, threads)
+    found = [
+        np.diagonal(ratios(first.assigned, second.assigned))
+        for first, second in draw(task.units, task.rule, Halves(task.units), plan)
+    ]
+    mean = np.nan_to_num(np.stack(found)).mean(0)
+    return np.where(task.groups > 1, mean, np.nan)
+
+
+def infer_ratios(
+    tasks: Sequence[Task],
+    pairs: Sequence[tuple[str, str]] | None,
+    settings: Settings,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """The ``inference`` table of a comparison of one task with itself, or of two tasks.
+
+    Rows are the ``ratio`` of every pair of classes, the ``mean_matched`` and ``mean_other`` ratio of
+    the pairs that mean the same and of all others, and their difference, ``contrast``. Within a task a
+    pair is listed once, and only ``mean_other`` has a meaning. Labels of both tasks are permuted, and
+    groups of both resampled, independently. The ``ceiling`` of a pair is the geometric mean of its two
+    classes' (:func:`ceilings`).
+    """
+    names, places, matched = _pairs(tasks, pairs)
+    kinds = (Permutation, Bootstrap)
+    plans = [_draws(amount, settings, threads) for amount in ("draws", "bootstrap")]
+    null, resampled = (
+        np.stack([_comparison(chosen, places, matched) for chosen in _together(tasks, kind, plan)])
+        for kind, plan in zip(kinds, plans, strict=True)
+    )
+    own = [ceilings(task, settings, threads) for task in tasks]
+    ceiling = np.sqrt(own[0][places[0]] * own[-1][places[1]])
+    groups = np.minimum(tasks[0].groups[places[0]], tasks[-1].groups[places[1]])
+    fewest = min(len(np.unique(task.units.groups)) for task in tasks)
+    means = ["mean_matched", "mean_other", "contrast"]
+    found = table(
+        {
+            "statistic": ["ratio"] * len(names) + means,
+            "class_a": [a for a, _ in names] + [""] * 3,
+            "class_b": [b for _, b in names] + [""] * 3,
+            "groups": [*groups, fewest, fewest, fewest],
+            "alternative": "greater",
+            "family": [f"{len(names)} pairs of classes"] * len(names) + ["alone"] * 3,
+            "ceiling": [*ceiling, mean(ceiling[matched]), mean(ceiling[~matched]), np.nan],
+        },
+        _comparison([task.chosen for task in tasks], places, matched),
+        null,
+        resampled,
+        settings.level,
+    )
+    return found if len(tasks) > 1 else found[~found["statistic"].isin(["mean_matched", "contrast"])]
+
+
+def _pairs(
+    tasks: Sequence[Task], pairs: Sequence[tuple[str, str]] | None
+) -> tuple[list[tuple[str, str]], tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Names of the pairs of classes that are compared, their numbers, and which of them are matched."""
+    first, second = tasks[0].units.classes, tasks[-1].units.classes
+    if len(tasks) == 1:
+        names = [(a, b) for i, a in enumerate(first) for b in first[i + 1 :]]
+        same = set()
+    else:
+        # A class without clips has no neurons to share, and no row to permute.
+        pairs = [(a, b) for a, b in pairs if a in first and b in second] if pairs else None
+        rows, columns, same = compared(first, second, pairs)
+        names = [(a, b) for a in rows for b in columns]
+    places = (
+        np.array([first.index(a) for a, _ in names], np.int64),
+        np.array([second.index(b) for _, b in names], np.int64),
+    )
+    return names, places, np.array([name in same for name in names], bool)
+
+
+def _together(tasks: Sequence[Task], kind: type, plan: Draws) -> Iterator[list[Selection]]:
+    """Selections of the tasks in each draw."""
+    streams = [
+        draw(task.units, task.rule, kind(task.units), replace(plan, side=side))
+        for side, task in enumerate(tasks)
+    ]
+    for drawn in zip(*streams, strict=True):
+        yield [chosen for (chosen,) in drawn]
+
+
+def _comparison(
+    chosen: Sequence[Selection], places: tuple[np.ndarray, np.ndarray], matched: np.ndarray
+) -> np.ndarray:
+    """Ratios of the pairs, the mean of those that match, of the others, and their difference."""
+    pairs = ratios(chosen[0].assigned, chosen[-1].assigned)[places]
+    same, other = mean(pairs[matched]), mean(pairs[~matched])
+    return np.array([*pairs, same, other, same - other])
+
+
+def _draws(amount: str, settings: Settings, threads: int) -> Draws:
+    return Draws(getattr(settings, amount), settings.seed, block=settings.block, threads=threads)
+
+
+def stability_table(classes: Sequence[str], neurons: np.ndarray, found: Mapping) -> pd.DataFrame:
+    """The ``stability`` table: one row per neuron and class, as in the ``neurons`` table.
+
+    Parameters
+    ----------
+    neurons
+        (N, 2): layer and unit.
+    found
+        Per neuron (N,), ``assigned`` per class and neuron (C, N): see :func:`infer`.
+    """
+    c = len(classes)
+    per_neuron = {name: np.tile(values, c) for name, values in found.items() if name != "assigned"}
+    return pd.DataFrame(
+        {
+            "layer": np.tile(neurons[:, 0], c),
+            "neuron": np.tile(neurons[:, 1], c),
+            "class": np.repeat(np.asarray(classes, object), len(neurons)),
+            **per_neuron,
+            "assigned": found["assigned"].ravel(),
+        }
+    )
+
+
+def read_task(
+    units: Path, label: str, splits: Sequence[str] | None, settings: Mapping, neurons: Path
+) -> tuple[Task, np.ndarray]:
+    """A task from its ``units`` table, and its neurons' (layer, unit), (N, 2).
+
+    ``settings`` name the selector's preset and the numbers it changes.
+
+    Raises
+    ------
+    TableError
+        If the units do not lead to the ``neurons`` table, as when one of them is older.
+    """
+    task = Task.of(read(units, label, splits), rule_of(settings["preset"], settings))
+    chosen = tables.read(neurons, "neurons", ["layer", "neuron", "class", "assigned"])
+    rows = dict(iter(chosen.groupby("class")))
+    for name, assigned in zip(task.units.classes, task.chosen.assigned, strict=True):
+        if name not in rows or not np.array_equal(rows[name]["assigned"].to_numpy(), assigned):
+            raise tables.TableError(f"{neurons}: not what {units} leads to; delete both and run again")
+    return task, rows[task.units.classes[0]][["layer", "neuron"]].to_numpy()
+
+
+def infer_task(
+    units: Path,
+    neurons: Path,
+    label: str,
+    splits: Sequence[str] | None,
+    rule: Mapping,
+    settings: Settings,
+    threads: int,
+    inference_out: Path,
+    stability_out: Path,
+) -> None:
+    """Write the ``inference`` and ``stability`` tables of a task."""
+    task, index = read_task(units, label, splits, rule, neurons)
+    statistics, found = infer(task, settings, threads)
+    tables.write(inference_out, "inference", statistics)
+    tables.write(stability_out, "stability", stability_table(task.units.classes, index, found))
+
+
+def infer_sharing(
+    units: Sequence[Path],
+    neurons: Sequence[Path],
+    labels: Sequence[str],
+    splits: Sequence[str] | None,
+    rules: Sequence[Mapping],
+    pairs: Sequence[Sequence[str]] | None,
+    settings: Settings,
+    threads: int,
+    out: Path,
+) -> None:
+    """Write the ``inference`` table of a comparison of one task or two."""
+    tasks = [
+        read_task(counts, label, splits, rule, chosen)[0]
+        for counts, label, rule, chosen in zip(units, labels, rules, neurons, strict=True)
+    ]
+    pairs = [tuple(pair) for pair in pairs] if pairs else None
+    tables.write(out, "inference", infer_ratios(tasks, pairs, settings, threads))

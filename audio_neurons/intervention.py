@@ -1,0 +1,252 @@
+"""Changing neurons during the forward pass, and running many changes at the cost of few.
+
+A change sets the activations a of a set of neurons to ``r + gain * (a - r)``: gain 0 replaces them by r,
+gains between weaken and gains above 1 strengthen what departs from r. r is zero (EVAR's ablation, which
+multiplies by the gain), the neuron's mean, or its activation in another clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audio_neurons.models.encoder import Encoder
+
+Neurons = frozenset[tuple[int, int]]
+
+# (layer, number of the chunk of the audio, units (k,), tokens N) → values that broadcast to (B, N, k).
+Values = Callable[[int, int, Tensor, int], Tensor]
+
+
+class InterventionError(ValueError):
+    """A change asks for neurons that the encoder does not have."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A set of neurons (layer, unit), what their activations are multiplied by, and around what.
+
+    ``replacement`` is ``"zero"``, ``"mean"`` or ``"resample"``.
+    """
+
+    neurons: Neurons
+    gain: float = 0.0
+    replacement: str = "zero"
+
+    @property
+    def first_layer(self) -> int | None:
+        """The lowest layer that the change touches; ``None`` if it changes nothing."""
+        return None if self.gain == 1 else min((layer for layer, _ in self.neurons), default=None)
+
+
+class Intervention:
+    """Applies a change while an encoder runs, as a context manager.
+
+    Forward pre-hooks on the down-projections, so it works in every encoder, on all of its tokens.
+    Within one context every chunk of the audio must go through a layer in order, as it does in whole
+    forward passes.
+
+    Parameters
+    ----------
+    values
+        r of the change's replacement: :func:`mean_values`, :class:`Donors`; ``None`` for zero.
+
+    Raises
+    ------
+    InterventionError
+        If the encoder lacks one of the neurons.
+    """
+
+    def __init__(self, encoder: Encoder, change: Change, values: Values | None = None):
+        check(encoder, change.neurons)
+        self._layers = encoder.down_projections()
+        self._gain, self._values = change.gain, values
+        units = units_by_layer(change.neurons) if change.first_layer is not None else {}
+        self._units = {layer: torch.tensor(u, device=encoder.device) for layer, u in units.items()}
+        self._calls = dict.fromkeys(units, 0)
+        self._handles: list = []
+
+    def __enter__(self) -> Intervention:
+        for number in self._units:
+            hook = lambda _, inputs, number=number: (self._apply(number, inputs[0]),)  # noqa: E731
+            self._handles.append(self._layers[number].register_forward_pre_hook(hook))
+        return self
+
+    def __exit__(self, *_) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _apply(self, layer: int, hidden: Tensor) -> Tensor:
+        """Hidden activations (B, N, W) with the change."""
+        units, chunk = self._units[layer], self._calls[layer]
+        self._calls[layer] += 1
+        changed = hidden[..., units]
+        if self._values is None:
+            changed = changed * self._gain
+        else:
+            r = self._values(layer, chunk, units, hidden.shape[1]).to(hidden)
+            changed = r + self._gain * (changed - r) if self._gain else r.expand_as(changed)
+        return hidden.index_copy(-1, units, changed)
+
+
+def check(encoder: Encoder, neurons: Iterable[tuple[int, int]]) -> None:
+    """Raise :class:`InterventionError` if the encoder lacks one of the neurons."""
+    depth, width = encoder.depth, encoder.width
+    missing = [f"{layer}:{unit}" for layer, unit in neurons if not (0 <= layer < depth and 0 <= unit < width)]
+    if missing:
+        raise InterventionError(
+            f"no neuron {', '.join(sorted(missing)[:5])} in an encoder of {depth} layers of {width}"
+        )
+
+
+def units_by_layer(neurons: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """Layer → its units, both in ascending order."""
+    found: dict[int, list[int]] = {}
+    for layer, unit in sorted(neurons):
+        found.setdefault(int(layer), []).append(int(unit))
+    return found
+
+
+class Means:
+    """Mean activation of every neuron over batches of clips; each special token has a mean of its own.
+
+    Sums are float64, so the means do not depend on how clips are batched but for their last bits.
+    """
+
+    def __init__(self, encoder: Encoder):
+        self._encoder, self._special = encoder, encoder.special_tokens
+        shape = (encoder.depth, self._special + 1, encoder.width)
+        self._sum = torch.zeros(shape, dtype=torch.float64, device=encoder.device)
+        self._tokens = torch.zeros(shape[:2], dtype=torch.int64, device=encoder.device)
+
+    @torch.inference_mode()
+    def add(self, wave: Tensor, clips: int) -> None:
+        """Take in the first ``clips`` of the waveforms (B, samples)."""
+
+        def hook(layer: int, hidden: Tensor) -> None:
+            tokens = hidden[:clips].double().sum(0)
+            self._sum[layer, : self._special] += tokens[: self._special]
+            self._sum[layer, self._special] += tokens[self._special :].sum(0)
+            self._tokens[layer, : self._special] += clips
+            self._tokens[layer, self._special] += clips * (len(tokens) - self._special)
+
+        with _listening(self._encoder, hook):
+            self._encoder(wave)
+
+    def values(self) -> Values:
+        """The means as r of a change."""
+        mean = self._sum / self._tokens[..., None].clamp(min=1)
+
+        def at(layer: int, chunk: int, units: Tensor, tokens: int) -> Tensor:
+            special, patch = mean[layer, :-1][:, units], mean[layer, -1:][:, units]
+            return torch.cat([special, patch.expand(tokens - len(special), -1)])
+
+        return at
+
+
+class Donors:
+    """Activations of other clips, one per clip of a batch, as r of a change.
+
+    Holds those of the given neurons alone, for one batch: B x tokens x neurons numbers.
+    """
+
+    def __init__(self, encoder: Encoder, neurons: Iterable[tuple[int, int]]):
+        check(encoder, neurons)
+        self._encoder = encoder
+        units = units_by_layer(neurons)
+        self._units = {layer: torch.tensor(u, device=encoder.device) for layer, u in units.items()}
+        self._hidden: dict[int, list[Tensor]] = {}
+
+    @torch.inference_mode()
+    def load(self, wave: Tensor) -> None:
+        """Run the donors' waveforms (B, samples)."""
+        self._hidden = {layer: [] for layer in self._units}
+
+        def hook(layer: int, hidden: Tensor) -> None:
+            if layer in self._units:
+                self._hidden[layer].append(hidden[..., self._units[layer]])
+
+        with _listening(self._encoder, hook):
+            self._encoder(wave)
+
+    def __call__(self, layer: int, chunk: int, units: Tensor, tokens: int) -> Tensor:
+        kept = self._hidden[layer]
+        return kept[chunk % len(kept)][..., torch.searchsorted(self._units[layer], units)]
+
+
+class _listening:
+    """Context in which ``hook(layer, hidden)`` sees what every down-projection reads."""
+
+    def __init__(self, encoder: Encoder, hook: Callable[[int, Tensor], None]):
+        self._layers, self._hook, self._handles = encoder.down_projections(), hook, []
+
+    def __enter__(self) -> None:
+        for number, layer in enumerate(self._layers):
+            listen = lambda _, inputs, number=number: self._hook(number, inputs[0])  # noqa: E731
+            self._handles.append(layer.register_forward_pre_hook(listen))
+
+    def __exit__(self, *_) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+@torch.inference_mode()
+def run_changes(
+    encoder: Encoder, wave: Tensor, changes: Sequence[Change], values: dict[str, Values | None]
+) -> Iterator[tuple[int, Tensor]]:
+    """Frame features (B, T, D) of waveforms (B, samples) under every change, and under none.
+
+    What lies below a change's first layer, and that layer up to its hidden activations, is computed once
+    for all changes where the encoder can be run stepwise; else the front end alone is. The outputs are
+    those of a forward pass of their own, bit by bit. Memory holds one layer's input and hidden
+    activations, and one change's forward pass.
+
+    Parameters
+    ----------
+    values
+        Replacement → its r, as in :class:`Intervention`.
+
+    Yields
+    ------
+    Number of the change, in order of its first layer, and its features; last comes -1, no change.
+    """
+    inputs = encoder.front_end(wave)
+    order = sorted(range(len(changes)), key=lambda i: (_place(changes[i]), i))
+    contexts = {i: (encoder, changes[i], values[changes[i].replacement]) for i in order}
+    unchanged = [i for i in order if changes[i].first_layer is None]
+    if not encoder.stepwise:
+        for i in order[: len(order) - len(unchanged)]:
+            with Intervention(*contexts[i]):
+                features = encoder.encode(inputs)
+            yield i, features
+        features = encoder.encode(inputs)
+    else:
+        waiting, states = iter(order[: len(order) - len(unchanged)]), encoder.states(inputs)
+        depth, this = encoder.depth, next(waiting, None)
+        for layer in range(depth):
+            expanded = [encoder.expand(layer, state) for state in states]
+            while this is not None and changes[this].first_layer == layer:
+                with Intervention(*contexts[this]):
+                    features = _from(encoder, layer, expanded, depth)
+                yield this, features
+                this = next(waiting, None)
+            states = [encoder.project(layer, *one) for one in expanded]
+        features = encoder.assemble(states)
+    for i in (*unchanged, -1):
+        yield i, features
+
+
+def _place(change: Change) -> float:
+    return float("inf") if change.first_layer is None else change.first_layer
+
+
+def _from(encoder: Encoder, layer: int, expanded: list[tuple[Tensor, Tensor]], depth: int) -> Tensor:
+    """Frame features from what :meth:`Encoder.expand` gave of a layer, per chunk."""
+    states = [encoder.project(layer, *one) for one in expanded]
+    for later in range(layer + 1, depth):
+        states = [encoder.project(later, *encoder.expand(later, state)) for state in states]
+    return encoder.assemble(states)

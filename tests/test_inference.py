@@ -1,0 +1,285 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import simulated
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from audio_neurons import inference, resampling, selection, sharing, statistics, tables
+from audio_neurons.inference import Settings, Task, infer, infer_ratios, ratios, task_statistics
+from audio_neurons.resampling import Bootstrap, Draws, draw
+from audio_neurons.selection import Rule, rule_of
+from audio_neurons.significance import interval, p_values, q_values
+
+QUICK = Settings(draws=39, bootstrap=39, halves=10)
+RULE = rule_of("aape", {"top_share": 0.05})
+
+
+# p-values, q-values, intervals
+
+
+def test_p_values_by_hand():
+    null = np.array([[1.0, 5.0], [2.0, np.nan], [3.0, 7.0]])
+    greater, less = p_values(np.array([2.0, 6.0]), null)
+    assert greater.tolist() == [3 / 4, 2 / 4]
+    assert less.tolist() == [3 / 4, 3 / 4]  # a ratio of two empty sets counts as 0
+    assert np.isnan(p_values(np.array([np.nan]), null[:, :1])).all()
+
+
+def test_benjamini_hochberg_by_hand():
+    """0.005 * 4 / 1, 0.01 * 4 / 2, 0.03 * 4 / 3, 0.04 * 4 / 4; none may exceed a later one."""
+    q = q_values(np.array([0.01, 0.04, np.nan, 0.03, 0.005]))
+    np.testing.assert_allclose(q, [0.02, 0.04, np.nan, 0.04, 0.02])
+    np.testing.assert_allclose(q_values(np.array([0.04, 0.041])), [0.041, 0.041])
+    assert np.isnan(q_values(np.array([np.nan]))).all()
+
+
+def test_intervals_hold_the_level():
+    low, high = interval(np.arange(1001.0)[:, None], 0.9)
+    assert (low[0], high[0]) == pytest.approx((50, 950))
+
+
+sets = st.integers(1, 4).flatmap(
+    lambda c: st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=c, max_size=c)
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(sets, sets)
+def test_ratios_are_those_of_sets(a, b):
+    a, b = np.array(a), np.array(b)
+    found = ratios(a, b)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            expected = sharing.ratio(*(frozenset((0, n) for n in np.flatnonzero(s)) for s in (x, y)))
+            np.testing.assert_equal(found[i, j], expected)
+
+
+# Under the null
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_p_values_of_neurons_are_uniform_under_the_null(within):
+    """Groups differ, classes do not: only group-wise permutation holds its level."""
+    units, _ = simulated.units(3, groups=24, classes=3, neurons=1500, within=within, spread=10)
+    _, found = infer(Task.of(units, RULE), replace(QUICK, draws=199, bootstrap=1, halves=1))
+    p = found["p_value"]
+    assert stats.kstest(p - 1 / 400, "uniform").pvalue > 0.01
+    assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.02)
+    assert (found["q_value"] <= 0.05).sum() == 0
+    # Clips as if they were independent: the same data are full of discoveries.
+    if not within:
+        parts = 8
+        as_clips = replace(
+            units,
+            active=np.repeat(units.active // parts, parts, axis=0),
+            tokens=np.repeat(units.tokens // parts, parts),
+            labels=np.repeat(units.labels, parts),
+            groups=np.arange(parts * len(units.groups)),
+        )
+        _, naive = infer(Task.of(as_clips, RULE), replace(QUICK, draws=99, bootstrap=1, halves=1))
+        assert (naive["p_value"] <= 0.05).mean() > 0.3
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_p_values_of_statistics_are_uniform_under_the_null(within):
+    """Over simulated data: the mean entropy of chosen neurons, and what two tasks share."""
+    entropy, contrast = [], []
+    settings = Settings(draws=39, bootstrap=1, halves=1)
+    for seed in range(100):
+        tasks = [
+            Task.of(
+                simulated.units(2 * seed + side, 12, 2, 60, within=within)[0],
+                rule_of("mad", {"top_share": 0.2}),
+            )
+            for side in (0, 1)
+        ]
+        rows, _ = infer(replace(tasks[0], rule=RULE, chosen=Task.of(tasks[0].units, RULE).chosen), settings)
+        entropy.append(rows.set_index("statistic").loc["entropy", "p_value"])
+        rows = infer_ratios(tasks, None, settings).set_index("statistic")
+        contrast.append(rows.loc["contrast", "p_value"])
+    for p in (entropy, contrast):
+        assert stats.kstest(np.array(p) - 1 / 80, "uniform").pvalue > 0.01
+        assert np.mean(np.array(p) <= 0.1) < 0.2
+
+
+# With something to find
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_planted_neurons_stand_out(within):
+    units, truth = simulated.units(1, groups=40, neurons=600, planted=8, within=within)
+    task = Task.of(units, rule_of("aape", {"top_share": 32 / 600}))
+    rows, found = infer(task, replace(QUICK, draws=199))
+    planted = truth.any(0)
+    assert (found["p_value"][planted] == 1 / 200).all()
+    assert (found["q_value"][planted] < 0.1).all()
+    assert (found["q_value"][~planted] < 0.1).mean() < 0.02
+    assert found["selected"][planted].min() > 0.9
+    assert found["assigned"][truth].min() > 0.9
+    assert found["assigned"][~truth].mean() < 0.02
+    rows = rows.set_index("statistic")
+    assert rows.loc["entropy", ["p_value", "p_other"]].tolist() == [1 / 200, 1]
+    assert rows.loc["coverage", "value"] == 1
+    assert (rows.loc["neurons", "ceiling"] > 0.6).all()
+    assert rows.loc["neurons", "family"].unique().tolist() == ["neurons of 4 classes"]
+    assert (rows.loc["neurons", "groups"] == (40 if within else 10)).all()
+
+
+def test_permuted_classes_are_alike_so_that_a_task_shares_more_under_its_null():
+    units, _ = simulated.units(1, groups=40, neurons=600, planted=8, spread=200)
+    rows = infer_ratios([Task.of(units, RULE)], None, QUICK).set_index("statistic")
+    assert (rows.loc["ratio", "null_mean"] > 0.3).all()
+    assert (rows.loc["ratio", "value"] < 0.1).all()
+    assert (rows.loc["ratio", "p_value"] == 1).all()
+    assert (rows.loc["ratio", "p_other"] == 1 / 40).all()
+    assert set(rows.index) == {"ratio", "mean_other"}
+
+
+def test_two_tasks_that_share_by_class():
+    tasks = [
+        Task.of(simulated.units(seed, neurons=600, planted=8, within=seed == 2)[0], RULE) for seed in (1, 2)
+    ]
+    table = infer_ratios(tasks, None, QUICK)
+    assert len(table) == 16 + 3
+    rows = table.set_index(["statistic", "class_a", "class_b"])
+    assert rows.loc[("contrast", "", ""), "p_value"] == 1 / 40
+    assert rows.loc[("contrast", "", ""), "value"] == pytest.approx(
+        rows.loc[("mean_matched", "", ""), "value"] - rows.loc[("mean_other", "", ""), "value"]
+    )
+    own = [inference.ceilings(task, QUICK) for task in tasks]
+    same = rows.loc[("ratio", "b", "b")]
+    assert same["value"] > 0.5
+    assert same["q_value"] < 0.2
+    assert same["ceiling"] == pytest.approx((own[0][1] * own[1][1]) ** 0.5)
+    assert same["low"] <= same["value"] <= same["high"]
+    assert same["groups"] == 10
+
+
+def test_pairs_say_what_is_compared():
+    a = Task.of(simulated.units(1, neurons=100)[0], RULE)
+    b = Task.of(replace(simulated.units(2, neurons=100)[0], classes=("w", "x", "y", "z")), RULE)
+    table = infer_ratios([a, b], [("b", "x"), ("a", "w"), ("a", "gone")], QUICK)
+    pairs = table[table["statistic"] == "ratio"]
+    assert list(zip(pairs["class_a"], pairs["class_b"], strict=True)) == [
+        ("b", "x"), ("b", "w"), ("a", "x"), ("a", "w"),
+    ]  # fmt: skip
+    assert pairs["family"].unique().tolist() == ["4 pairs of classes"]
+
+
+def test_bootstrap_intervals_cover_near_their_level():
+    """Of the entropy of a neuron, against that of the rates which the groups vary around."""
+    every = Rule(response_filter="weakest", weakest_share=0.0, top_share=1.0)
+    p = np.array([0.3, 0.2, 0.1])
+    share = p / p.sum()
+    truth = -(share * np.log(share)).sum()
+    rng = np.random.default_rng(0)
+    covered = []
+    for seed in range(150):
+        rates = rng.beta(30 * p, 30 * (1 - p), (60, 3)).ravel()
+        labels, groups = np.tile(np.arange(3), 60), np.repeat(np.arange(60), 3)
+        counts = rng.binomial(400, rates)[:, None].astype(np.uint32)
+        units = resampling.Units(counts, np.full(180, 400), labels, groups, ("a", "b", "c"))
+        values = [task_statistics(c)[2:3] for (c,) in draw(units, every, Bootstrap(units), Draws(120, seed))]
+        low, high = interval(np.stack(values), 0.95)
+        covered.append(low[0] <= truth <= high[0])
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.04)
+
+
+# Edges
+
+
+def test_a_class_of_one_group_and_a_dead_neuron():
+    units, _ = simulated.units(1, groups=9, classes=2, neurons=50)
+    labels = np.array([0] * 8 + [1])
+    active = units.active.copy()
+    active[:, 7] = 0
+    rows, found = infer(Task.of(replace(units, labels=labels, active=active), RULE), QUICK)
+    assert np.isnan(found["p_value"]).nonzero()[0].tolist() == [7]
+    assert np.isnan(rows.set_index("class_a").loc["b", "ceiling"])
+    assert rows["groups"].tolist() == [9, 9, 9, 8, 1]
+
+
+def test_classes_without_clips_have_no_rows():
+    units, _ = simulated.units(1, groups=9, classes=2, neurons=50)
+    rows, _ = infer(Task.of(replace(units, labels=units.labels * 2, classes=("a", "b", "c")), RULE), QUICK)
+    assert rows["class_a"].tolist() == ["", "", "", "a", "c"]
+
+
+# Tables
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Statistics and units of one dataset, of two labels, and the neurons that are chosen for each."""
+    units, _ = simulated.units(4, groups=18, classes=3, neurons=80, planted=4)
+    cells = pd.DataFrame({"split": "train", "fold": 0, "kind": [units.classes[c] for c in units.labels]})
+    cells["place"] = np.where(np.arange(18) % 2, "in", "out")
+    rows = cells.assign(group=[f"g{n:02d}" for n in units.groups], clips=2, tokens=units.tokens)
+    tables.write(tmp_path / "units.parquet", "units", rows.assign(active=list(units.active)))
+    tables.write(tmp_path / "cells.parquet", "cells", rows.drop(columns="group").assign(cell=range(18)))
+    statistics.write_counts(tmp_path / "counts.parquet", units.active.astype(np.int64), 2)
+    for label in ("kind", "place"):
+        out = [tmp_path / f"{what}-{label}.parquet" for what in ("neurons", "classes")]
+        selection.select_task(tmp_path, label, ["train"], {"preset": "aape", "top_share": 0.1}, *out)
+    return tmp_path
+
+
+def run_task(folder, block=32, threads=1, rule=None):
+    out = [folder / f"{what}.parquet" for what in ("inference", "stability")]
+    inference.infer_task(
+        folder / "units.parquet",
+        folder / "neurons-kind.parquet",
+        "kind",
+        ["train"],
+        rule or {"preset": "aape", "top_share": 0.1},
+        replace(QUICK, block=block),
+        threads,
+        *out,
+    )
+    return [path.read_bytes() for path in out]
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_block(folder):
+    assert run_task(folder) == run_task(folder, block=1) == run_task(folder, block=5, threads=2)
+
+
+def test_tables_of_a_task(folder):
+    run_task(folder)
+    rows = tables.read(folder / "inference.parquet", "inference").set_index("statistic")
+    classes = tables.read(folder / "classes-kind.parquet", "classes")
+    assert rows.loc["coverage", "value"] == selection.coverage(classes)
+    assert rows.loc["neurons_per_class", "value"] == selection.neurons_per_class(classes)
+    assert rows.loc["neurons", "value"].tolist() == classes["neurons"].tolist()
+    assert (rows["null_low"] <= rows["null_mean"]).all()
+    assert (rows["null_mean"] <= rows["null_high"]).all()
+    neurons = tables.read(folder / "neurons-kind.parquet", "neurons")
+    stability = tables.read(folder / "stability.parquet", "stability")
+    for column in ("layer", "neuron", "class"):
+        assert stability[column].tolist() == neurons[column].tolist()
+    assert stability["assigned"].between(0, 1).all()
+    assert (stability["assigned"] <= stability["selected"]).all()
+
+
+@pytest.mark.parametrize("labels", [["kind"], ["kind", "place"]])
+def test_table_of_a_comparison(folder, labels):
+    rule = {"preset": "aape", "top_share": 0.1}
+    neurons = [folder / f"neurons-{label}.parquet" for label in labels]
+    units = [folder / "units.parquet"] * len(labels)
+    rules = [rule] * len(labels)
+    out = folder / "out.parquet"
+    inference.infer_sharing(units, neurons, labels, ["train"], rules, None, QUICK, 1, out)
+    rows = tables.read(out, "inference").set_index(["class_a", "class_b"])
+    sharing.compare_tasks(neurons, None, folder / "sharing.parquet")
+    for row in tables.read(folder / "sharing.parquet", "sharing").itertuples():
+        if (row.class_a, row.class_b) in rows.index:
+            assert rows.loc[(row.class_a, row.class_b), "value"] == pytest.approx(row.ratio, nan_ok=True)
+    assert (rows["statistic"] == "ratio").sum() == (3 if len(labels) == 1 else 6)
+
+
+def test_neurons_that_the_units_do_not_lead_to_are_refused(folder):
+    with pytest.raises(tables.TableError, match=r"neurons-kind\.parquet: not what .*units\.parquet leads to"):
+        run_task(folder, rule={"preset": "aape", "top_share": 0.5})

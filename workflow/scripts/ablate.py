@@ -1,0 +1,31 @@
+"""Ablate the chosen neurons of one model and task, and ask its probes again."""
+
+import json
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons import models
+from audio_neurons.ablation import Settings, Study, ablate_task
+from audio_neurons.extraction import pick_device
+
+name, weights = snakemake.wildcards.model, snakemake.input.get("weights")
+encoder = models.load(
+    name,
+    json.loads(snakemake.params.model),
+    weights[0] if weights else None,
+    pick_device(snakemake.params.device),
+)
+study = Study(list(snakemake.input.clips), probe=snakemake.input.probe, **json.loads(snakemake.params.study))
+ablate_task(
+    encoder,
+    study,
+    snakemake.input.neurons,
+    json.loads(snakemake.params.sets),
+    list(snakemake.input.get("lists", [])),
+    Settings(**json.loads(snakemake.params.settings)),
+    dict(snakemake.output.items()),
+    snakemake.params.selection_split,
+    name=f"ablate {name} on {snakemake.wildcards.task}",
+)

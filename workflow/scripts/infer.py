@@ -1,0 +1,22 @@
+"""Nulls and intervals of the neurons of one task."""
+
+import json
+from pathlib import Path
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons.inference import Settings, infer_task
+
+infer_task(
+    Path(snakemake.input.units),
+    Path(snakemake.input.neurons),
+    snakemake.params.label,
+    json.loads(snakemake.params.splits),
+    json.loads(snakemake.params["rule"]),
+    Settings(**json.loads(snakemake.params.settings)),
+    snakemake.threads,
+    Path(snakemake.output.inference),
+    Path(snakemake.output.stability),
+)

@@ -1,0 +1,21 @@
+"""Nulls and intervals of what classes share, within a task or between two."""
+
+import json
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons.inference import Settings, infer_sharing
+
+infer_sharing(
+    snakemake.input.units,
+    snakemake.input.neurons,
+    snakemake.params.labels,
+    json.loads(snakemake.params.splits),
+    json.loads(snakemake.params.rules),
+    json.loads(snakemake.params.pairs),
+    Settings(**json.loads(snakemake.params.settings)),
+    snakemake.threads,
+    snakemake.output[0],
+)

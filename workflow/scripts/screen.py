@@ -1,0 +1,28 @@
+"""Estimate what zeroing each neuron of one model would do to its probes of one task."""
+
+import json
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons import models
+from audio_neurons.ablation import Study
+from audio_neurons.extraction import pick_device
+from audio_neurons.screening import Settings, screen_task
+
+name, weights = snakemake.wildcards.model, snakemake.input.get("weights")
+encoder = models.load(
+    name,
+    json.loads(snakemake.params.model),
+    weights[0] if weights else None,
+    pick_device(snakemake.params.device),
+)
+study = Study(list(snakemake.input.clips), probe=snakemake.input.probe, **json.loads(snakemake.params.study))
+screen_task(
+    encoder,
+    study,
+    Settings(**json.loads(snakemake.params.settings)),
+    dict(snakemake.output.items()),
+    name=f"screen {name} on {snakemake.wildcards.task}",
+)
