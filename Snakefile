@@ -43,6 +43,7 @@ rule all:
         all_figures(),
         "results/tables/coverage.csv",
         "results/tables/sharing.csv",
+        "results/tables/published.csv",
         "results/summary.txt",
 
 

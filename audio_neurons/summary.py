@@ -76,6 +76,43 @@ def sharing_table(
     return pd.DataFrame(rows, columns=SHARING)  # which a configuration without comparisons has too
 
 
+def published_table(
+    coverage: pd.DataFrame, published: str | os.PathLike, models: Sequence[Mapping], demo: bool
+) -> pd.DataFrame:
+    """The paper's numbers with ours beside them: one row per published number and model of its kind.
+
+    ``published`` is a CSV of task, kind, quantity (a column of `coverage_table`), the number, its standing
+    and source. Where this run has no number to set beside it, ``remark`` says why. Models are mappings
+    with ``name``, ``title``, ``kind``, and a ``note`` where they stand in for the paper's.
+    """
+    rows = []
+    for theirs in pd.read_csv(published).to_dict("records"):
+        alike = [model for model in models if model["kind"] == theirs["kind"]]
+        for model in alike or [{"name": "", "title": ""}]:
+            of_model = (coverage["task"] == theirs["task"]) & (coverage["model"] == model["name"])
+            ours = coverage.loc[of_model, theirs["quantity"]]
+            if not alike:
+                remark = f"this run has no model of kind {theirs['kind']}"
+            elif ours.empty:
+                remark = "this run has no such task"
+            else:
+                remark = (
+                    "the demo's recordings and models are not the paper's" if demo else model.get("note", "")
+                )
+            comparable = len(ours) and not demo
+            rows.append(
+                {
+                    **theirs,
+                    "model": model["name"],
+                    "model_title": model["title"],
+                    "ours": ours.iloc[0] if comparable else float("nan"),
+                    "difference": ours.iloc[0] - theirs["published"] if comparable else float("nan"),
+                    "remark": remark,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def write_csv(table: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write a table for people: numbers to six digits."""
     with atomic(path) as temporary:

@@ -2,6 +2,8 @@ import math
 
 import pandas as pd
 import pytest
+import yaml
+from conftest import ROOT
 
 from audio_neurons import summary, tables
 from audio_neurons.sharing import compare
@@ -76,6 +78,38 @@ def test_sharing_of_every_comparison_and_model(sharing):
     assert across["same_expected"] == pytest.approx(((1 + 36 / 3) / 190 + 0.1 / 2) / 2)
     assert across["other"] == pytest.approx((0 + 1 / 3 + 0 + 0) / 4)
     assert math.isnan(sharing.iloc[1]["other"])
+
+
+PUBLISHED = """task,kind,quantity,published,standing,source
+g,ssl,coverage,0.9,read,Table 1
+g,ssl,neurons_per_class,20,read,Table 1
+e,sl,coverage,0.5,read,Table 1
+z,ssl,coverage,1,read,Table 1
+"""
+
+
+def test_published_numbers_stand_beside_ours(coverage, tmp_path):
+    (tmp_path / "p.csv").write_text(PUBLISHED)
+    models = [{**MODELS[0], "note": "it stands in"}, MODELS[1]]
+    table = summary.published_table(coverage, tmp_path / "p.csv", models, demo=False)
+    assert table["model"].tolist() == ["m", "m", "", "m"]
+    assert table["ours"].tolist()[:2] == [1.0, 17.5]
+    assert table["difference"].tolist()[:2] == pytest.approx([0.1, -2.5])
+    assert table["ours"].isna().tolist() == [False, False, True, True]
+    assert table["remark"].tolist() == [
+        "it stands in", "it stands in", "this run has no model of kind sl", "this run has no such task"
+    ]  # fmt: skip
+    shown = summary.published_table(coverage, tmp_path / "p.csv", models, demo=True)
+    assert shown["ours"].isna().all()
+    assert shown["remark"][0] == "the demo's recordings and models are not the paper's"
+
+
+def test_the_shipped_published_numbers_are_of_tasks_of_the_full_reproduction():
+    table = pd.read_csv(ROOT / "resources" / "published" / "coverage.csv")
+    tasks = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))["tasks"]
+    assert set(table["task"]) <= set(tasks)
+    assert set(table["quantity"]) == {"coverage", "neurons_per_class"}
+    assert table.notna().all(axis=None)
 
 
 def test_what_is_to_be_said_of_models_is_said(coverage, sharing, tmp_path):

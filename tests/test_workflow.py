@@ -49,6 +49,9 @@ def test_makes_every_figure_table_and_summary(done):
     assert set(coverage["model"]) == {"ssl", "random"}
     assert set(coverage["task"]) == {"esc50", "gise51", "gtzan"}
     assert coverage["coverage"].between(0, 1).all()
+    published = pd.read_csv(results / "tables" / "published.csv")
+    assert published["ours"].isna().all()
+    assert published["remark"].str.len().gt(0).all()
     assert "no evidence for or against the paper" in output
     assert str(results / "figures") in output
 
@@ -190,6 +193,30 @@ def test_archive_comes_from_a_file_url(done, tmp_path):
     config["datasets"]["esc50"]["clip_seconds"] = 1.0
     rules = planned(run(tmp_path, config, "-n", "results/figures/within.png").stdout)
     assert rules == {"extract": 1, "merge": 1, "select": 1, "compare": 1, "draw_sharing": 1}
+
+
+def test_encoders_of_another_library_run_like_any_other(done, tmp_path):
+    pytest.importorskip("transformers")
+    config = fetched(made_archive(done))
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    config["models"] = {
+        "ast": {"model_type": "audio-spectrogram-transformer", "config": small, "note": "It stands in."},
+        "hubert": {"model_type": "hubert", "config": small},
+    }
+    for block in config["models"].values():
+        block |= {"kind": "random", "adapter": "huggingface", "weights": {"source": "random", "seed": 0}}
+    output = run(tmp_path, config).stdout
+    assert "ast: It stands in." in output
+    for name, tokens in (("ast", 12 * 16), ("hubert", 79)):  # of 1.59 s, without the padding
+        cells = pd.read_parquet(tmp_path / f"results/statistics/{name}/esc50/cells.parquet")
+        assert (cells["tokens"] == cells["clips"] * tokens).all()
+        counts = pd.read_parquet(tmp_path / f"results/statistics/{name}/esc50/counts.parquet")
+        assert counts.groupby("cell").size().unique().tolist() == [2 * 48]
+    assert (tmp_path / "results/figures/within.png").exists()
+    run(tmp_path, config, "--report", "report.zip")
+    with zipfile.ZipFile(tmp_path / "report.zip") as report:
+        names = [name for name in report.namelist() if name.endswith((".js", ".html"))]
+        assert sum(report.read(name).decode("utf-8", "replace").count("It stands in.") for name in names) >= 4
 
 
 def test_unknown_key_stops_before_any_job(tmp_path):

@@ -463,7 +463,16 @@ def title(blocks, name):
 
 def model_titles():
     """Models in the order of the configuration, as text."""
-    return canonical([{"name": m, "title": title(MODELS, m), "kind": MODELS[m]["kind"]} for m in MODELS])
+    return canonical([{"name": m, "title": title(MODELS, m), **told(MODELS[m])} for m in MODELS])
+
+
+def told(block):
+    return {key: block[key] for key in ("kind", "note") if key in block}
+
+
+def published(name):
+    """Numbers that the paper's authors published, or that readers report."""
+    return str(Path(workflow.basedir) / "resources" / "published" / f"{name}.csv")
 
 
 def model_notes():

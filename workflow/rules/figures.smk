@@ -59,6 +59,7 @@ rule summarize:
     input:
         classes=class_tables(),
         sharing=sharing_tables(COMPARED),
+        published=published("coverage"),
     output:
         coverage=report(
             "results/tables/coverage.csv",
@@ -70,6 +71,12 @@ rule summarize:
             "results/tables/sharing.csv",
             caption="../report/sharing_table.rst",
             category="Shared neurons",
+            labels={"figure": "table"},
+        ),
+        published=report(
+            "results/tables/published.csv",
+            caption="../report/published_table.rst",
+            category="The paper's numbers",
             labels={"figure": "table"},
         ),
         summary="results/summary.txt",
