@@ -69,6 +69,10 @@ def _leave_out(config: Any) -> None:
         if isinstance(blocks, dict):
             gone[section] = [name for name, block in blocks.items() if lost(section, block)]
             config[section] = {n: block for n, block in blocks.items() if n not in gone[section]}
+    ablation = config.get("ablation") if isinstance(config, dict) else None
+    if isinstance(ablation, dict) and isinstance(ablation.get("tasks"), dict):
+        kept = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"] and b is not False}
+        ablation["tasks"] = kept
 
 
 def _fill_defaults(validator, properties, instance, schema) -> Iterator[ValidationError]:

@@ -32,6 +32,7 @@ def config_of(server, folder, names=DATASETS):
         n: c for n, c in config["comparisons"].items() if set(c["tasks"]) <= set(config["tasks"])
     }
     config["comparisons"].pop("events", None)  # the small archives have few of its classes
+    del config["ablation"]
     config["models"] = {"random": demo()["models"]["random"]}
     config["extraction"] = {"device": "cpu", "batch_size": 4}
     config["preparation"] = {"max_rejected": 0.9}  # upstream's defects are many among so few
