@@ -180,7 +180,7 @@ def test_own_recordings_to_figures(study):
 def checkout(tmp_path_factory):
     """A copy of the project to which the tutorial's files are added, with the archive that they make."""
     folder = tmp_path_factory.mktemp("added")
-    for name in ("audio_neurons", "workflow", "profiles", "envs"):
+    for name in ("audio_neurons", "workflow", "profiles", "envs", "resources/published"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
     written(folder, files(ADDED))
