@@ -7,7 +7,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +40,7 @@ class Access:
     """
 
     archives: str = "resources/by_hand"
-    mirror: Mapping[str, str] = None
+    mirror: Mapping[str, str] = field(default_factory=dict)
     retries: int = 4
     parallel: int = 8
     max_missing: float = 0.01
@@ -57,7 +57,7 @@ class Access:
         """:func:`audio_neurons.download.fetch` with these settings, and where a person can put the file."""
         by_hand = f"By hand means: as {self.by_hand(owner)[0].absolute() / facts['file']}"
         fetch(
-            facts.get("urls") or [], path, **expected, retries=self.retries, mirror=self.mirror or {},
+            facts.get("urls") or [], path, **expected, retries=self.retries, mirror=self.mirror,
             manual="\n".join([facts.get("manual", "").strip(), by_hand]).strip(),
         )  # fmt: skip
 
@@ -158,7 +158,7 @@ def fetch_batch(
         tar,
         Path(missing),
         by_hand=access.by_hand(tar.parent.name),
-        mirror=access.mirror or {},
+        mirror=access.mirror,
         parallel=access.parallel,
         retries=access.retries,
         max_missing=access.max_missing,
@@ -259,7 +259,7 @@ def _zenodo(record: int, file: str, access: Access) -> dict[str, int | str]:
     try:
         with TemporaryDirectory() as folder:
             answer = Path(folder) / "record.json"
-            fetch([url], answer, retries=min(access.retries, 1), mirror=access.mirror or {}, quiet=True)
+            fetch([url], answer, retries=min(access.retries, 1), mirror=access.mirror, quiet=True)
             entries = json.loads(answer.read_text(encoding="utf-8"))["files"]
         entry = next(e for e in entries if e.get("key", e.get("filename")) == file)
         kind, _, digest = entry["checksum"].rpartition(":")

@@ -170,7 +170,7 @@ if workflow.is_main_process:
     for _notice in filter(None, [*left_out(), space_warning()]):
         print(f"{_notice}\n", file=sys.stderr)
 if not HERE:
-    raise WorkflowError("No task is left to do.")
+    raise WorkflowError("No task is left to do: bring what is asked for above, or configure other tasks.")
 
 
 # Models
@@ -417,9 +417,8 @@ def ablated_lists(wildcards):
 
 
 def list_files(wildcards):
-    published = Path(workflow.basedir) / "resources" / "published" / "neurons"
     blocks = ablated_lists(wildcards).values()
-    return [block.get("file") or str(published / f"{block['published']}.csv") for block in blocks]
+    return [block.get("file") or published(f"neurons/{block['published']}") for block in blocks]
 
 
 def ablated_sets(wildcards):
@@ -471,7 +470,7 @@ def told(block):
 
 
 def published(name):
-    """Numbers that the paper's authors published, or that readers report."""
+    """What the paper's authors published, or readers report: numbers, and lists of neurons."""
     return str(Path(workflow.basedir) / "resources" / "published" / f"{name}.csv")
 
 
