@@ -20,6 +20,7 @@ def configured(tmp_path):
     def write(**models):
         config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
         config["models"] = models
+        del config["ablation"]  # names models of its own
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         return ["--configfile", str(tmp_path / "c.yaml"), "--directory", str(tmp_path)]
 

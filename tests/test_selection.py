@@ -340,7 +340,7 @@ def lape_by_hand(active, tokens, top: float) -> list[set[int]]:
     """The same in words of the paper and plain Python; equal entropies in the order of the neurons."""
     classes, neurons = len(active), len(active[0])
     p = [[int(a) / int(t) for a in row] for row, t in zip(active, tokens, strict=True)]
-    threshold = sorted(x for row in p for x in row)[round(0.95 * classes * neurons) - 1]
+    threshold = sorted(x for row in p for x in row)[round(0.95 * (classes * neurons)) - 1]
     ranked = []
     for n in range(neurons):
         mine = sorted(p[c][n] for c in range(classes))
