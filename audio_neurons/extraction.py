@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audio_neurons import audio, tables
+from audio_neurons.medians import read as read_medians
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Batch, Recorder, TopClips
 from audio_neurons.runtime import progress
@@ -40,8 +41,8 @@ class Settings:
     threshold
         A neuron is active above it.
     activity
-        What is above it: the activation (``"positive"``, LAPE's rule) or its ``"absolute"`` value,
-        since GELU's negative values carry information too.
+        What is above it: the activation (``"positive"``, LAPE's rule), its ``"absolute"`` value, since
+        GELU's negative values carry information too, or what it has more than the neuron's ``"median"``.
     top_clips
         Strongest clips kept per neuron.
     labels
@@ -77,11 +78,13 @@ def extract(
     settings: Settings,
     responses: Path | None = None,
     label: str = "extract",
+    medians: Path | None = None,
 ) -> None:
     """Run ``encoder`` over a part of a clips table, and write what later stages need.
 
     Writes ``cells``, ``counts``, ``units`` and ``top_clips`` into ``folder``, the ``embeddings`` table,
-    and, if asked for, every clip's own counts (``responses``).
+    and, if asked for, every clip's own counts (``responses``). ``medians`` is the table that activity
+    ``"median"`` needs.
 
     Raises
     ------
@@ -96,6 +99,9 @@ def extract(
     samples = round(settings.clip_seconds * encoder.sample_rate)
     strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device)
     tally = Tally(frame, labels, encoder.depth * encoder.width, folder)
+    threshold = settings.threshold
+    if settings.activity == "median":
+        threshold = threshold + read_medians(medians, encoder)
     tokens = 0
     with ExitStack() as stack:
         embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
@@ -104,7 +110,7 @@ def extract(
             Recorder(
                 encoder,
                 settings.tokens,
-                settings.threshold,
+                threshold,
                 strongest.floor,
                 absolute=settings.activity == "absolute",
                 compiled=settings.compile,

@@ -51,7 +51,8 @@ class Recorder:
     tokens
         ``"patch"`` leaves the encoder's special tokens out, ``"all"`` counts them.
     threshold, absolute
-        A neuron is active where its activation, or its absolute value, is above the threshold.
+        A neuron is active where its activation, or its absolute value, is above the threshold: one
+        number, or one per neuron (L, W).
     floor
         float (L, W): activations below it need no ``peak_token``; shared with :class:`TopClips`.
     compiled
@@ -62,7 +63,7 @@ class Recorder:
         self,
         encoder: Encoder,
         tokens: str = "patch",
-        threshold: float = 0.0,
+        threshold: float | Tensor = 0.0,
         floor: Tensor | None = None,
         absolute: bool = False,
         compiled: bool = False,
@@ -70,7 +71,8 @@ class Recorder:
         self._layers = encoder.down_projections()
         special = {"patch": False, "all": True}[tokens]
         self._counted = cache(lambda samples, run: encoder.counted(samples, run, special))
-        self._threshold, self._absolute = threshold, absolute
+        self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
+        self._absolute = absolute
         self._floor, self._compiled = floor, compiled
         self._shape = (len(self._layers), encoder.width)
         self._handles: list = []
@@ -105,7 +107,7 @@ class Recorder:
         hidden = hidden[:, self._counted(self._samples, self._runs[layer])]
         self._runs[layer] += 1
         level = hidden.abs() if self._absolute else hidden
-        for block in (level > self._threshold).view(torch.uint8).split(BYTE, dim=1):
+        for block in (level > self._threshold[layer]).view(torch.uint8).split(BYTE, dim=1):
             self._active[:, layer] += block.sum(1, dtype=torch.uint8)
         if self._floor is not None:
             self._record_peak(layer, hidden)

@@ -62,6 +62,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         seconds=pa.float32(),
         response=pa.float32(),
     ),
+    # One row per neuron: its median activation over sampled tokens of training clips.
+    "medians": _schema(**_NEURON, median=pa.float32()),
     # One row per clip: mean over time of the encoder's frame features.
     "embeddings": _schema(clip_id=pa.string(), embedding=pa.list_(pa.float32())),
     # One row per clip: active tokens of every neuron, layer-major (optional; for resampling nulls).

@@ -259,6 +259,10 @@ def encoder_code(wildcards):
     return code_digest("extraction", f"models.{MODELS[wildcards.model]['adapter']}")
 
 
+def median_code(wildcards):
+    return code_digest("medians", f"models.{MODELS[wildcards.model]['adapter']}")
+
+
 def architecture(wildcards):
     """What of a model's block decides its numbers beside its weights, as text."""
     block = without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "note", "training")
@@ -291,6 +295,22 @@ def extraction_settings(wildcards):
     keys = ("batch_size", "tokens", "threshold", "activity", "top_clips", "precision", "compile")
     settings = {key: config["extraction"][key] for key in keys}
     settings["labels"] = cell_labels(wildcards.dataset)
+    return canonical({"clip_seconds": clip_seconds(wildcards.dataset), **settings})
+
+
+def medians(wildcards):
+    """The bars that activity 'median' asks for."""
+    wanted = config["extraction"]["activity"] == "median"
+    return [f"results/medians/{wildcards.model}/{wildcards.dataset}.parquet"] if wanted else []
+
+
+def dataset_clips(wildcards):
+    return clip_tables(wildcards.dataset)
+
+
+def median_settings(wildcards):
+    keys = ("batch_size", "tokens")
+    settings = {key: config["extraction"][key] for key in keys} | config["extraction"]["median"]
     return canonical({"clip_seconds": clip_seconds(wildcards.dataset), **settings})
 
 

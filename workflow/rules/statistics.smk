@@ -1,10 +1,37 @@
 """One forward pass per model, dataset and shard; shards merge by addition."""
 
 
+rule estimate_medians:
+    input:
+        clips=dataset_clips,
+        weights=weights,
+    output:
+        "results/medians/{model}/{dataset}.parquet",
+    log:
+        "logs/estimate_medians/{model}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/estimate_medians/{model}/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    threads: extraction_threads
+    resources:
+        gpu=gpus,
+    params:
+        model=architecture,
+        settings=median_settings,
+        device=config["extraction"]["device"],
+        code=median_code,
+    message:
+        "Find the medians of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/estimate_medians.py"
+
+
 rule extract:
     input:
         clips="results/clips/{dataset}/part-{shard}.parquet",
         weights=weights,
+        medians=medians,
     output:
         **shard_outputs(),
     log:

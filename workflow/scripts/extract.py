@@ -26,4 +26,5 @@ extract(
     Settings(**json.loads(snakemake.params.settings)),
     responses=snakemake.output.get("responses"),
     label=f"{name} on {snakemake.wildcards.dataset}",
+    medians=snakemake.input.get("medians"),
 )

@@ -1,0 +1,27 @@
+"""Estimate every neuron's median activation on one dataset."""
+
+import json
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons import models
+from audio_neurons.extraction import pick_device
+from audio_neurons.medians import Settings, estimate
+
+name = snakemake.wildcards.model
+weights = snakemake.input.get("weights")
+encoder = models.load(
+    name,
+    json.loads(snakemake.params.model),
+    weights[0] if weights else None,
+    pick_device(snakemake.params.device),
+)
+estimate(
+    encoder,
+    list(snakemake.input.clips),
+    Settings(**json.loads(snakemake.params.settings)),
+    snakemake.output[0],
+    name=f"medians of {name} on {snakemake.wildcards.dataset}",
+)
