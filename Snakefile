@@ -27,6 +27,7 @@ include: "workflow/rules/neurons.smk"
 include: "workflow/rules/inference.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/tables.smk"
 
 
 localrules:
@@ -41,10 +42,9 @@ rule all:
     default_target: True
     input:
         all_figures(),
-        "results/tables/coverage.csv",
-        "results/tables/sharing.csv",
-        "results/tables/published.csv",
+        all_tables(),
         "results/summary.txt",
+        "results/findings.html",
 
 
 rule figures:

@@ -3,7 +3,7 @@
 The stages of the workflow, in the order in which data moves through them:
 
 ``download`` → ``datasets`` → ``preparation`` → ``models`` → ``extraction`` (``statistics``)
-→ ``selection`` → ``sharing`` → ``plotting``, ``summary``.
+→ ``selection`` → ``sharing`` → ``figures``, ``summary``.
 
 Importing this package is fast: torch is imported by the stages that need it, when they run.
 """

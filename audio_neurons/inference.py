@@ -89,8 +89,30 @@ def ratios(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return common / union
 
 
-def infer(task: Task, settings: Settings, threads: int = 1) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """The ``inference`` table of a task, and what :func:`stability_table` needs of its neurons.
+TASK = ("coverage", "neurons_per_class", "entropy")
+COMPARISON = ("mean_matched", "mean_other", "contrast")
+
+
+def draws_table(names: Sequence[str], resampled: np.ndarray) -> pd.DataFrame:
+    """The ``draws`` table of S statistics in B resamples (B, S).
+
+    A resample depends on its number, the seed, and the groups and classes of the task alone, so that all
+    models of a task are resampled alike: their differences can be taken draw by draw.
+    """
+    draws, count = resampled.shape
+    return pd.DataFrame(
+        {
+            "statistic": np.repeat(np.asarray(names, object), draws),
+            "draw": np.tile(np.arange(draws), count),
+            "value": resampled.T.ravel(),
+        }
+    )
+
+
+def infer(
+    task: Task, settings: Settings, threads: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
+    """The ``inference`` and ``draws`` tables of a task, and what :func:`stability_table` needs.
 
     Rows are ``coverage``, ``neurons_per_class``, ``entropy`` (mean AAPE of the chosen neurons), and
     ``neurons`` of every class, whose ``ceiling`` is the mean ratio of its sets in two halves of the
@@ -110,7 +132,7 @@ def infer(task: Task, settings: Settings, threads: int = 1) -> tuple[pd.DataFram
         assigned += chosen.assigned
         resampled.append(task_statistics(chosen))
 
-    names = ["coverage", "neurons_per_class", "entropy", *["neurons"] * classes]
+    names = [*TASK, *["neurons"] * classes]
     ceiling = ceilings(task, settings, threads)
     statistics = table(
         {
@@ -135,7 +157,7 @@ def infer(task: Task, settings: Settings, threads: int = 1) -> tuple[pd.DataFram
         "selected": selected / settings.bootstrap,
         "assigned": assigned / settings.bootstrap,
     }
-    return statistics, found
+    return statistics, draws_table(TASK, np.stack(resampled)[:, : len(TASK)]), found
 
 
 def ceilings(task: Task, settings: Settings, threads: int = 1) -> np.ndarray:
@@ -159,8 +181,8 @@ def infer_ratios(
     pairs: Sequence[tuple[str, str]] | None,
     settings: Settings,
     threads: int = 1,
-) -> pd.DataFrame:
-    """The ``inference`` table of a comparison of one task with itself, or of two tasks.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The ``inference`` and ``draws`` tables of a comparison of one task with itself, or of two tasks.
 
     Rows are the ``ratio`` of every pair of classes, the ``mean_matched`` and ``mean_other`` ratio of
     the pairs that mean the same and of all others, and their difference, ``contrast``. Within a task a
@@ -179,10 +201,9 @@ def infer_ratios(
     ceiling = np.sqrt(own[0][places[0]] * own[-1][places[1]])
     groups = np.minimum(tasks[0].groups[places[0]], tasks[-1].groups[places[1]])
     fewest = min(len(np.unique(task.units.groups)) for task in tasks)
-    means = ["mean_matched", "mean_other", "contrast"]
     found = table(
         {
-            "statistic": ["ratio"] * len(names) + means,
+            "statistic": ["ratio"] * len(names) + [*COMPARISON],
             "class_a": [a for a, _ in names] + [""] * 3,
             "class_b": [b for _, b in names] + [""] * 3,
             "groups": [*groups, fewest, fewest, fewest],
@@ -195,7 +216,10 @@ def infer_ratios(
         resampled,
         settings.level,
     )
-    return found if len(tasks) > 1 else found[~found["statistic"].isin(["mean_matched", "contrast"])]
+    draws = draws_table(COMPARISON, resampled[:, -len(COMPARISON) :])
+    if len(tasks) > 1:
+        return found, draws
+    return tuple(rows[~rows["statistic"].isin(["mean_matched", "contrast"])] for rows in (found, draws))
 
 
 def _pairs(
@@ -295,10 +319,12 @@ def infer_task(
     threads: int,
     inference_out: Path,
     stability_out: Path,
+    draws_out: Path,
 ) -> None:
-    """Write the ``inference`` and ``stability`` tables of a task."""
+    """Write the ``inference``, ``stability`` and ``draws`` tables of a task."""
     task, index = read_task(units, label, splits, rule, neurons)
-    statistics, found = infer(task, settings, threads)
+    statistics, draws, found = infer(task, settings, threads)
+    tables.write(draws_out, "draws", draws)
     tables.write(inference_out, "inference", statistics)
     tables.write(stability_out, "stability", stability_table(task.units.classes, index, found))
 
@@ -312,12 +338,15 @@ def infer_sharing(
     pairs: Sequence[Sequence[str]] | None,
     settings: Settings,
     threads: int,
-    out: Path,
+    inference_out: Path,
+    draws_out: Path,
 ) -> None:
-    """Write the ``inference`` table of a comparison of one task or two."""
+    """Write the ``inference`` and ``draws`` tables of a comparison of one task or two."""
     tasks = [
         read_task(counts, label, splits, rule, chosen)[0]
         for counts, label, rule, chosen in zip(units, labels, rules, neurons, strict=True)
     ]
     pairs = [tuple(pair) for pair in pairs] if pairs else None
-    tables.write(out, "inference", infer_ratios(tasks, pairs, settings, threads))
+    statistics, draws = infer_ratios(tasks, pairs, settings, threads)
+    tables.write(inference_out, "inference", statistics)
+    tables.write(draws_out, "draws", draws)

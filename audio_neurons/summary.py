@@ -4,39 +4,67 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import product
+from operator import or_
 
+import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
 from audio_neurons.files import atomic
 from audio_neurons.selection import coverage, neurons_per_class
 from audio_neurons.sharing import mean_ratios
+from audio_neurons.significance import q_values
 
 CAVEAT = """\
 This was the demo: synthetic recordings and two tiny models. It shows that every stage works and what
 comes out. It is no evidence for or against the paper: read every number beside the random model's
 and beside its chance level."""
 
+# Columns of these tables, and the statistics of `inference` that they are about.
+NEURONS = {"coverage": "coverage", "neurons": "neurons_per_class"}
+RATIOS = {"same": "mean_matched", "other": "mean_other", "contrast": "contrast"}
+
 SHARING = [
     *("comparison", "comparison_title", "tasks", "model", "model_title", "kind"),
-    *("same", "same_expected", "other", "other_expected"),
+    *("same", "same_expected", "other", "other_expected", "contrast"),
+    *(f"{name}_{what}" for name in RATIOS for what in ("low", "high", "null", "p", "q")),
+]
+PAIRS = [
+    *("comparison", "comparison_title", "model", "model_title", "kind", "class_a", "class_b", "matched"),
+    *("neurons_a", "neurons_b", "common", "ratio", "pool", "expected", "chance_p", "chance_q"),
+    *("groups", "null", "null_low", "null_high", "p_value", "q_value", "low", "high", "ceiling"),
 ]
 
 
 def coverage_table(
-    classes: Sequence[str], models: Sequence[Mapping], tasks: Sequence[Mapping]
+    classes: Sequence[str], inference: Sequence[str], models: Sequence[Mapping], tasks: Sequence[Mapping]
 ) -> pd.DataFrame:
     """One row per task and model: classes, how many have a specific neuron, neurons per class.
 
-    ``classes`` are paths of ``classes`` tables, for every task in turn those of all models; models and
-    tasks are mappings with ``name`` and ``title``, models with ``kind`` too.
+    ``*_low`` and ``*_high`` are the percentile interval over resampled groups, ``*_null`` the mean under
+    permuted labels, ``*_p`` the share of permutations that reach as much, and ``*_q`` that after Benjamini
+    and Hochberg over all tasks of a model. ``groups`` are the task's independent units, ``fewest_groups``
+    those of the class that has fewest: the interval of a class of one group says nothing of other groups.
+
+    Parameters
+    ----------
+    classes, inference
+        Paths of these tables, for every task in turn those of all models. Without ``inference``, as for a
+        selector that cannot be resampled, what it would tell is NaN.
+    models, tasks
+        Mappings with ``name`` and ``title``, models with ``kind`` too.
     """
     rows = []
-    for (task, model), path in zip(product(tasks, models), classes, strict=True):
+    cases = list(product(tasks, models))
+    for (task, model), path, inferred in zip(cases, classes, _each(inference, len(cases)), strict=True):
         table = tables.read(path, "classes")
         counted = table[table["clips"] > 0]
+        statistics = _statistics(inferred)
+        groups = statistics.loc[statistics["statistic"] == "neurons", "groups"]
+        total = statistics.loc[statistics["statistic"] == "coverage", "groups"]
         rows.append(
             {
                 "task": task["name"],
@@ -47,21 +75,42 @@ def coverage_table(
                 "classes": len(counted),
                 "covered": int(counted["covered"].sum()),
                 "coverage": coverage(table),
+                **_about(statistics, "coverage", NEURONS["coverage"]),
                 "neurons_per_class": neurons_per_class(table),
+                **_about(statistics, "neurons", NEURONS["neurons"]),
+                "groups": total.iloc[0] if len(total) else np.nan,
+                "fewest_groups": groups.min() if len(groups) else np.nan,
             }
         )
-    return pd.DataFrame(rows)
+    return _adjusted(pd.DataFrame(rows), NEURONS)
 
 
 def sharing_table(
-    sharing: Sequence[str], models: Sequence[Mapping], comparisons: Sequence[Mapping]
+    sharing: Sequence[str],
+    inference: Sequence[str],
+    models: Sequence[Mapping],
+    comparisons: Sequence[Mapping],
 ) -> pd.DataFrame:
     """One row per comparison and model: mean common-neuron ratios and their chance levels.
 
-    ``same`` are pairs of classes that mean the same in two datasets, ``other`` all other pairs.
+    ``same`` are pairs of classes that mean the same in two datasets, ``other`` all other pairs, and
+    ``contrast`` is what the former share more. ``*_expected`` is the mean for random sets of the same sizes;
+    the other columns are those of :func:`coverage_table`, ``*_q`` over all comparisons of a model.
+
+    Parameters
+    ----------
+    sharing, inference
+        Paths of these tables, for every comparison in turn those of all models; ``inference`` may be empty.
     """
     rows = []
-    for (comparison, model), path in zip(product(comparisons, models), sharing, strict=True):
+    cases = list(product(comparisons, models))
+    for (comparison, model), path, inferred in zip(cases, sharing, _each(inference, len(cases)), strict=True):
+        table, statistics = tables.read(path, "sharing"), _statistics(inferred)
+        if inferred:  # the same pairs: without classes that have no clips
+            table = _inferred_pairs(table, statistics)
+        # Which lists a pair within a task once, where the sharing table has it twice.
+        means = mean_ratios(table, within=len(comparison["tasks"]) == 1 and not inferred)
+        told = (_about(statistics, name, statistic) for name, statistic in RATIOS.items())
         rows.append(
             {
                 "comparison": comparison["name"],
@@ -70,53 +119,84 @@ def sharing_table(
                 "model": model["name"],
                 "model_title": model["title"],
                 "kind": model["kind"],
-                **mean_ratios(tables.read(path, "sharing"), within=len(comparison["tasks"]) == 1),
+                **means,
+                "contrast": means["same"] - means["other"],
+                **reduce(or_, told),
             }
         )
-    return pd.DataFrame(rows, columns=SHARING)  # which a configuration without comparisons has too
+    table = pd.DataFrame(rows, columns=SHARING)  # which a configuration without comparisons has too
+    return _adjusted(table, RATIOS)
 
 
-def published_table(
-    coverage: pd.DataFrame, published: str | os.PathLike, models: Sequence[Mapping], demo: bool
+def pairs_table(
+    sharing: Sequence[str],
+    inference: Sequence[str],
+    models: Sequence[Mapping],
+    comparisons: Sequence[Mapping],
 ) -> pd.DataFrame:
-    """The paper's numbers with ours beside them: one row per published number and model of its kind.
+    """One row per pair of classes, comparison and model: what they share, by chance and under the null.
 
-    ``published`` is a CSV of task, kind, quantity (a column of `coverage_table`), the number, its standing
-    and source. Where this run has no number to set beside it, ``remark`` says why. Models are mappings
-    with ``name``, ``title``, ``kind``, and a ``note`` where they stand in for the paper's.
+    ``chance_p`` is the hypergeometric tail, ``chance_q`` that after Benjamini and Hochberg over the pairs of
+    one comparison and model. The other columns are those of the ``inference`` table. Within a task a pair is
+    listed once.
     """
-    rows = []
-    for theirs in pd.read_csv(published).to_dict("records"):
-        alike = [model for model in models if model["kind"] == theirs["kind"]]
-        for model in alike or [{"name": "", "title": ""}]:
-            of_model = (coverage["task"] == theirs["task"]) & (coverage["model"] == model["name"])
-            ours = coverage.loc[of_model, theirs["quantity"]]
-            if not alike:
-                remark = f"this run has no model of kind {theirs['kind']}"
-            elif ours.empty:
-                remark = "this run has no such task"
-            else:
-                remark = (
-                    "the demo's recordings and models are not the paper's" if demo else model.get("note", "")
-                )
-            comparable = len(ours) and not demo
-            rows.append(
-                {
-                    **theirs,
-                    "model": model["name"],
-                    "model_title": model["title"],
-                    "ours": ours.iloc[0] if comparable else float("nan"),
-                    "difference": ours.iloc[0] - theirs["published"] if comparable else float("nan"),
-                    "remark": remark,
-                }
-            )
-    return pd.DataFrame(rows)
+    found = []
+    cases = list(product(comparisons, models))
+    for (comparison, model), path, inferred in zip(cases, sharing, _each(inference, len(cases)), strict=True):
+        table = tables.read(path, "sharing").rename(columns={"p_value": "chance_p"})
+        if inferred:
+            ratios = _statistics(inferred).rename(columns={"null_mean": "null"})
+            table = _inferred_pairs(table, ratios)
+            of_pairs = ratios.loc[ratios["statistic"] == "ratio", ["class_a", "class_b", *PAIRS[16:]]]
+            table = table.merge(of_pairs, on=["class_a", "class_b"], validate="one_to_one")
+        elif len(comparison["tasks"]) == 1:
+            table = table[table["class_a"] < table["class_b"]]
+        about = {"comparison": comparison["name"], "comparison_title": comparison["title"]}
+        about |= {"model": model["name"], "model_title": model["title"], "kind": model["kind"]}
+        # Of two sets without neurons, nothing can be asked.
+        tested = table["chance_p"].where(table["ratio"].notna())
+        found.append(table.assign(**about, chance_q=q_values(tested.to_numpy())))
+    return pd.concat(found).reindex(columns=PAIRS) if found else pd.DataFrame(columns=PAIRS)
 
 
-def write_csv(table: pd.DataFrame, path: str | os.PathLike) -> None:
-    """Write a table for people: numbers to six digits."""
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+def _each(paths: Sequence[str], cases: int) -> Sequence[str | None]:
+    return paths or [None] * cases
+
+
+def _statistics(path: str | None) -> pd.DataFrame:
+    """An ``inference`` table, or none at all."""
+    names = tables.SCHEMAS["inference"].names
+    return tables.read(path, "inference") if path else pd.DataFrame(columns=names)
+
+
+def _about(statistics: pd.DataFrame, name: str, statistic: str) -> dict[str, float]:
+    """Interval, null and p of one statistic, as columns that begin with ``name``."""
+    row = statistics[statistics["statistic"] == statistic]
+    columns = {"low": "low", "high": "high", "null": "null_mean", "p": "p_value"}
+    return {f"{name}_{c}": row[source].iloc[0] if len(row) else np.nan for c, source in columns.items()}
+
+
+def _adjusted(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """With ``*_q``: each ``*_p`` after Benjamini and Hochberg over the rows of a model."""
+    for name in names:
+        p = table[f"{name}_p"].astype(float).groupby(table["model"])
+        table[f"{name}_q"] = p.transform(lambda p: q_values(p.to_numpy()))
+    return table
+
+
+def _inferred_pairs(table: pd.DataFrame, statistics: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a ``sharing`` table whose pairs the ``inference`` table has, in its order."""
+    pairs = statistics.loc[statistics["statistic"] == "ratio", ["class_a", "class_b"]]
+    return pairs.merge(table, on=["class_a", "class_b"])
+
+
+def write_tables(found: Mapping[str, pd.DataFrame], out: Mapping[str, str | os.PathLike]) -> None:
+    """Write tables to ``out[name]`` (CSV, numbers to six digits) and ``out[name_data]`` (Parquet)."""
+    for name, table in found.items():
+        with atomic(out[name]) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        with atomic(out[f"{name}_data"]) as temporary:
+            table.to_parquet(temporary, index=False, compression="zstd")
 
 
 def write_text(
@@ -125,34 +205,76 @@ def write_text(
     path: str | os.PathLike,
     demo: bool,
     notes: Sequence[str] = (),
+    more: str = "",
 ) -> None:
-    """Write what was found, in a few lines for a terminal; ``notes`` are what is to be said of models."""
+    """Write what was found, in a few lines for a terminal.
+
+    ``notes`` are what is to be said of models, ``more`` where to read on.
+    """
     models = list(dict.fromkeys(coverage["model_title"]))
-    width = max(18, *(len(m) + 2 for m in models))
-    first = max(map(len, [*coverage["task_title"], *sharing["comparison_title"]])) + 9
+    found = [
+        *(_cells(coverage, "task_title", *columns) for columns in COVERAGE_TEXT),
+        [
+            (f"{name}, {what}", cells)
+            for name, group in sharing.groupby("comparison_title", sort=False)
+            for what in ("same", "other")
+            if group[what].notna().any() or what == "other"
+            for _, cells in _cells(group, "comparison_title", what, what, f"{what}_expected", "{:.3f}")
+        ],
+    ]
+    cells = [cell for block in found for _, row in block for cell in row]
+    width = 2 + max(map(len, [*models, *cells]))
+    first = 2 + max(len(name) for block in found for name, _ in block)
 
     def line(name: str, cells: Sequence[str]) -> str:
         return f"  {name:<{first}}" + "".join(f"{cell:>{width}}" for cell in cells)
 
-    lines = ["Class coverage (class-specific neurons per class)", line("", models)]
-    for task, group in coverage.groupby("task_title", sort=False):
-        lines.append(
-            line(task, [f"{r.coverage:.2f} ({r.neurons_per_class:.1f})" for r in group.itertuples()])
-        )
-    if len(sharing):
-        lines += ["", "Common-neuron ratio, mean over pairs of classes (by chance)", line("", models)]
-    for name, group in sharing.groupby("comparison_title", sort=False):
-        for what in ("same", "other"):
-            if group[what].notna().any() or what == "other":
-                cells = [_ratio(getattr(r, what), getattr(r, f"{what}_expected")) for r in group.itertuples()]
-                lines.append(line(f"{name}, {what}", cells))
+    lines = []
+    for heading, block in zip(HEADINGS, found, strict=True):
+        if block:
+            lines += [heading, line("", models), *(line(*row) for row in block), ""]
     for note in notes:
-        lines += ["", *textwrap.wrap(note, 100)]
+        lines += [*textwrap.wrap(note, 100), ""]
     if demo:
-        lines += ["", CAVEAT]
+        lines += [CAVEAT, ""]
+    if more:
+        lines += [more, ""]
     with atomic(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
 
 
-def _ratio(value: float, expected: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.3f} ({expected:.3f})"
+HEADINGS = (
+    "Class coverage [interval] (with permuted labels)",
+    "Class-specific neurons per class [interval] (with permuted labels)",
+    "Common-neuron ratio, mean over pairs of classes [interval] (by chance)",
+)
+# Value, prefix of its interval, what it is to be compared with, how numbers are written.
+COVERAGE_TEXT = (
+    ("coverage", "coverage", "coverage_null", "{:.2f}"),
+    ("neurons_per_class", "neurons", "neurons_null", "{:.1f}"),
+)
+
+
+def _cells(
+    table: pd.DataFrame, title: str, value: str, prefix: str, beside: str, number: str
+) -> list[tuple[str, list[str]]]:
+    """Titles, and a cell for each model."""
+    return [
+        (
+            name,
+            [
+                with_interval(row[value], row[f"{prefix}_low"], row[f"{prefix}_high"], number)
+                + ("" if pd.isna(row[beside]) else f" ({number.format(row[beside])})")
+                for row in group.to_dict("records")
+            ],
+        )
+        for name, group in table.groupby(title, sort=False)
+    ]
+
+
+def with_interval(value: float, low: float, high: float, number: str = "{:.2f}") -> str:
+    """``0.91 [0.84, 0.95]``, without the interval where there is none, and ``-`` for no value."""
+    if pd.isna(value):
+        return "-"
+    ends = "" if pd.isna(low) or pd.isna(high) else f" [{number.format(low)}, {number.format(high)}]"
+    return number.format(value) + ends

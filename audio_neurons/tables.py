@@ -123,6 +123,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         high=pa.float64(),
         ceiling=pa.float64(),
     ),
+    # One row per statistic and resample of the groups; NaN where a resample has no such value. The same
+    # number is the same resample in all models of a task.
+    "draws": _schema(statistic=pa.string(), draw=pa.int32(), value=pa.float64()),
     # One row per neuron and class: the neuron's entropy under permuted labels, and how often it is
     # chosen, and specific to the class, when groups are resampled.
     "stability": _schema(

@@ -65,7 +65,7 @@ def test_ratios_are_those_of_sets(a, b):
 def test_p_values_of_neurons_are_uniform_under_the_null(within):
     """Groups differ, classes do not: only group-wise permutation holds its level."""
     units, _ = simulated.units(3, groups=24, classes=3, neurons=1500, within=within, spread=10)
-    _, found = infer(Task.of(units, RULE), replace(QUICK, draws=199, bootstrap=1, halves=1))
+    *_, found = infer(Task.of(units, RULE), replace(QUICK, draws=199, bootstrap=1, halves=1))
     p = found["p_value"]
     assert stats.kstest(p - 1 / 400, "uniform").pvalue > 0.01
     assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.02)
@@ -80,7 +80,7 @@ def test_p_values_of_neurons_are_uniform_under_the_null(within):
             labels=np.repeat(units.labels, parts),
             groups=np.arange(parts * len(units.groups)),
         )
-        _, naive = infer(Task.of(as_clips, RULE), replace(QUICK, draws=99, bootstrap=1, halves=1))
+        *_, naive = infer(Task.of(as_clips, RULE), replace(QUICK, draws=99, bootstrap=1, halves=1))
         assert (naive["p_value"] <= 0.05).mean() > 0.3
 
 
@@ -97,9 +97,9 @@ def test_p_values_of_statistics_are_uniform_under_the_null(within):
             )
             for side in (0, 1)
         ]
-        rows, _ = infer(replace(tasks[0], rule=RULE, chosen=Task.of(tasks[0].units, RULE).chosen), settings)
+        rows, *_ = infer(replace(tasks[0], rule=RULE, chosen=Task.of(tasks[0].units, RULE).chosen), settings)
         entropy.append(rows.set_index("statistic").loc["entropy", "p_value"])
-        rows = infer_ratios(tasks, None, settings).set_index("statistic")
+        rows = infer_ratios(tasks, None, settings)[0].set_index("statistic")
         contrast.append(rows.loc["contrast", "p_value"])
     for p in (entropy, contrast):
         assert stats.kstest(np.array(p) - 1 / 80, "uniform").pvalue > 0.01
@@ -113,7 +113,7 @@ def test_p_values_of_statistics_are_uniform_under_the_null(within):
 def test_planted_neurons_stand_out(within):
     units, truth = simulated.units(1, groups=40, neurons=600, planted=8, within=within)
     task = Task.of(units, rule_of("aape", {"top_share": 32 / 600}))
-    rows, found = infer(task, replace(QUICK, draws=199))
+    rows, _, found = infer(task, replace(QUICK, draws=199))
     planted = truth.any(0)
     assert (found["p_value"][planted] == 1 / 200).all()
     assert (found["q_value"][planted] < 0.1).all()
@@ -131,19 +131,20 @@ def test_planted_neurons_stand_out(within):
 
 def test_permuted_classes_are_alike_so_that_a_task_shares_more_under_its_null():
     units, _ = simulated.units(1, groups=40, neurons=600, planted=8, spread=200)
-    rows = infer_ratios([Task.of(units, RULE)], None, QUICK).set_index("statistic")
+    rows, draws = (t.set_index("statistic") for t in infer_ratios([Task.of(units, RULE)], None, QUICK))
     assert (rows.loc["ratio", "null_mean"] > 0.3).all()
     assert (rows.loc["ratio", "value"] < 0.1).all()
     assert (rows.loc["ratio", "p_value"] == 1).all()
     assert (rows.loc["ratio", "p_other"] == 1 / 40).all()
     assert set(rows.index) == {"ratio", "mean_other"}
+    assert set(draws.index) == {"mean_other"}
 
 
 def test_two_tasks_that_share_by_class():
     tasks = [
         Task.of(simulated.units(seed, neurons=600, planted=8, within=seed == 2)[0], RULE) for seed in (1, 2)
     ]
-    table = infer_ratios(tasks, None, QUICK)
+    table, _ = infer_ratios(tasks, None, QUICK)
     assert len(table) == 16 + 3
     rows = table.set_index(["statistic", "class_a", "class_b"])
     assert rows.loc[("contrast", "", ""), "p_value"] == 1 / 40
@@ -162,7 +163,7 @@ def test_two_tasks_that_share_by_class():
 def test_pairs_say_what_is_compared():
     a = Task.of(simulated.units(1, neurons=100)[0], RULE)
     b = Task.of(replace(simulated.units(2, neurons=100)[0], classes=("w", "x", "y", "z")), RULE)
-    table = infer_ratios([a, b], [("b", "x"), ("a", "w"), ("a", "gone")], QUICK)
+    table = infer_ratios([a, b], [("b", "x"), ("a", "w"), ("a", "gone")], QUICK)[0]
     pairs = table[table["statistic"] == "ratio"]
     assert list(zip(pairs["class_a"], pairs["class_b"], strict=True)) == [
         ("b", "x"), ("b", "w"), ("a", "x"), ("a", "w"),
@@ -189,6 +190,34 @@ def test_bootstrap_intervals_cover_near_their_level():
     assert np.mean(covered) == pytest.approx(0.95, abs=0.04)
 
 
+def test_intervals_cover_what_other_samples_of_this_size_give():
+    """Where few neurons are stable, an interval may miss the value itself, but not what is expected."""
+    rng = np.random.default_rng(7)
+    odds = rng.normal(-2, 1, 300) + rng.normal(0, 0.5, (5, 300))
+    rule = Rule(top_share=0.03)
+
+    def statistics(chosen):
+        pairs = ratios(chosen.assigned, chosen.assigned)[np.triu_indices(5, 1)]
+        return np.nan_to_num([task_statistics(chosen)[1], np.nanmean(pairs)])
+
+    def sample(seed, groups):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(groups) % 5
+        rates = 1 / (1 + np.exp(-odds[labels] - rng.normal(0, 1, (groups, 300))))
+        counts = rng.binomial(200, rates).astype(np.uint32)
+        units = resampling.Units(counts, np.full(groups, 200), labels, np.arange(groups), tuple("abcde"))
+        return units, statistics(resampling.observed(units, rule))
+
+    samples = [sample(seed, 50) for seed in range(100)]
+    others = np.mean([value for _, value in samples], axis=0)
+    covered = []
+    for seed, (units, _) in enumerate(samples[:40]):
+        drawn = np.stack([statistics(c) for (c,) in draw(units, rule, Bootstrap(units), Draws(80, seed))])
+        low, high = interval(drawn, 0.95)
+        covered.append((low <= others) & (others <= high))
+    assert (np.mean(covered, axis=0) >= 0.9).all()
+
+
 # Edges
 
 
@@ -197,7 +226,7 @@ def test_a_class_of_one_group_and_a_dead_neuron():
     labels = np.array([0] * 8 + [1])
     active = units.active.copy()
     active[:, 7] = 0
-    rows, found = infer(Task.of(replace(units, labels=labels, active=active), RULE), QUICK)
+    rows, _, found = infer(Task.of(replace(units, labels=labels, active=active), RULE), QUICK)
     assert np.isnan(found["p_value"]).nonzero()[0].tolist() == [7]
     assert np.isnan(rows.set_index("class_a").loc["b", "ceiling"])
     assert rows["groups"].tolist() == [9, 9, 9, 8, 1]
@@ -205,8 +234,71 @@ def test_a_class_of_one_group_and_a_dead_neuron():
 
 def test_classes_without_clips_have_no_rows():
     units, _ = simulated.units(1, groups=9, classes=2, neurons=50)
-    rows, _ = infer(Task.of(replace(units, labels=units.labels * 2, classes=("a", "b", "c")), RULE), QUICK)
+    rows, *_ = infer(Task.of(replace(units, labels=units.labels * 2, classes=("a", "b", "c")), RULE), QUICK)
     assert rows["class_a"].tolist() == ["", "", "", "a", "c"]
+
+
+# Draws
+
+
+def other_model(units, seed):
+    """The same clips in another model: its neurons are those of ``units`` in another order."""
+    return replace(
+        units, active=units.active[:, np.random.default_rng(seed).permutation(units.active.shape[1])]
+    )
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_models_of_a_task_are_resampled_alike(within):
+    """Two models that differ in the order of their neurons alone agree draw by draw, and not by chance."""
+    every = rule_of("mad", {"top_share": 0.1})  # which has no ties that the order would break
+    units = [simulated.units(seed, neurons=200, planted=5, within=within, spread=5)[0] for seed in (1, 2)]
+    mine, twin = (
+        [Task.of(change(one), RULE) for one in units] for change in (lambda u: u, lambda u: other_model(u, 7))
+    )
+    first, second = (infer(task[0], QUICK)[1] for task in (mine, twin))
+    pd.testing.assert_frame_equal(first, second)
+    assert first.groupby("statistic")["value"].nunique()["entropy"] > 30
+    first, second = (
+        infer_ratios(
+            [replace(t, rule=every, chosen=Task.of(t.units, every).chosen) for t in tasks], None, QUICK
+        )[1]
+        for tasks in (mine, twin)
+    )
+    # The two tasks lost their common neurons by the same permutation, so ratios are kept too.
+    pd.testing.assert_frame_equal(first, second)
+    assert first.groupby("statistic")["value"].nunique()["contrast"] > 5
+
+
+def test_a_resample_is_of_groups_and_classes_alone(monkeypatch):
+    """Whatever a model's counts are, the same groups are drawn, on either side of a comparison."""
+    units, _ = simulated.units(1, groups=20, within=True)
+    noise = np.random.default_rng(1).integers(0, 9, (len(units.labels), 50)).astype(np.uint32)
+    seen = []
+    monkeypatch.setattr(
+        resampling,
+        "totals",
+        lambda u, *drawn, totals=resampling.totals: seen.append(drawn) or totals(u, *drawn),
+    )
+    for side in (0, 1):
+        for one in (units, replace(units, active=noise)):
+            list(
+                draw(resampling.pooled(one), RULE, Bootstrap(resampling.pooled(one)), Draws(5, 3, side=side))
+            )
+    (labels, weights), again, other, _ = seen
+    assert np.array_equal(labels, again[0])
+    assert np.array_equal(weights, again[1])
+    assert not np.array_equal(weights, other[1])
+
+
+def assert_intervals_of_draws(inference_table, draws_table):
+    """The intervals of the one are the percentiles of the other."""
+    rows = tables.read(inference_table, "inference").set_index("statistic")
+    for name, draws in tables.read(draws_table, "draws").groupby("statistic"):
+        assert draws["draw"].tolist() == list(range(QUICK.bootstrap))
+        low, high = interval(draws["value"].to_numpy()[:, None], QUICK.level)
+        if not np.isnan(rows.loc[name, "value"]):
+            assert rows.loc[name, ["low", "high"]].tolist() == pytest.approx([low[0], high[0]])
 
 
 # Tables
@@ -229,7 +321,7 @@ def folder(tmp_path):
 
 
 def run_task(folder, block=32, threads=1, rule=None):
-    out = [folder / f"{what}.parquet" for what in ("inference", "stability")]
+    out = [folder / f"{what}.parquet" for what in ("inference", "stability", "draws")]
     inference.infer_task(
         folder / "units.parquet",
         folder / "neurons-kind.parquet",
@@ -249,6 +341,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_block(folder):
 
 def test_tables_of_a_task(folder):
     run_task(folder)
+    assert_intervals_of_draws(folder / "inference.parquet", folder / "draws.parquet")
     rows = tables.read(folder / "inference.parquet", "inference").set_index("statistic")
     classes = tables.read(folder / "classes-kind.parquet", "classes")
     assert rows.loc["coverage", "value"] == selection.coverage(classes)
@@ -270,8 +363,9 @@ def test_table_of_a_comparison(folder, labels):
     neurons = [folder / f"neurons-{label}.parquet" for label in labels]
     units = [folder / "units.parquet"] * len(labels)
     rules = [rule] * len(labels)
-    out = folder / "out.parquet"
-    inference.infer_sharing(units, neurons, labels, ["train"], rules, None, QUICK, 1, out)
+    out, draws = folder / "out.parquet", folder / "draws.parquet"
+    inference.infer_sharing(units, neurons, labels, ["train"], rules, None, QUICK, 1, out, draws)
+    assert_intervals_of_draws(out, draws)
     rows = tables.read(out, "inference").set_index(["class_a", "class_b"])
     sharing.compare_tasks(neurons, None, folder / "sharing.parquet")
     for row in tables.read(folder / "sharing.parquet", "sharing").itertuples():

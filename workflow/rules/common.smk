@@ -1,5 +1,6 @@
 """The checked configuration, and what rules ask of it. Paths are spelt in rules only."""
 
+import json
 import re
 import sys
 
@@ -146,7 +147,7 @@ WANTED = {name: files for name in FETCHED if (files := wanted_of(name))}
 # Figures and tables are made of the tasks whose recordings can be had.
 HERE = {name: block for name, block in TASKS.items() if block["dataset"] not in WANTED}
 COMPARED = {name: block for name, block in COMPARISONS.items() if set(block["tasks"]) <= set(HERE)}
-FIGURES = [*COMPARED, "coverage"]
+FIGURES = [*COMPARED, "coverage", "layers"]
 
 
 def left_out():
@@ -467,10 +468,17 @@ def screening_code(wildcards):
 
 
 def all_ablations():
+    return ablation_tables() + [f"results/screening/{m}/{t}.parquet" for m, t in ablated_in()]
+
+
+def ablated_in():
+    """Models and tasks whose neurons are ablated."""
     tasks = {t: block for t, block in config["ablation"]["tasks"].items() if t in HERE}
-    cases = [(m, t) for t, block in tasks.items() for m in block.get("models", MODELS)]
-    of_sets = [f"results/ablation/{m}/{t}/{main_selector()}.parquet" for m, t in cases]
-    return of_sets + [f"results/screening/{m}/{t}.parquet" for m, t in cases]
+    return [(m, t) for t, block in tasks.items() for m in block.get("models", MODELS)]
+
+
+def ablation_tables():
+    return [f"results/ablation/{m}/{t}/{main_selector()}.parquet" for m, t in ablated_in()]
 
 
 # Figures
@@ -478,6 +486,23 @@ def all_ablations():
 
 def title(blocks, name):
     return blocks[name].get("title", name)
+
+
+def about(**more):
+    """What a figure is told beside its tables, as text: the models in their order, and more."""
+    models = [{"name": m, "title": title(MODELS, m), **told(MODELS[m])} for m in MODELS]
+    alpha = config["findings"]["alpha"]
+    return canonical({"models": models, "level": config["inference"]["level"], "alpha": alpha, **more})
+
+
+def about_tasks():
+    return about(tasks=[{"name": t, "title": title(TASKS, t)} for t in HERE])
+
+
+def about_comparison(wildcards):
+    name = wildcards.comparison
+    tasks = [title(TASKS, t) for t in COMPARISONS[name]["tasks"]]
+    return about(comparison={"name": name, "title": title(COMPARISONS, name), "tasks": tasks})
 
 
 def model_titles():
@@ -531,12 +556,134 @@ def figure_sharing(wildcards):
     return sharing_tables([wildcards.comparison])
 
 
+def resampled():
+    """Whether the selector's choice can be drawn again from counts per class."""
+    return SELECTORS[main_selector()]["preset"] != "auroc"
+
+
+def sharing_inference_tables(comparisons):
+    if not resampled():
+        return []
+    folder, name = "results/sharing_inference", f"{main_selector()}.parquet"
+    return [f"{folder}/{m}/{c}/{name}" for c in comparisons for m in MODELS]
+
+
+def figure_sharing_inference(wildcards):
+    return sharing_inference_tables([wildcards.comparison])
+
+
 def class_tables():
     return [f"results/classes/{m}/{t}/{main_selector()}.parquet" for t in HERE for m in MODELS]
 
 
+def inference_tables():
+    if not resampled():
+        return []
+    return [f"results/inference/{m}/{t}/{main_selector()}.parquet" for t in HERE for m in MODELS]
+
+
 def all_figures():
-    return [f"results/figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png")]
+    of_nulls = ["entropy"] if resampled() else []
+    names = [*FIGURES, *of_nulls, *ablation_figures()]
+    return [f"results/figures/{name}.{kind}" for name in names for kind in ("pdf", "png")]
+
+
+def all_tables():
+    names = ["coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap"]
+    return [f"results/tables/{name}.csv" for name in names]
+
+
+def stability_tables():
+    return [path.replace("results/inference/", "results/stability/") for path in inference_tables()]
+
+
+def neuron_tables():
+    return [path.replace("results/classes/", "results/neurons/") for path in class_tables()]
+
+
+# Figures of ablation
+
+
+def models_ablated(task):
+    wanted = config["ablation"]["tasks"].get(task, {}).get("models", MODELS)
+    return [m for m in MODELS if m in wanted]
+
+
+def figure_ablation(wildcards):
+    name = f"{wildcards.task}/{main_selector()}.parquet"
+    return [f"results/ablation/{m}/{name}" for m in models_ablated(wildcards.task)]
+
+
+def about_ablation(wildcards):
+    models = [m for m in json.loads(about())["models"] if m["name"] in models_ablated(wildcards.task)]
+    return about(models=models, level=config["ablation"]["confidence"])
+
+
+def ablation_figures():
+    """Their paths without suffix, below results/figures; a dose needs two gains to have a response."""
+    kinds = ["ablation", "ablation_matrix"] + ["dose"] * (len(config["ablation"]["gains"]) > 1)
+    return [f"{kind}/{task}" for task in config["ablation"]["tasks"] if task in HERE for kind in kinds]
+
+
+# Tables
+
+
+def about_tables():
+    """What tables and findings are told beside their numbers, as text."""
+    return about(
+        tasks=[{"name": t, "title": title(TASKS, t)} for t in HERE],
+        comparisons=json.loads(comparison_titles(COMPARED)),
+        demo=bool(MADE_HERE),
+        left_out=[title(TASKS, t) for t in TASKS if t not in HERE],
+    )
+
+
+def draws_tables():
+    return [path.replace("results/inference/", "results/draws/") for path in inference_tables()]
+
+
+def sharing_draws_tables():
+    folder = "results/sharing_inference/", "results/sharing_draws/"
+    return [path.replace(*folder) for path in sharing_inference_tables(COMPARED)]
+
+
+def known_lists():
+    """Task → name → published list that is ablated there, and the models it is of."""
+    lists = {t: block["lists"] for t, block in config["ablation"]["tasks"].items() if t in HERE}
+    return {
+        task: {
+            name: {"published": block["published"], "models": list(block.get("models", MODELS))}
+            for name, block in blocks.items()
+            if "published" in block
+        }
+        for task, blocks in lists.items()
+    }
+
+
+def published_lists():
+    return canonical(known_lists())
+
+
+def all_published_lists():
+    return sorted(map(str, Path(published("ablation")).parent.glob("neurons/*.csv")))
+
+
+def ablated_cases():
+    return canonical([{"task": t, "model": m} for m, t in ablated_in()])
+
+
+def listed_in():
+    """Models and tasks whose neurons a published list can be compared with."""
+    listed = {(m, t) for t, lists in known_lists().items() for one in lists.values() for m in one["models"]}
+    return [(m, t) for t in HERE for m in MODELS if (m, t) in listed]
+
+
+def listed_cases():
+    return canonical([{"task": t, "model": m} for m, t in listed_in()])
+
+
+def listed_neurons():
+    return [f"results/neurons/{m}/{t}/{main_selector()}.parquet" for m, t in listed_in()]
 
 
 def announce():

@@ -1,9 +1,10 @@
-"""Figures, tables, and what was found in a few lines."""
+"""Figures, and the numbers they show."""
 
 
 rule draw_sharing:
     input:
-        figure_sharing,
+        sharing=figure_sharing,
+        inference=figure_sharing_inference,
     output:
         pdf="results/figures/{comparison}.pdf",
         png=report(
@@ -12,6 +13,8 @@ rule draw_sharing:
             category="Shared neurons",
             labels={"figure": "{comparison}"},
         ),
+        data="results/figures/{comparison}.parquet",
+        csv="results/figures/{comparison}.csv",
     log:
         "logs/draw_sharing/{comparison}.log",
     benchmark:
@@ -19,18 +22,19 @@ rule draw_sharing:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        models=model_titles(),
-        comparison=comparison_title,
-        code=code_digest("plotting"),
+        figure="sharing",
+        about=about_comparison,
+        code=code_digest("figures.sharing"),
     message:
         "Draw {wildcards.comparison}"
     script:
-        "../scripts/draw_sharing.py"
+        "../scripts/draw.py"
 
 
 rule draw_coverage:
     input:
-        class_tables(),
+        classes=class_tables(),
+        inference=inference_tables(),
     output:
         pdf="results/figures/coverage.pdf",
         png=report(
@@ -39,6 +43,8 @@ rule draw_coverage:
             category="Class-specific neurons",
             labels={"figure": "coverage"},
         ),
+        data="results/figures/coverage.parquet",
+        csv="results/figures/coverage.csv",
     log:
         "logs/draw_coverage.log",
     benchmark:
@@ -46,54 +52,158 @@ rule draw_coverage:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        models=model_titles(),
-        tasks=task_titles(),
-        code=code_digest("plotting"),
+        figure="coverage",
+        about=about_tasks(),
+        code=code_digest("figures.coverage"),
     message:
         "Draw coverage"
     script:
-        "../scripts/draw_coverage.py"
+        "../scripts/draw.py"
 
 
-rule summarize:
+rule draw_layers:
     input:
-        classes=class_tables(),
-        sharing=sharing_tables(COMPARED),
-        published=published("coverage"),
+        neurons=neuron_tables(),
+        stability=stability_tables(),
     output:
-        coverage=report(
-            "results/tables/coverage.csv",
-            caption="../report/coverage_table.rst",
+        pdf="results/figures/layers.pdf",
+        png=report(
+            "results/figures/layers.png",
+            caption="../report/layers.rst",
             category="Class-specific neurons",
-            labels={"figure": "table"},
+            labels={"figure": "layers"},
         ),
-        sharing=report(
-            "results/tables/sharing.csv",
-            caption="../report/sharing_table.rst",
-            category="Shared neurons",
-            labels={"figure": "table"},
-        ),
-        published=report(
-            "results/tables/published.csv",
-            caption="../report/published_table.rst",
-            category="The paper's numbers",
-            labels={"figure": "table"},
-        ),
-        summary="results/summary.txt",
+        data="results/figures/layers.parquet",
+        csv="results/figures/layers.csv",
     log:
-        "logs/summarize.log",
+        "logs/draw_layers.log",
     benchmark:
-        "logs/benchmarks/summarize.tsv"
+        "logs/benchmarks/draw_layers.tsv"
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        models=model_titles(),
-        tasks=task_titles(),
-        comparisons=comparison_titles(COMPARED),
-        demo=bool(MADE_HERE),
-        notes=model_notes(),
-        code=code_digest("summary"),
+        figure="layers",
+        about=about_tasks(),
+        code=code_digest("figures.layers"),
     message:
-        "Put tables and summary together"
+        "Draw layers"
     script:
-        "../scripts/summarize.py"
+        "../scripts/draw.py"
+
+
+rule draw_entropy:
+    input:
+        neurons=neuron_tables(),
+        classes=class_tables(),
+        stability=stability_tables(),
+    output:
+        pdf="results/figures/entropy.pdf",
+        png=report(
+            "results/figures/entropy.png",
+            caption="../report/entropy.rst",
+            category="Class-specific neurons",
+            labels={"figure": "entropy"},
+        ),
+        data="results/figures/entropy.parquet",
+        csv="results/figures/entropy.csv",
+    log:
+        "logs/draw_entropy.log",
+    benchmark:
+        "logs/benchmarks/draw_entropy.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        figure="entropy",
+        about=about_tasks(),
+        code=code_digest("figures.entropy"),
+    message:
+        "Draw entropies"
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_ablation:
+    input:
+        ablation=figure_ablation,
+    output:
+        pdf="results/figures/ablation/{task}.pdf",
+        png=report(
+            "results/figures/ablation/{task}.png",
+            caption="../report/ablation.rst",
+            category="Ablation",
+            labels={"task": "{task}", "figure": "effects"},
+        ),
+        data="results/figures/ablation/{task}.parquet",
+        csv="results/figures/ablation/{task}.csv",
+    log:
+        "logs/draw_ablation/{task}.log",
+    benchmark:
+        "logs/benchmarks/draw_ablation/{task}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        figure="ablation",
+        about=about_ablation,
+        code=code_digest("figures.ablation"),
+    message:
+        "Draw the ablation of {wildcards.task}"
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_matrix:
+    input:
+        ablation=figure_ablation,
+    output:
+        pdf="results/figures/ablation_matrix/{task}.pdf",
+        png=report(
+            "results/figures/ablation_matrix/{task}.png",
+            caption="../report/matrix.rst",
+            category="Ablation",
+            labels={"task": "{task}", "figure": "class x class"},
+        ),
+        data="results/figures/ablation_matrix/{task}.parquet",
+        csv="results/figures/ablation_matrix/{task}.csv",
+    log:
+        "logs/draw_matrix/{task}.log",
+    benchmark:
+        "logs/benchmarks/draw_matrix/{task}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        figure="matrix",
+        about=about_ablation,
+        code=code_digest("figures.matrix"),
+    message:
+        "Draw the ablation matrix of {wildcards.task}"
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_dose:
+    input:
+        ablation=figure_ablation,
+    output:
+        pdf="results/figures/dose/{task}.pdf",
+        png=report(
+            "results/figures/dose/{task}.png",
+            caption="../report/dose.rst",
+            category="Ablation",
+            labels={"task": "{task}", "figure": "dose and response"},
+        ),
+        data="results/figures/dose/{task}.parquet",
+        csv="results/figures/dose/{task}.csv",
+    log:
+        "logs/draw_dose/{task}.log",
+    benchmark:
+        "logs/benchmarks/draw_dose/{task}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        figure="dose",
+        about=about_ablation,
+        code=code_digest("figures.dose"),
+    message:
+        "Draw dose and response of {wildcards.task}"
+    script:
+        "../scripts/draw.py"

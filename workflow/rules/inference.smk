@@ -8,6 +8,7 @@ rule infer:
     output:
         inference="results/inference/{model}/{task}/{selector}.parquet",
         stability="results/stability/{model}/{task}/{selector}.parquet",
+        draws="results/draws/{model}/{task}/{selector}.parquet",
     log:
         "logs/infer/{model}/{task}/{selector}.log",
     benchmark:
@@ -32,7 +33,8 @@ rule infer_sharing:
         units=compared_units,
         neurons=compared_neurons,
     output:
-        "results/sharing_inference/{model}/{comparison}/{selector}.parquet",
+        inference="results/sharing_inference/{model}/{comparison}/{selector}.parquet",
+        draws="results/sharing_draws/{model}/{comparison}/{selector}.parquet",
     log:
         "logs/infer_sharing/{model}/{comparison}/{selector}.log",
     benchmark:

@@ -19,4 +19,5 @@ infer_task(
     snakemake.threads,
     Path(snakemake.output.inference),
     Path(snakemake.output.stability),
+    Path(snakemake.output.draws),
 )

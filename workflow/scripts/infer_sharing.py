@@ -17,5 +17,6 @@ infer_sharing(
     json.loads(snakemake.params.pairs),
     Settings(**json.loads(snakemake.params.settings)),
     snakemake.threads,
-    snakemake.output[0],
+    snakemake.output.inference,
+    snakemake.output.draws,
 )

@@ -1,20 +1,25 @@
-"""Tables over all tasks and models, and what was found in a few lines."""
+"""What was found: a page in words, and a few lines for the terminal."""
 
 import json
+from pathlib import Path
 
 from audio_neurons import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons import summary
+import pandas as pd
 
-models, tasks, comparisons = (json.loads(snakemake.params[key]) for key in ("models", "tasks", "comparisons"))
-coverage = summary.coverage_table(list(snakemake.input.classes), models, tasks)
-sharing = summary.sharing_table(list(snakemake.input.sharing), models, comparisons)
-summary.write_csv(coverage, snakemake.output.coverage)
-summary.write_csv(sharing, snakemake.output.sharing)
-published = summary.published_table(coverage, snakemake.input.published, models, snakemake.params.demo)
-summary.write_csv(published, snakemake.output.published)
+from audio_neurons import findings, summary
+
+about = json.loads(snakemake.params.about)
+found = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
+findings.write(found, about, snakemake.output.text, snakemake.output.html)
+more = f"What may be said of it, and by which rules: {Path(snakemake.output.html)}"
 summary.write_text(
-    coverage, sharing, snakemake.output.summary, demo=snakemake.params.demo, notes=snakemake.params.notes
+    found["coverage"],
+    found["sharing"],
+    snakemake.output.summary,
+    demo=about["demo"],
+    notes=snakemake.params.notes,
+    more=more,
 )

@@ -1,0 +1,125 @@
+"""How class-specific neurons are: AAPE of all active neurons, of the chosen ones, and by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator
+
+from audio_neurons import tables
+from audio_neurons.figures import style
+from audio_neurons.figures.multiples import multiples
+from audio_neurons.figures.reading import cases, per_neuron
+
+# AAPE piles up just below its maximum, so bins are equal in the logarithm of what it lacks.
+LEAST = 1e-8  # lacks less than this: counted in the first bin
+EDGES = np.logspace(np.log10(LEAST), 0, 65)
+
+
+def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
+    """Histograms: one row per task, model, which neurons (``of``), and bin that has some.
+
+    ``of`` is ``active`` (every neuron that has an entropy), ``chosen``, or ``null``: the active neurons'
+    mean entropies under permuted labels. ``share`` of ``neurons`` lie in the bin from ``low`` to ``high``;
+    these and the ``median`` are 1 - AAPE / ln ``classes``: 0 where a neuron is as active in every class,
+    1 where in one alone.
+
+    Parameters
+    ----------
+    inputs
+        ``neurons``, ``classes`` and, where the selector's choice is resampled, ``stability`` tables: for
+        every task in turn, those of all models.
+    about
+        ``tasks`` and ``models``.
+    """
+    found = []
+    for facts, neurons, stability, classes in cases(inputs, about, "neurons", "stability", "classes"):
+        counted = int((tables.read(classes, "classes", ["clips"])["clips"] > 0).sum())
+        table = per_neuron(neurons, "neurons", ["entropy", "selected"])
+        table = table[table["entropy"].notna()]
+        values = {"active": table["entropy"], "chosen": table.loc[table["selected"], "entropy"]}
+        if stability:
+            null = per_neuron(stability, "stability", ["null_entropy"])
+            values["null"] = null.loc[table.index, "null_entropy"]
+        for of, entropy in values.items():
+            bins = _histogram(entropy.to_numpy(), counted)
+            found.append(bins.assign(**facts, classes=counted, of=of, neurons=len(entropy)))
+    first = ["task", "task_title", "model", "model_title", "kind", "classes", "of", "neurons", "median"]
+    return pd.concat(found, ignore_index=True)[[*first, "low", "high", "share"]]
+
+
+def _histogram(entropy: np.ndarray, classes: int) -> pd.DataFrame:
+    """Bins that have some of (N,) entropies in nats; none of a single class, whose entropy says nothing."""
+    if not len(entropy) or classes < 2:
+        return pd.DataFrame(columns=["median", "low", "high", "share"], dtype=float)
+    lacking = np.clip(1 - entropy / np.log(classes), LEAST, 1)
+    counts, _ = np.histogram(lacking, EDGES)
+    some = np.flatnonzero(counts)
+    return pd.DataFrame(
+        {
+            "median": np.median(lacking),
+            "low": EDGES[some],
+            "high": EDGES[some + 1],
+            "share": counts[some] / len(entropy),
+        }
+    )
+
+
+def draw(data: pd.DataFrame, about: Mapping) -> Figure:
+    """A panel per task, a row per model; every histogram is as high as its row."""
+    style.style()
+    tasks, models = about["tasks"], about["models"]
+    colours = style.colours(models)
+    figure, shown = multiples(len(tasks), 0.32 * len(models) + 0.45)
+    rows = {model["name"]: len(models) - 1 - i for i, model in enumerate(models)}
+    for panel, task in zip(shown, tasks, strict=True):
+        panel.set_title(task["title"])
+        own = data[data["task"] == task["name"]]
+        for (name, of), bins in own.groupby(["model", "of"], sort=False):
+            _outline(panel, bins, of, rows[name], colours[name])
+        panel.grid(axis="x")
+        panel.set_axisbelow(True)
+    _axes(shown[0], data, [models[-1 - i]["title"] for i in range(len(models))])
+    figure.supxlabel("selectivity, 1 − AAPE / ln(number of classes)", size=style.TEXT)
+    sns.despine(figure, left=True)
+    handles = [
+        Patch(facecolor="0.75", edgecolor=style.INK, linewidth=0.5, label="active neurons"),
+        Line2D([], [], color=style.INK, linewidth=0.9, linestyle="--", label="active, permuted labels"),
+        Patch(facecolor="none", edgecolor=style.INK, hatch="//////", linewidth=0.6, label="chosen neurons"),
+    ]
+    style.legend(figure, handles)
+    return figure
+
+
+def _outline(panel: plt.Axes, bins: pd.DataFrame, of: str, row: int, colour: tuple) -> None:
+    heights = np.zeros(len(EDGES) - 1)
+    heights[np.searchsorted(EDGES, bins["low"])] = 0.85 * bins["share"] / bins["share"].max()
+    looks = {
+        "active": {"fill": True, "facecolor": (*colour[:3], 0.6), "edgecolor": style.INK, "linewidth": 0.4},
+        "chosen": {"fill": True, "facecolor": "none", "edgecolor": style.INK, "hatch": "//////"},
+        "null": {"fill": False, "edgecolor": style.INK, "linestyle": (0, (2, 1))},
+    }
+    first, last = (f(np.flatnonzero(heights)) for f in (np.min, np.max))
+    panel.stairs(
+        row + heights[first : last + 1],
+        EDGES[first : last + 2],
+        baseline=row,
+        **{"linewidth": 0.7, **looks[of]},
+    )
+
+
+def _axes(panel: plt.Axes, data: pd.DataFrame, titles: Sequence[str]) -> None:
+    panel.set_xscale("log")
+    panel.set_xlim(data["low"].min() if len(data) else LEAST, 1)
+    panel.xaxis.set_major_locator(LogLocator(100, numticks=9))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_ylim(-0.1, len(titles))
+    panel.set_yticks(np.arange(len(titles)) + 0.35, titles)
+    panel.tick_params(axis="y", length=0)

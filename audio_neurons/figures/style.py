@@ -1,0 +1,152 @@
+"""One look for all figures: a paper's widths, letters that can be read there, and colours for all eyes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
+from matplotlib.transforms import Bbox
+
+from audio_neurons.files import atomic
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every letter it embeds
+
+# Inches: one and two columns of a paper. A figure is exactly as wide as one of them.
+COLUMN, WIDE = 3.5, 7.2
+# Points: text, and the smallest that is read in print.
+TEXT, SMALL = 7.0, 6.0
+LONGEST = 18
+
+# Okabe and Ito's colours: distinct for colour-blind readers. Hatches and markers tell models apart in grey.
+KINDS = {"ssl": "#0072B2", "sl": "#E69F00", "random": "#999999"}
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----")
+MARKERS = ("o", "s", "^", "v", "P", "X")
+INK = "#222222"
+# What chance does: a light band, or a marker that is open.
+BAND = {"color": "0.85", "linewidth": 0}
+NULL = {"marker": "D", "facecolor": "white", "edgecolor": INK, "linewidth": 0.7, "s": 10, "zorder": 4}
+NULL_HANDLE = {"linestyle": "none", "marker": "D", "markersize": 3.2, "markerfacecolor": "white"}
+NULL_HANDLE |= {"markeredgecolor": INK, "markeredgewidth": 0.7}
+INTERVAL = {"color": INK, "linewidth": 0.9, "zorder": 3}
+
+# Brightness grows with the value; grey, which is on neither scale at its brightness, has none.
+SEQUENTIAL = mpl.colormaps["cividis"]
+DIVERGING = mpl.colors.LinearSegmentedColormap.from_list(
+    "blue-white-orange", ["#0072B2", "#FFFFFF", "#D55E00"]
+)
+UNDEFINED = mpl.colors.to_rgba("0.80")
+
+
+def style() -> None:
+    """Set how everything is drawn from now on."""
+    sns.set_theme(style="white", context="paper", font="DejaVu Sans")
+    sizes = ["font.size", "axes.labelsize", "axes.titlesize", "legend.title_fontsize"]
+    small = ["xtick.labelsize", "ytick.labelsize", "legend.fontsize"]
+    plt.rcParams.update(
+        {
+            **dict.fromkeys(sizes, TEXT),
+            **dict.fromkeys(small, TEXT - 0.5),
+            "figure.titlesize": TEXT + 1,
+            "axes.linewidth": 0.6,
+            "grid.linewidth": 0.5,
+            "lines.linewidth": 1.0,
+            "lines.markersize": 4,
+            "hatch.linewidth": 0.5,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 2.5,
+            "xtick.major.pad": 2,
+            "ytick.major.pad": 2,
+            "axes.labelpad": 3,
+            "legend.frameon": False,
+            "pdf.fonttype": 42,  # letters, not outlines
+            "savefig.dpi": 300,
+        }
+    )
+
+
+def save(figure: Figure, pdf: str | os.PathLike, png: str | os.PathLike) -> None:
+    """Write a figure as PDF and PNG, as wide as it is and as high as what is drawn.
+
+    The same figure gives the same bytes.
+    """
+    figure.draw_without_rendering()  # which lays out
+    drawn = figure.get_tightbbox()
+    page = Bbox([[0, drawn.y0 - 0.03], [figure.get_figwidth(), drawn.y1 + 0.03]])
+    for path, metadata in ((pdf, {"CreationDate": None}), (png, {"Software": None})):
+        with atomic(path) as temporary:
+            figure.savefig(temporary, metadata=metadata, bbox_inches=page)
+    plt.close(figure)
+
+
+def readable(name: str) -> str:
+    """A class's name for an axis."""
+    return shortened(name.replace("_", " "), LONGEST)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many letters."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def interval_handle(label: str) -> Line2D:
+    """What an interval looks like, for a legend."""
+    return Line2D([], [], color=INTERVAL["color"], linewidth=INTERVAL["linewidth"], label=label)
+
+
+def text_width(texts: Sequence[str], size: float = TEXT) -> float:
+    """Inches that the longest of some texts takes."""
+    return max((_letters_width(text) for text in texts), default=0.0) * size / 72
+
+
+@cache
+def _letters_width(text: str) -> float:
+    """Width per size of the letters."""
+    font = FontProperties(family="DejaVu Sans", size=100)
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 100
+
+
+def legend(figure: Figure, handles: Sequence, where: str = "outside upper center", **more) -> None:
+    """A legend of the whole figure, in as many columns as its width has room for."""
+    widest = text_width([handle.get_label() for handle in handles], TEXT - 0.5) + 0.5
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
+    figure.legend(handles=handles, loc=where, ncols=columns, **more)
+
+
+def colours(models: Sequence[Mapping]) -> dict[str, tuple]:
+    """A colour per model's name: its kind's, lighter for each further model of the kind."""
+    seen: dict[str, int] = {}
+    found = {}
+    for model in models:
+        n = seen[model["kind"]] = seen.get(model["kind"], 0) + 1
+        lighter = sns.light_palette(KINDS[model["kind"]], n_colors=n + 1, reverse=True)
+        found[model["name"]] = tuple(lighter[n - 1])
+    return found
+
+
+def hatches(models: Sequence[Mapping]) -> dict[str, str]:
+    """A hatch per model's name."""
+    return {model["name"]: HATCHES[i % len(HATCHES)] for i, model in enumerate(models)}
+
+
+def markers(models: Sequence[Mapping]) -> dict[str, str]:
+    """A marker per model's name."""
+    return {model["name"]: MARKERS[i % len(MARKERS)] for i, model in enumerate(models)}
+
+
+def ink(colour: Sequence[float]) -> str:
+    """Black or white, whichever is read better on a colour (by the contrast ratio of WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    return "black" if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.179 else "white"

@@ -1,0 +1,22 @@
+"""Tables over all tasks, comparisons and models, and the differences between models."""
+
+import json
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+from audio_neurons import summary
+from audio_neurons.differences import differences_table
+
+about, given = json.loads(snakemake.params.about), snakemake.input
+models, comparisons = about["models"], about["comparisons"]
+coverage = summary.coverage_table(list(given.classes), list(given.inference), models, about["tasks"])
+sharing, inference = list(given.sharing), list(given.sharing_inference)
+means = summary.sharing_table(sharing, inference, models, comparisons)
+pairs = summary.pairs_table(sharing, inference, models, comparisons)
+differences = differences_table(
+    coverage, means, list(given.draws), list(given.sharing_draws), models, about["level"]
+)
+found = {"coverage": coverage, "sharing": means, "pairs": pairs, "differences": differences}
+summary.write_tables(found, dict(snakemake.output.items()))

@@ -1,0 +1,27 @@
+"""What ablations did, and the paper's numbers beside ours."""
+
+import json
+from pathlib import Path
+
+from audio_neurons import runtime
+
+runtime.start(snakemake.log[0], snakemake.threads)
+
+import pandas as pd
+
+from audio_neurons import published, summary
+
+about = json.loads(snakemake.params.about)
+cases, listed, lists = (json.loads(snakemake.params[name]) for name in ("cases", "listed", "known"))
+given, coverage = snakemake.input, pd.read_parquet(snakemake.input.coverage)
+models, tasks, demo, theirs = about["models"], about["tasks"], about["demo"], given.ablation_theirs
+found = {
+    "published": published.published_table(coverage, given.coverage_theirs, models, demo),
+    "ablation": published.ablation_table(
+        list(given.ablation), cases, lists, theirs, models, tasks, demo, about["level"]
+    ),
+    "overlap": published.overlap_table(
+        list(given.neurons), listed, lists, Path(theirs).parent, models, tasks, demo
+    ),
+}
+summary.write_tables(found, dict(snakemake.output.items()))
