@@ -41,16 +41,12 @@ format: $(READY) ## Rewrite sources in the project's style.
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/snakefmt Snakefile workflow/rules
 
-reference: $(READY) ## Write config/README.md anew from the schema, and the facts in docs/datasets/.
+reference: $(READY) ## Write anew config/README.md, the facts in docs/datasets/, the tables of docs/cost.md.
 	@$(VENV)/bin/python -m audio_neurons.reference
+	@$(VENV)/bin/python -m benchmarks.cost
 
-bench: $(READY) ## Measure extraction, preparation, ablation and inference against the bare work.
-	@PYTHONPATH=. $(VENV)/bin/python benchmarks/extraction.py
-	@PYTHONPATH=. $(VENV)/bin/python benchmarks/preparation.py
-	@PYTHONPATH=. $(VENV)/bin/python benchmarks/encoders.py
-	@PYTHONPATH=. $(VENV)/bin/python benchmarks/precision.py
-	@PYTHONPATH=. $(VENV)/bin/python benchmarks/ablation.py
-	@PYTHONPATH=. $(VENV)/bin/python benchmarks/inference.py
+bench: $(READY) ## Measure speed, memory and growth against the bare work (half an hour on two cores).
+	@$(VENV)/bin/python -m benchmarks
 
 lock: ## Write the lock file anew (needs uv).
 	@uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from audio_neurons import audio, tables
 from audio_neurons.medians import read as read_medians
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Batch, Recorder, TopClips
-from audio_neurons.runtime import progress
+from audio_neurons.runtime import Meter
 from audio_neurons.units import Tally
 
 
@@ -79,12 +80,14 @@ def extract(
     responses: Path | None = None,
     label: str = "extract",
     medians: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Run ``encoder`` over a part of a clips table, and write what later stages need.
 
     Writes ``cells``, ``counts``, ``units`` and ``top_clips`` into ``folder``, the ``embeddings`` table,
     and, if asked for, every clip's own counts (``responses``). ``medians`` is the table that activity
-    ``"median"`` needs.
+    ``"median"`` needs. The next batches are decoded in ``workers`` threads and the last one is written down
+    in another while the encoder works on this one; the result does not depend on them.
 
     Raises
     ------
@@ -102,7 +105,6 @@ def extract(
     threshold = settings.threshold
     if settings.activity == "median":
         threshold = threshold + read_medians(medians, encoder)
-    tokens = 0
     with ExitStack() as stack:
         embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
         responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
@@ -117,29 +119,20 @@ def extract(
             )
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
-        waves = batches(clips, samples, settings.batch_size)
-        done = 0
-        for wave, size in progress(waves, -(-len(names) // settings.batch_size), label, "batches"):
-            here = slice(done, done + size)
-            features, batch = forward(encoder, recorder, torch.from_numpy(wave).to(encoder.device))
-            mean = features[:size].mean(1).float()
-            if not mean.isfinite().all():
-                broken = names[here][~mean.isfinite().all(1).cpu().numpy()]
-                raise ExtractionError(
-                    f"the encoder returns NaN or infinity for {', '.join(broken[:5])} in {clips}"
-                )
-            active = batch.active[:size].flatten(1).cpu().numpy()
-            tally.add(done, active)
-            strongest.update(batch, torch.from_numpy(rank[here]).to(encoder.device))
-            embedded.append({"clip_id": names[here], "embedding": list(mean.cpu().numpy())})
-            if responded:
-                columns = {
-                    "tokens": np.full(size, batch.tokens),
-                    "active": list(active.astype(np.uint16)),
-                }
-                responded.append({"clip_id": names[here], **columns})
+        notes = stack.enter_context(Notes(names, tally, embedded, responded, clips))
+        meter = Meter(len(names), label, "clips")
+        done = tokens = 0
+        pin = encoder.device.type == "cuda"
+        for wave, size in batches(clips, samples, settings.batch_size, workers, pin):
+            features, batch = forward(encoder, recorder, wave.to(encoder.device, non_blocking=True))
             tokens = batch.tokens
+            notes.add(features[:size].mean(1).float(), batch.active[:size].flatten(1), tokens)
+            numbers = torch.from_numpy(rank[done : done + size])
+            strongest.update(batch, numbers.to(encoder.device, non_blocking=True))
             done += size
+            meter.add(size)
+        notes.finish()
+        meter.finish()
 
     tally.write(folder, tokens, encoder.depth)
     seconds = encoder.token_seconds(samples).numpy()
@@ -184,34 +177,114 @@ def forward(encoder: Encoder, recorder: Recorder, wave: Tensor) -> tuple[Tensor,
     return encoder(wave), recorder.end()
 
 
-def batches(clips: Path, samples: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+def batches(
+    clips: Path, samples: int, size: int, workers: int = 1, pin: bool = False
+) -> Iterator[tuple[Tensor, int]]:
     """Waveforms float32 (size, samples) of a clips table and how many of them are clips, in its order.
 
-    The next batch is decoded while the caller works on this one.
+    As many batches as there are ``workers`` are decoded, a thread each, while the caller works on another;
+    no more wait. ``pin`` puts them where a GPU reads without a copy (page-locked memory).
 
     Raises
     ------
     ExtractionError
         If a clip does not decode; the message names it and the table.
     """
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future] = deque()
         for block in tables.blocks(clips, "clips", size, ["clip_id", "audio"]):
-            ready, waiting = waiting, pool.submit(_decode, clips, block, samples, size)
-            if ready:
-                yield ready.result()
-        if waiting:
-            yield waiting.result()
+            waiting.append(pool.submit(_decode, clips, block, samples, size, pin))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _decode(clips: Path, block: Mapping[str, list], samples: int, size: int) -> tuple[np.ndarray, int]:
-    wave = np.zeros((size, samples), np.float32)
-    for row, name, flac in zip(wave, block["clip_id"], block["audio"], strict=False):
+def _decode(clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool) -> tuple[Tensor, int]:
+    wave = torch.zeros(size, samples, pin_memory=pin)
+    for row, name, flac in zip(wave.numpy(), block["clip_id"], block["audio"], strict=False):
         try:
             row[:] = audio.read(flac, samples)
         except audio.AudioError as error:
             raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
     return wave, len(block["audio"])
+
+
+class Notes:
+    """Writes down what batches gave, in a thread of its own, while the encoder works on the next.
+
+    A context manager; it is one batch behind at most, and what goes wrong there is raised by the next
+    call here.
+
+    Parameters
+    ----------
+    names
+        ``clip_id`` of all clips, in the order in which their batches come.
+    tally
+        Adds up the counts.
+    embeddings, responses
+        Tables that are being written.
+    where
+        The table of clips, for errors.
+    """
+
+    def __init__(
+        self,
+        names: np.ndarray,
+        tally: Tally,
+        embeddings: tables.Writer,
+        responses: tables.Writer | None,
+        where: Path,
+    ):
+        self._names, self._tally, self._where = names, tally, where
+        self._embeddings, self._responses = embeddings, responses
+        self._thread, self._last, self._done = ThreadPoolExecutor(1), None, 0
+
+    def __enter__(self) -> Notes:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._thread.shutdown()
+
+    def add(self, mean: Tensor, active: Tensor, tokens: int) -> None:
+        """Features (clips, D) and active tokens (clips, neurons) of the next clips.
+
+        Raises
+        ------
+        ExtractionError
+            If the features of the batch before are not finite.
+        """
+        copied = None
+        if mean.device.type == "cuda":  # the copies arrive when the GPU gets there; nobody waits here
+            mean, active = (tensor.to("cpu", non_blocking=True) for tensor in (mean, active))
+            copied = torch.cuda.Event()
+            copied.record()
+        self.finish()
+        here = slice(self._done, self._done + len(mean))
+        self._done = here.stop
+        self._last = self._thread.submit(self._write, here, mean, active, tokens, copied)
+
+    def finish(self) -> None:
+        """Wait until all is written down; raises as `add`."""
+        if self._last:
+            self._last.result()
+
+    def _write(
+        self, here: slice, mean: Tensor, active: Tensor, tokens: int, copied: torch.cuda.Event | None
+    ) -> None:
+        if copied:
+            copied.synchronize()
+        names, counts = self._names[here], active.numpy()
+        if not mean.isfinite().all():
+            broken = names[~mean.isfinite().all(1).numpy()]
+            raise ExtractionError(
+                f"the encoder returns NaN or infinity for {', '.join(broken[:5])} in {self._where}"
+            )
+        self._tally.add(here.start, counts)
+        self._embeddings.append({"clip_id": names, "embedding": list(mean.numpy())})
+        if self._responses:
+            columns = {"tokens": np.full(len(names), tokens), "active": list(counts.astype(np.uint16))}
+            self._responses.append({"clip_id": names, **columns})
 
 
 def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, tokens: int) -> pd.DataFrame:

@@ -21,6 +21,9 @@ from audio_neurons.runtime import progress
 ROWS = 64  # clips per row group: some 10 MB, the unit in which extraction reads them
 IN_FLIGHT = 4  # recordings per worker that wait or are being decoded
 EXAMPLES = 20  # refused recordings that an error names
+# Clips by which a part may be ahead of another before a group is continued elsewhere: more than most
+# speakers and instruments have, and little beside the thousands of a part.
+AHEAD = 256
 
 
 class PreparationError(RuntimeError):
@@ -55,9 +58,9 @@ def prepare(
 ) -> Summary:
     """Decode a dataset's recordings into tables of clips; every table appears, or none does.
 
-    Clip *i* of those that can be used goes to ``parts[i % len(parts)]``, so that every part holds
-    its share of every class. The result does not depend on ``workers``; memory holds a row group
-    per part and a few recordings per worker, whatever the dataset's size.
+    Clips of a group go to the same part as far as that keeps the parts alike (`Dealer`). The result
+    does not depend on ``workers``; memory holds a row group per part and a few recordings per worker,
+    whatever the dataset's size.
 
     Parameters
     ----------
@@ -99,6 +102,7 @@ def prepare(
     listing.unlink(missing_ok=True)
     unused: list[tuple[str, audio.AudioError]] = []
     clips, frames = 0, 0
+    dealer = Dealer(len(parts))
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
         converted = in_order(recordings, max_seconds, workers, excluded)
@@ -106,7 +110,7 @@ def prepare(
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
                 continue
-            shards[clips % len(shards)].add(recording, *clip)
+            shards[dealer.part(recording.group)].add(recording, *clip)
             clips, frames = clips + 1, frames + clip[1]
         refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
         _judge(adapter, clips, refused, max_rejected, listing)
@@ -184,6 +188,27 @@ def in_order(
                 yield first, future.result()
         for recording, future in waiting:
             yield recording, future.result()
+
+
+class Dealer:
+    """Deals clips out to parts: a group's to one part, while none is more than `AHEAD` clips ahead.
+
+    What extraction keeps of a part grows with the groups in it: dealt out one by one, every group would
+    be in every part. A group too large for that goes on in the part that has fewest clips.
+    """
+
+    def __init__(self, parts: int):
+        self._clips, self._part_of = [0] * parts, {}
+
+    def part(self, group: str) -> int:
+        """The part that takes the next clip, which is of ``group``."""
+        least = self._clips.index(min(self._clips))
+        part = self._part_of.get(group, least)
+        if self._clips[part] - self._clips[least] >= AHEAD:
+            part = least
+        self._part_of[group] = part
+        self._clips[part] += 1
+        return part
 
 
 class _Shard:

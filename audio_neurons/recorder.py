@@ -17,6 +17,10 @@ from audio_neurons.models.encoder import Encoder
 # What a byte can count; summing bytes is what keeps the overhead at a few per cent.
 BYTE = 255
 
+# Where it is cheap to look for the few neurons that matter before going on. A GPU would have to finish
+# first what was asked of it, and stand still meanwhile; there, all neurons are gone through instead.
+SEARCHED = ("cpu",)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -31,8 +35,8 @@ class Batch:
     peak
         float32 (B, L, W): highest activation over the clip's tokens.
     peak_token
-        int64 (B, L, W): the first token of that activation; only where it is among the strongest
-        that :class:`TopClips` has seen, else 0.
+        int64 (B, L, W): the first token of that activation; to be relied on only where it is among the
+        strongest that :class:`TopClips` has seen.
     """
 
     active: Tensor
@@ -74,6 +78,7 @@ class Recorder:
         self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
         self._absolute = absolute
         self._floor, self._compiled = floor, compiled
+        self._searched = encoder.device.type in SEARCHED
         self._shape = (len(self._layers), encoder.width)
         self._handles: list = []
 
@@ -114,6 +119,14 @@ class Recorder:
         self._tokens[layer] += hidden.shape[1]
 
     def _record_peak(self, layer: int, hidden: Tensor) -> None:
+        if not self._searched:
+            peak, where = hidden.max(1)
+            here = peak > self._peak[:, layer]
+            self._peak_token[:, layer] = torch.where(
+                here, where + self._tokens[layer], self._peak_token[:, layer]
+            )
+            self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak.float())
+            return
         peak = hidden.amax(1).float()
         # Where the peak is, is asked only of the few that may enter the strongest: it costs much more.
         clip, neuron = ((peak > self._peak[:, layer]) & (peak >= self._floor[layer])).nonzero(as_tuple=True)
@@ -135,6 +148,9 @@ class TopClips:
         self.clip = torch.full((depth, width, k), -1, dtype=torch.int64, device=device)
         self.token = torch.zeros((depth, width, k), dtype=torch.int64, device=device)
         self.active = torch.zeros((depth, width, k), dtype=torch.int32, device=device)
+        searched = self.activation.device.type in SEARCHED
+        every = torch.ones(depth, width, dtype=torch.bool, device=device)
+        self._every = None if searched else every.nonzero(as_tuple=True)
 
     @property
     def floor(self) -> Tensor:
@@ -144,7 +160,7 @@ class TopClips:
     def update(self, batch: Batch, numbers: Tensor) -> None:
         """Take in the first ``len(numbers)`` clips of a batch, numbered ``numbers`` (int64)."""
         new = slice(len(numbers))
-        layer, neuron = (batch.peak[new] >= self.floor).any(0).nonzero(as_tuple=True)
+        layer, neuron = self._every or (batch.peak[new] >= self.floor).any(0).nonzero(as_tuple=True)
         clip = torch.cat([self.clip[layer, neuron], numbers.expand(len(layer), -1)], dim=1)
         clip, by_number = clip.sort(dim=1)
 

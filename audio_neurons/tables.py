@@ -330,10 +330,18 @@ def blocks(
     TableError
         As :func:`read`; on the way, if the damage is further on.
     """
+    rest = None
     with open_table(path, name) as file, _damage_named(path):
-        for block in file.iter_batches(size, columns=list(columns)):
-            _refuse_gaps(pa.Table.from_batches([block]), name, os.fspath(path))
-            yield block.to_pydict()
+        # `iter_batches` keeps all that it has read until the end: group by group, one is kept.
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=list(columns))
+            _refuse_gaps(table, name, os.fspath(path))
+            rest = pa.concat_tables([rest, table]) if rest else table
+            while len(rest) >= size:
+                yield rest[:size].to_pydict()
+                rest = rest[size:]
+        if rest:
+            yield rest.to_pydict()
 
 
 def row_groups(path: str | os.PathLike, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

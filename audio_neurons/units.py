@@ -62,8 +62,8 @@ def positions(frame: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
 class Tally:
     """Adds up the counts of a shard's clips, and writes its ``units``, ``cells`` and ``counts`` tables.
 
-    Sums are kept in a file without a name: what may be a gigabyte where clips are dealt out to shards
-    is the operating system's to keep in memory or not.
+    Sums are kept in a file without a name: what may be gigabytes where groups are many is the operating
+    system's to keep in memory or not.
 
     Parameters
     ----------

@@ -1,23 +1,16 @@
 """What many ablations of one batch cost, together, against as many forward passes.
 
 Sets begin at a given layer and reach to the last. Shared runs (`run_changes`) and plain ones (a forward
-pass under each change) are timed in turn, so that what else the machine does meets both. Full size
-(ViT-Base), random weights.
+pass under each change, and one under none) take turns. Full size (ViT-Base), random weights.
 """
 
-import argparse
-import json
-import os
-import platform
-import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from audio_neurons import models, runtime
 from audio_neurons.intervention import Change, Intervention, run_changes
-
-BLOCK = {"adapter": "vit", "weights": {"source": "random", "seed": 0}}
+from benchmarks.common import Report, full_size, options, turns
 
 
 def make_changes(first: int, count: int, neurons: int, depth: int, width: int) -> list[Change]:
@@ -28,12 +21,6 @@ def make_changes(first: int, count: int, neurons: int, depth: int, width: int) -
         layers = np.r_[first, rng.integers(first, depth, neurons - 1)]
         sets.append(frozenset(zip(layers.tolist(), rng.integers(0, width, neurons).tolist(), strict=True)))
     return [Change(one) for one in sets]
-
-
-def now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 @torch.inference_mode()
@@ -50,42 +37,31 @@ def shared(encoder, wave, changes: list[Change]) -> None:
         pass
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--conditions", type=int, nargs="+", default=[20, 100], help="(default: 20 100)")
-    parser.add_argument("--first", type=int, nargs="+", default=[0, 3, 8], help="layers (default: 0 3 8)")
-    parser.add_argument("--neurons", type=int, default=25, help="neurons of a set (default: 25)")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each (default: 5)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a clip (default: 5)")
-    parser.add_argument("--batch-size", type=int, default=2, help="clips (default: 2)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (default: all)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    args = parser.parse_args()
-
-    runtime.limit_threads(args.threads)
-    torch.set_num_threads(args.threads)
-    encoder = models.load("vit-base", BLOCK, None, args.device)
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options(
+        __doc__,
+        argv,
+        {"conditions": [2, 3], "first": [0, 1], "neurons": 3, "seconds": 0.5},
+        conditions=([20, 100], "conditions that share a batch"),
+        first=([0, 3, 8], "first layers of the sets"),
+        neurons=(25, "neurons of a set"),
+        seconds=(2.5, "length of a clip"),
+        batch_size=(1, "clips"),
+    )
+    encoder = full_size(args)
     wave = 0.1 * torch.randn(args.batch_size, round(args.seconds * encoder.sample_rate)).to(args.device)
-    about = {"cpu": platform.machine(), "threads": args.threads, "torch": torch.__version__}
-    print(json.dumps(about | {"device": args.device, "batch_size": args.batch_size, "seconds": args.seconds}))
-    for count in args.conditions:
-        for first in args.first:
-            changes = make_changes(first, count, args.neurons, encoder.depth, encoder.width)
-            shared(encoder, wave, changes[:2])  # warm
-            ratios = []
-            for run in range(args.runs):
-                seconds = {}
-                for way in (plain, shared) if run % 2 else (shared, plain):
-                    began = now(args.device)
-                    way(encoder, wave, changes)
-                    seconds[way] = now(args.device) - began
-                ratios.append(seconds[shared] / seconds[plain])
-            low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-            print(
-                f"{count} conditions from layer {first}: shared / plain {middle:.3f} "
-                f"[{low:.3f}, {high:.3f}] (median [quartiles] of {args.runs} runs)",
-                flush=True,
-            )
+    with Report("ablation", args) as report:
+        for count in args.conditions:
+            for first in args.first:
+                changes = make_changes(first, count, args.neurons, encoder.depth, encoder.width)
+                ways = {
+                    "plain": lambda changes=changes: plain(encoder, wave, changes),
+                    "shared": lambda changes=changes: shared(encoder, wave, changes),
+                }
+                plain(encoder, wave, changes[:2])
+                seconds = turns(ways, args.runs, args.device, warm=False)
+                what = f"time of {count} conditions from layer {first} / {count} plain runs"
+                report.add(what, seconds["shared"] / seconds["plain"])
 
 
 if __name__ == "__main__":

@@ -4,71 +4,40 @@ The machine is not ours alone, so the two are interleaved batch by batch: while 
 batch also goes through a twin of the encoder without hooks, before or after it in turn. ``bare`` is the
 twin's time; ``extraction`` is all the rest of the run: reading and decoding the clips, the forward pass
 with its hooks, counts, embeddings, strongest clips, and writing all tables. Full size (ViT-Base), random
-weights.
+weights. Decoding is also timed alone, in one thread and in more.
 """
 
-import argparse
 import copy
-import json
-import os
-import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 from torch import Tensor
 
-from audio_neurons import audio, models, runtime, tables
 from audio_neurons.extraction import Settings, batches, extract
 from audio_neurons.models.encoder import Encoder
-
-BLOCK = {"adapter": "vit", "weights": {"source": "random", "seed": 0}}
-
-
-def make_clips(path: Path, clips: int, seconds: float) -> None:
-    """Noise in bands: enough for a cost that does not depend on what is heard."""
-    rng = np.random.default_rng(0)
-    names = [f"clip-{i:05d}" for i in range(clips)]
-    waves = 0.1 * rng.standard_normal((clips, round(seconds * tables.SAMPLE_RATE))).astype(np.float32)
-    with tables.writer(path, "clips", ["kind"]) as writer:
-        writer.append(
-            {
-                "clip_id": names,
-                "audio": [audio.encode(wave) for wave in waves],
-                "frames": [waves.shape[1]] * clips,
-                "split": ["train"] * clips,
-                "fold": [0] * clips,
-                "group": names,
-                "kind": [f"class {i % 10}" for i in range(clips)],
-            }
-        )
-
-
-def now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
+from benchmarks.common import Report, full_size, make_clips, now, options, turns
 
 
 class Twin:
     """Runs a copy of an encoder, without hooks, beside every forward pass of the encoder itself."""
 
     def __init__(self, encoder: Encoder):
-        self._encoder, self._copy, self._calls = encoder, copy.deepcopy(encoder), 0
+        self.encoder, self._copy, self._calls = encoder, copy.deepcopy(encoder), 0
         self.seconds = 0.0
         encoder.forward = self._both
 
     def leave(self) -> None:
-        del self._encoder.forward  # the class's own is found again
+        del self.encoder.forward  # the class's own is found again
 
     def _both(self, wave: Tensor) -> Tensor:
         self._calls += 1
+        self._copy.bfloat16 = self.encoder.bfloat16
         if self._calls % 2:
             self._bare(wave)
-        features = type(self._encoder).forward(self._encoder, wave)
+        features = type(self.encoder).forward(self.encoder, wave)
         if not self._calls % 2:
             self._bare(wave)
         return features
@@ -79,50 +48,53 @@ class Twin:
         self.seconds += now(wave.device.type) - began
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="runs of each (default: 5)")
-    parser.add_argument("--clips", type=int, default=160, help="clips per run (default: 160)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a clip (default: 5)")
-    parser.add_argument("--batch-size", type=int, default=8, help="clips per forward pass (default: 8)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (default: all)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--out", type=Path, help="also write the runs to this Parquet file")
-    args = parser.parse_args()
-
-    runtime.limit_threads(args.threads)
-    torch.set_num_threads(args.threads)
-    runtime.INTERVAL = float("inf")
-    encoder = models.load("vit-base", BLOCK, None, args.device)
-    settings = Settings(args.seconds, args.batch_size)
-    with tempfile.TemporaryDirectory() as folder:
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options(
+        __doc__,
+        argv,
+        {"clips": 6, "seconds": 0.5, "batch_size": 2},
+        clips=(160, "clips per run"),
+        seconds=(5.0, "length of a clip"),
+        batch_size=(8, "clips per forward pass"),
+        workers=(1, "threads that decode"),
+        precision=("fp32", "of the encoder", ("fp32", "tf32", "bf16")),
+    )
+    encoder = full_size(args)
+    settings = Settings(args.seconds, args.batch_size, precision=args.precision)
+    samples = round(args.seconds * encoder.sample_rate)
+    with tempfile.TemporaryDirectory() as folder, Report("extraction", args) as report:
         out = Path(folder)
-        make_clips(out / "clips.parquet", args.clips, args.seconds)
-        extract(encoder, out / "clips.parquet", out, out / "embeddings.parquet", settings)  # warm
-        rows = []
-        for run in range(args.runs):
+        clips = make_clips(out / "clips.parquet", args.clips, args.seconds)
+
+        def run() -> None:
+            extract(encoder, clips, out, out / "embeddings.parquet", settings, workers=args.workers)
+
+        def decode(workers: int) -> None:
+            for _ in batches(clips, samples, args.batch_size, workers):
+                pass
+
+        run()  # warm
+        bare, extraction = [], []
+        for _ in range(args.runs):
             twin = Twin(encoder)
             began = now(args.device)
-            extract(encoder, out / "clips.parquet", out, out / "embeddings.parquet", settings)
+            run()
             total = now(args.device) - began
             twin.leave()
-            rows.append({"run": run, "bare": twin.seconds, "extraction": total - twin.seconds})
-        began = now("cpu")
-        for _ in batches(out / "clips.parquet", round(args.seconds * encoder.sample_rate), args.batch_size):
-            pass
-        decoding = now("cpu") - began
-    table = pd.DataFrame(rows)
-    ratio = table["extraction"] / table["bare"]
-    rate = args.clips * args.seconds / table["extraction"].median()
-    machine = {"cpu": platform.machine(), "threads": args.threads, "torch": torch.__version__}
-    print(json.dumps(machine | {"device": args.device, "clips": args.clips, "batch_size": args.batch_size}))
-    low, middle, high = ratio.quantile([0.25, 0.5, 0.75])
-    print(f"extraction / bare: {middle:.3f} [{low:.3f}, {high:.3f}] (median [quartiles] of {args.runs} runs)")
-    print(f"decoding, in a thread of its own: {decoding / table['bare'].median():.3f} of the bare time")
-    print(f"audio-seconds per second: {rate:.1f}")
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        table.assign(**machine).to_parquet(args.out)
+            bare.append(twin.seconds)
+            extraction.append(total - twin.seconds)
+        bare, extraction = np.array(bare), np.array(extraction)
+        report.add(f"time of extraction / bare forward pass, {args.precision}", extraction / bare)
+        report.add("extraction", args.clips * args.seconds / extraction, "audio-s/s")
+        threads = sorted({1, 2, args.threads})
+        seconds = turns({f"{n}": lambda n=n: decode(n) for n in threads}, args.runs)
+        report.add("time of decoding, in one thread of its own / bare", seconds["1"] / np.median(bare))
+        for n in threads:
+            report.add(f"decoding in {n} threads", args.clips / seconds[f"{n}"], "clips/s")
+        began = time.process_time()
+        decode(1)
+        used = time.process_time() - began
+        report.add("decoding, by processor time", args.clips * args.seconds / used, "audio-s/s per core")
 
 
 if __name__ == "__main__":

@@ -1,60 +1,88 @@
-"""What resampling costs: draws of the whole selection at full size, on synthetic counts.
+"""What selection and resampling cost: draws of the whole selection at full size, on synthetic counts.
 
-By default those of CREMA-D by clip, with M2D's neurons: 7,438 clips, 36,864 neurons, 6 classes, every
-clip a group of its own, which is the worst case; by speaker there are 91 groups. ``--groups`` sets them.
+Those of CREMA-D with M2D's neurons: 7,438 clips, 36,864 neurons, 6 classes; by speaker (91 groups), and by
+clip, every clip a group of its own, which is the worst case and gets fewer draws. ``bare`` is the selection
+alone, as often as there are draws: what no way of drawing can do without.
 """
 
-import argparse
-import json
-import os
-import platform
-import resource
-import time
+from collections.abc import Sequence
 
-from audio_neurons import runtime
+import numpy as np
+
+from audio_neurons.resampling import Bootstrap, Draws, Permutation, draw, observed, pooled
+from audio_neurons.selection import PRESETS, choose
+from audio_neurons.units import Units
+from benchmarks.common import Report, options, peak, turns
+
+RULE = PRESETS["aape"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--draws", type=int, default=1000, help="draws of each kind (default: 1000)")
-    parser.add_argument("--clips", type=int, default=7438, help="clips (default: 7438)")
-    parser.add_argument("--groups", type=int, default=0, help="groups; 0 is one per clip (default: 0)")
-    parser.add_argument("--neurons", type=int, default=36_864, help="neurons (default: 36864)")
-    parser.add_argument("--classes", type=int, default=6, help="classes (default: 6)")
-    parser.add_argument("--block", type=int, default=32, help="draws per matrix product (default: 32)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (default: all)")
-    args = parser.parse_args()
-    runtime.limit_threads(args.threads)
-
-    import numpy as np
-
-    from audio_neurons.resampling import Bootstrap, Draws, Permutation, draw, pooled
-    from audio_neurons.selection import PRESETS
-    from audio_neurons.units import Units
-
+def make_units(clips: int, groups: int, neurons: int, classes: int) -> Units:
+    """Counts of random clips, pooled by group and class; 0 groups make every clip one."""
     rng = np.random.default_rng(0)
-    active = np.empty((args.clips, args.neurons), np.uint16)
-    rates = rng.beta(0.5, 4, args.neurons)
+    active = np.empty((clips, neurons), np.uint16)
+    rates = rng.beta(0.5, 4, neurons)
     for row in active:
         row[:] = rng.binomial(80, rates)
-    labels = rng.integers(0, args.classes, args.clips)
-    groups = np.arange(args.clips) if args.groups == 0 else rng.integers(0, args.groups, args.clips)
-    tokens = np.full(args.clips, 80)
-    units = pooled(Units(active, tokens, labels, groups, tuple(map(str, range(args.classes)))))
+    labels = rng.integers(0, classes, clips)
+    group = rng.integers(0, groups, clips) if groups else np.arange(clips)
+    names = tuple(map(str, range(classes)))
+    return pooled(Units(active, np.full(clips, 80), labels, group, names))
 
-    print(
-        json.dumps(
-            {"cpu": platform.machine(), "numpy": np.__version__, "rows": len(units.tokens)} | vars(args)
-        )
+
+def resample(units: Units, scheme: type, plan: Draws) -> None:
+    for (chosen,) in draw(units, RULE, scheme(units), plan):
+        assert chosen.selected.any()
+
+
+def alone(clips: int, groups: int, neurons: int, classes: int, draws: int, threads: int) -> None:
+    """All of it once, to see its memory."""
+    resample(make_units(clips, groups, neurons, classes), Permutation, Draws(draws, 0, threads=threads))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options(
+        __doc__,
+        argv,
+        {"draws": 5, "draws_by_clip": 3, "clips": 40, "groups": 10, "neurons": 500, "classes": 3},
+        draws=(1000, "draws of groups"),
+        draws_by_clip=(50, "draws of clips"),
+        clips=(7438, "clips"),
+        groups=(91, "groups"),
+        neurons=(36_864, "neurons"),
+        classes=(6, "classes"),
     )
-    for scheme in (Permutation, Bootstrap):
-        began, used = time.perf_counter(), time.process_time()
-        plan = Draws(args.draws, 0, block=args.block, threads=args.threads)
-        for (chosen,) in draw(units, PRESETS["aape"], scheme(units), plan):
-            assert chosen.selected.any()
-        wall, used = time.perf_counter() - began, time.process_time() - used
-        print(f"{scheme.__name__}: {wall:.1f} s of wall time, {used:.1f} s of processor time")
-    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    sizes = args.clips, args.groups, args.neurons, args.classes
+    with Report("inference", args) as report:
+        for groups, draws in ((args.groups, args.draws), (0, args.draws_by_clip)):
+            units = make_units(args.clips, groups, args.neurons, args.classes)
+            whose = f"{groups} groups" if groups else f"{args.clips} clips"
+            plan = Draws(draws, 0, threads=args.threads)
+            active = np.stack(
+                [units.active[units.labels == c].sum(0, dtype=float) for c in range(args.classes)]
+            )
+            tokens = np.bincount(units.labels, units.tokens)
+            few = range(max(1, draws // 20))
+
+            def bare(few=few, active=active, tokens=tokens) -> None:
+                for _ in few:
+                    choose(active, tokens, RULE)
+
+            ways = {
+                "selection": lambda units=units: observed(units, RULE),
+                "bare": bare,
+                "permutation": lambda units=units, plan=plan: resample(units, Permutation, plan),
+                "bootstrap": lambda units=units, plan=plan: resample(units, Bootstrap, plan),
+            }
+            seconds = turns(ways, args.runs)
+            report.add(f"one selection over {whose}", seconds["selection"], "s")
+            for name in ("permutation", "bootstrap"):
+                thousand = seconds[name] * 1000 / draws
+                report.add(f"1,000 draws over {whose}, {name}", thousand, "s")
+            ratio = seconds["permutation"] / draws / (seconds["bare"] / len(few))
+            report.add(f"time of a permutation over {whose} / selection alone in one thread", ratio)
+        memory = peak("benchmarks.inference", "alone", *sizes, min(args.draws, 100), args.threads)
+        report.add(f"peak memory, {args.groups} groups", memory, "MB")
 
 
 if __name__ == "__main__":

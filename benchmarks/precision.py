@@ -5,12 +5,8 @@ demo``), task by task; time on an encoder of full size (ViT-Base, random weights
 batch in turns.
 """
 
-import argparse
-import json
-import platform
 import tempfile
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +17,10 @@ import yaml
 from audio_neurons import config as configuration
 from audio_neurons import models, selection, statistics
 from audio_neurons.extraction import Settings, extract, forward, numerics
+from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Recorder
+from benchmarks.common import HOME, Report, full_size, now, options
 
-HOME = Path(__file__).parents[1]
 SCHEMA = HOME / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -72,63 +69,55 @@ def compare(demo: Path, precisions: Iterable[str], datasets: Iterable[str], devi
     return pd.DataFrame(rows)
 
 
-def times(precisions: list[str], compiled: bool, device: str, batches: int, size: int) -> pd.DataFrame:
-    """Seconds per batch of 5 s clips, hooks and all, relative to fp32 in the same turn."""
-    encoder = models.load("vit", {"adapter": "vit", "weights": {"source": "random", "seed": 0}}, None, device)
-    wave = 0.1 * torch.randn(size, 80_000, generator=torch.Generator().manual_seed(0)).to(device)
-    variants = [(p, False) for p in ("fp32", *precisions)]
-    variants += [(p, True) for p, _ in variants] if compiled else []
-    taken: dict[tuple, list[float]] = {variant: [] for variant in variants}
-    for turn in range(batches + 1):
+def times(encoder: Encoder, variants: list[tuple[str, bool]], args) -> pd.DataFrame:
+    """Seconds per batch, hooks and all, of each precision, compiled or not, in each turn."""
+    samples = round(args.seconds * encoder.sample_rate)
+    wave = 0.1 * torch.randn(args.batch_size, samples, generator=torch.Generator().manual_seed(0))
+    wave = wave.to(args.device)
+    rows = []
+    for turn in range(args.runs + 1):
+        row = {}
         for precision, compile_ in variants:
             with Recorder(encoder, compiled=compile_) as recorder, numerics(encoder, precision, compile_):
                 if compile_ or turn == 0:
                     forward(encoder, recorder, wave)
-                began = now(device)
+                began = now(args.device)
                 forward(encoder, recorder, wave)
-                taken[precision, compile_].append(now(device) - began)
-    base = np.array(taken["fp32", False][1:])
-    return pd.DataFrame(
-        {
-            "precision": p,
-            "compile": c,
-            "time / fp32": np.median(np.array(seconds[1:]) / base),
-            "clips / s": size / np.median(seconds[1:]),
-        }
-        for (p, c), seconds in taken.items()
+                row[precision, compile_] = now(args.device) - began
+        rows.append(row)
+    return pd.DataFrame(rows[1:], columns=pd.Index(variants, tupleize_cols=False))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options(
+        __doc__,
+        argv,
+        {"seconds": 0.5, "batch_size": 2, "demo": HOME / "no demo"},
+        demo=(HOME / "demo", "folder of a finished demo"),
+        datasets=(["gtzan", "cremad", "nsynth"], "datasets of the demo"),
+        precisions=(["bf16"], "precisions beside fp32", ("tf32", "bf16")),
+        seconds=(5.0, "length of a clip"),
+        batch_size=(8, "clips per forward pass"),
+        compile=(0, "1: also compile the encoder", (0, 1)),
     )
-
-
-def now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--demo", type=Path, default=HOME / "demo", help="folder of a finished demo")
-    parser.add_argument("--datasets", nargs="+", default=["gtzan", "cremad", "nsynth"])
-    parser.add_argument("--precisions", nargs="+", default=["bf16"], choices=["tf32", "bf16"])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--batches", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--compile", action="store_true")
-    options = parser.parse_args()
-    card = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
-    print(json.dumps({"device": options.device, "card": card, "threads": torch.get_num_threads()}))
-    print(
-        times(options.precisions, options.compile, options.device, options.batches, options.batch_size)
-        .round(3)
-        .to_string(index=False)
-    )
-    if not (options.demo / "results" / "clips").is_dir():
-        print(f"{options.demo} has no finished demo (make demo): neurons are not compared")
-        return
-    table = compare(options.demo, options.precisions, options.datasets, options.device)
-    print(table[table["precision"] != "fp32"].round(4).to_string(index=False))
+    variants = [(precision, False) for precision in ("fp32", *args.precisions)]
+    variants += [(precision, True) for precision, _ in variants] if args.compile else []
+    with Report("precision", args) as report:
+        seconds = times(full_size(args), variants, args)
+        for precision, compiled in variants:
+            name, own = f"{precision}{', compiled' if compiled else ''}", seconds[(precision, compiled)]
+            if name != "fp32":
+                report.add(
+                    f"time of a forward pass with hooks, {name} / fp32", own / seconds[("fp32", False)]
+                )
+            report.add(f"forward pass with hooks, {name}", args.batch_size * args.seconds / own, "audio-s/s")
+        if not (args.demo / "results" / "clips").is_dir():
+            print("  no finished demo (make demo): neurons are not compared")
+            return
+        table = compare(args.demo, args.precisions, args.datasets, args.device)
+        for precision, rows in table[table["precision"] != "fp32"].groupby("precision"):
+            for what in ("net_change", "selected", "assigned"):
+                report.add(f"{precision} against fp32 in the demo: {what}", rows[what])
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from audio_neurons import audio, extraction, statistics, tables, units
+from audio_neurons import audio, extraction, recorder, runtime, statistics, tables, units
 from audio_neurons.extraction import ExtractionError, Settings, extract
 
 SETTINGS = Settings(clip_seconds=1.0, batch_size=4, top_clips=3)
@@ -157,6 +158,42 @@ def test_batch_size_does_not_change_counts(encoder, tmp_path, frame, size):
         assert first == second
 
 
+@pytest.mark.parametrize("workers", [2, 5])
+def test_workers_do_not_matter(encoder, tmp_path, frame, workers):
+    def everything(workers):
+        folder = tmp_path / str(workers)
+        clips = write_clips(folder / "clips.parquet", frame)
+        extract(encoder, clips, folder, folder / "e.parquet", SETTINGS, folder / "r.parquet", workers=workers)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert everything(workers) == everything(1)
+
+
+def test_no_more_batches_are_decoded_ahead_than_there_are_workers(tmp_path, frame, monkeypatch):
+    clips = write_clips(tmp_path / "clips.parquet", frame)
+    asked, decode = [], extraction._decode
+    monkeypatch.setattr(extraction, "_decode", lambda *a: (asked.append(a[1]["clip_id"]), decode(*a))[1])
+    taken = 0
+    for _, size in extraction.batches(clips, 160, 2, workers=3):
+        taken += size
+        assert taken <= 2 * len(asked) <= taken + 6
+    assert [name for names in asked for name in names] == frame["clip_id"].tolist()
+
+
+def test_looking_only_for_neurons_that_matter_gives_the_same(encoder, tmp_path, frame, monkeypatch):
+    one, _ = merged(encoder, tmp_path / "one", frame, 1)
+    monkeypatch.setattr(recorder, "SEARCHED", ())  # as on a GPU
+    assert merged(encoder, tmp_path / "two", frame, 2)[0] == one
+
+
+def test_progress_counts_clips(encoder, tmp_path, frame, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "INTERVAL", 0.0)
+    run(encoder, tmp_path, frame)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"extract: 8/20 clips, \S+ clips/s, \d+ s left", lines[1])
+    assert re.fullmatch(r"extract: 20 clips in \d+ s, \S+ clips/s", lines[-1])
+
+
 def test_a_part_without_clips_adds_nothing(encoder, tmp_path, frame):
     folders = [run(encoder, tmp_path / "a", frame), run(encoder, tmp_path / "b", frame.iloc[:0])]
     merge(folders[:1], tmp_path / "alone")
@@ -173,7 +210,7 @@ def test_batches_pad_short_clips_and_crop_long_ones(tmp_path):
         {"clip_id": list("abcd"), "audio": [audio.encode(w) for w in waves], "frames": 1, "split": "train"}
     ).assign(fold=0, group="g", kind="x")
     clips = write_clips(tmp_path / "c.parquet", frame, ["kind"])
-    found = list(extraction.batches(clips, 160, 3))
+    found = [(wave.numpy(), n) for wave, n in extraction.batches(clips, 160, 3)]
     assert [n for _, n in found] == [3, 1]
     assert all(wave.shape == (3, 160) and wave.dtype == np.float32 for wave, _ in found)
     assert [int((row == 0.5).sum()) for wave, _ in found for row in wave] == [100, 160, 160, 1, 0, 0]

@@ -107,6 +107,29 @@ def test_result_does_not_depend_on_the_number_of_parts(tmp_path):
     )
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_group_stays_together_and_parts_stay_alike(shuffled):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(200), rng.integers(20, 150, 200))
+    if shuffled:
+        rng.shuffle(groups)
+    dealer = preparation.Dealer(8)
+    parts = np.array([dealer.part(str(group)) for group in groups])
+    sizes = np.bincount(parts, minlength=8)
+    assert np.ptp(sizes) <= preparation.AHEAD
+    held = len(np.unique(np.stack([groups, parts]), axis=1).T)
+    assert held < 1.3 * 200
+    one_by_one = np.arange(len(groups)) % 8
+    assert held < 0.2 * len(np.unique(np.stack([groups, one_by_one]), axis=1).T)
+
+
+def test_a_group_too_large_for_a_part_goes_on_in_others():
+    dealer = preparation.Dealer(3)
+    parts = [dealer.part("anonymous") for _ in range(9 * preparation.AHEAD)]
+    assert np.ptp(np.bincount(parts)) <= preparation.AHEAD
+    assert parts[: preparation.AHEAD] == [0] * preparation.AHEAD
+
+
 def test_there_may_be_more_parts_than_clips(tmp_path):
     _, clips = run(tmp_path / "clips", dataset("esc50", tmp_path), parts=20)
     assert len(clips) == 15

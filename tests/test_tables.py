@@ -183,3 +183,21 @@ def test_the_same_table_has_the_same_bytes(path):
         tables.write(path, "rejected", rejected("a", "b"))
         written.append(path.read_bytes())
     assert written[0] == written[1]
+
+
+def test_blocks_cross_row_groups_and_keep_one_in_memory(path):
+    rng = np.random.default_rng(0)
+    data = [rng.bytes(20_000) for _ in range(100)]
+    with tables.writer(path, "clips") as writer:
+        for start in range(0, 100, 5):
+            n = 5
+            columns = {"clip_id": [str(i) for i in range(start, start + n)], "audio": data[start : start + n]}
+            others = {"frames": [1] * n, "split": ["train"] * n, "fold": [0] * n, "group": ["g"] * n}
+            writer.append(columns | others)
+    before, held, found = pa.total_allocated_bytes(), [], []
+    for block in tables.blocks(path, "clips", 7, ["clip_id", "audio"]):
+        held.append(pa.total_allocated_bytes() - before)
+        found.append(block)
+    assert [len(block["audio"]) for block in found] == [7] * 14 + [2]
+    assert [flac for block in found for flac in block["audio"]] == data
+    assert max(held) < 0.3 * path.stat().st_size

@@ -19,7 +19,17 @@ pytestmark = pytest.mark.workflow
 
 # What the same seed must give again, byte by byte.
 MADE_BY_ONE_PASS = ("statistics", "neurons", "training")
-STAGES = ("statistics", "neurons", "classes", "sharing", "training", "inference", "ablation", "figures", "tables")
+STAGES = (
+    "statistics",
+    "neurons",
+    "classes",
+    "sharing",
+    "training",
+    "inference",
+    "ablation",
+    "figures",
+    "tables",
+)
 
 
 def digests(folder):
@@ -81,9 +91,12 @@ def test_killed_and_resumed_in_three_shards_gives_the_same_bytes(done, tmp_path)
     for dataset in config["datasets"].values():
         dataset["shards"] = 3
     folder = tmp_path / "again"
-    neurons = [str(p.relative_to(done[0])) for p in sorted((done[0] / "results/neurons").rglob("*.parquet"))]
+    neurons = [str(p.relative_to(done[0])) for p in (done[0] / "results/neurons").rglob("*.parquet")]
     process = subprocess.Popen(
-        command(folder, config, *neurons), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(folder, config, *neurons),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 300
     while not list((folder / "results" / "shards").glob("*/*/*/counts.parquet")):

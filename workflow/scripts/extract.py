@@ -27,4 +27,5 @@ extract(
     responses=snakemake.output.get("responses"),
     label=f"{name} on {snakemake.wildcards.dataset}",
     medians=snakemake.input.get("medians"),
+    workers=snakemake.threads,
 )

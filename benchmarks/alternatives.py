@@ -1,0 +1,156 @@
+"""Extraction against what a user would otherwise write, in time and in peak memory.
+
+All of them read the same clips, a class after the other, run the same encoder, and end with the active
+tokens of every neuron in every class; the four others keep nothing else, where extraction also keeps
+counts per group, embeddings and the strongest clips, and writes tables.
+
+- ``hooks``: LAPE's way, a hook per layer that adds ``(activation > 0).sum((0, 1))``;
+- ``cache``: TransformerLens's way, activations of all layers of a batch in a dictionary, counted afterwards;
+- ``notebook``: every batch's activations appended to a list as numpy arrays, counted at the end.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audio_neurons import audio, models, tables
+from audio_neurons.extraction import Settings, extract
+from audio_neurons.models.encoder import Encoder
+from audio_neurons.statistics import class_counts
+from benchmarks.common import Report, block_of, make_clips, options, peak, turns
+
+Counts = dict[str, np.ndarray]  # class → active tokens of every neuron
+
+
+def batches(clips: Path, samples: int, size: int) -> dict[str, list[torch.Tensor]]:
+    """Class → its batches of waveforms, decoded beforehand: a user would have them as files."""
+    frame = tables.read(clips, "clips")
+    found = {}
+    for name, rows in frame.groupby("kind"):
+        waves = torch.from_numpy(np.stack([audio.read(flac, samples) for flac in rows["audio"]]))
+        found[name] = list(waves.split(size))
+    return found
+
+
+def hooked(encoder: Encoder, keep: Callable[[int, torch.Tensor], None]) -> list:
+    layers = enumerate(encoder.down_projections())
+    return [
+        layer.register_forward_pre_hook(lambda _, inputs, number=number: keep(number, inputs[0]))
+        for number, layer in layers
+    ]
+
+
+@torch.inference_mode()
+def hooks(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
+    found = {}
+    for name, waves in batches(clips, samples, size).items():
+        total = torch.zeros(encoder.depth, encoder.width, dtype=torch.int64, device=encoder.device)
+
+        def keep(layer: int, hidden: torch.Tensor, total=total) -> None:
+            total[layer] += (hidden[:, encoder.special_tokens :] > 0).sum((0, 1))
+
+        handles = hooked(encoder, keep)
+        for wave in waves:
+            encoder(wave.to(encoder.device))
+        for handle in handles:
+            handle.remove()
+        found[name] = total.flatten().cpu().numpy()
+    return found
+
+
+@torch.inference_mode()
+def cache(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
+    found, kept = {}, {}
+    handles = hooked(encoder, lambda layer, hidden: kept.setdefault(layer, []).append(hidden))
+    for name, waves in batches(clips, samples, size).items():
+        found[name] = np.zeros((encoder.depth, encoder.width), np.int64)
+        for wave in waves:
+            kept.clear()
+            encoder(wave.to(encoder.device))
+            for layer, chunks in kept.items():
+                hidden = torch.cat([chunk[:, encoder.special_tokens :] for chunk in chunks], dim=1)
+                found[name][layer] += (hidden > 0).sum((0, 1)).cpu().numpy()
+    for handle in handles:
+        handle.remove()
+    return {name: counts.ravel() for name, counts in found.items()}
+
+
+@torch.inference_mode()
+def notebook(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
+    kept: list[list[np.ndarray]] = [[] for _ in range(encoder.depth)]
+    first = encoder.special_tokens
+
+    def keep(layer: int, hidden: torch.Tensor) -> None:
+        kept[layer].append(hidden[:, first:].flatten(0, 1).cpu().numpy())
+
+    handles, tokens = hooked(encoder, keep), {}
+    for name, waves in batches(clips, samples, size).items():
+        before = sum(map(len, kept[0]))
+        for wave in waves:
+            encoder(wave.to(encoder.device))
+        tokens[name] = slice(before, sum(map(len, kept[0])))
+    for handle in handles:
+        handle.remove()
+    layers = map(np.concatenate, kept)
+    counts = [[(hidden[here] > 0).sum(0) for here in tokens.values()] for hidden in layers]
+    return dict(zip(tokens, np.concatenate(counts, axis=1), strict=True))
+
+
+def ours(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
+    settings = Settings(samples / encoder.sample_rate, size)
+    extract(encoder, clips, folder, folder / "embeddings.parquet", settings)
+    classes, active, _ = class_counts(folder, "kind", None)
+    return dict(zip(classes["class"], active, strict=True))
+
+
+WAYS = {"ours": ours, "hooks": hooks, "cache": cache, "notebook": notebook}
+
+
+def alone(way: str, block: dict, device: str, *where: object) -> None:
+    """One way in a process of its own, for its memory."""
+    clips, samples, size, folder = where
+    WAYS[way](models.load(way, block, None, device), Path(clips), samples, size, Path(folder))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options(
+        __doc__,
+        argv,
+        {"clips": 20, "seconds": 0.64, "batch_size": 2, "sizes": []},
+        clips=(80, "clips that are timed"),
+        seconds=(5.0, "length of a clip"),
+        batch_size=(8, "clips per forward pass"),
+        sizes=([80, 160], "numbers of clips at which memory is measured"),
+    )
+    encoder = models.load("vit-base", block_of(args), None, args.device)
+    samples = round(args.seconds * encoder.sample_rate)
+    with tempfile.TemporaryDirectory() as folder, Report("alternatives", args) as report:
+        out = Path(folder)
+        clips = make_clips(out / "clips.parquet", args.clips, args.seconds)
+        found = {}
+
+        def run(name: str) -> None:
+            found[name] = WAYS[name](encoder, clips, samples, args.batch_size, out)
+
+        seconds = turns({name: partial(run, name) for name in WAYS}, args.runs, args.device)
+        for name in WAYS:
+            for kind, counts in found["ours"].items():  # batches of other clips may round differently
+                assert np.abs(found[name][kind] - counts).sum() <= 1e-3 * counts.sum(), (name, kind)
+            if name != "ours":
+                report.add(f"time of ours / {name}", seconds["ours"] / seconds[name])
+        for count in args.sizes:
+            make_clips(clips, count, args.seconds)
+            call = block_of(args), args.device, clips, samples, args.batch_size, out
+            memory = {name: peak("benchmarks.alternatives", "alone", name, *call) for name in WAYS}
+            for name in WAYS:
+                report.add(f"peak memory of {name}, {count} clips", memory[name], "MB")
+                if name != "ours":
+                    report.add(f"memory of ours / {name}, {count} clips", memory["ours"] / memory[name])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""What the full reproduction costs, and what far more would: the tables of docs/cost.md.
+
+``python -m benchmarks.cost`` writes them anew, from ``benchmarks/rates.yaml`` (rates that were measured, and
+what is assumed), the datasets' own facts, and the arithmetic below.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from audio_neurons import datasets
+
+HOME = Path(__file__).parents[1]
+PAGE = HOME / "docs" / "cost.md"
+RATES = Path(__file__).with_name("rates.yaml")
+BEGIN, END = "<!-- {}: written by `make reference` -->\n", "<!-- end of {} -->\n"
+
+LAYERS, DIM, NEURONS, FEATURES = 12, 768, 36_864, 3840  # of ViT-Base, and of M2D's vector of a clip
+
+
+def transformer(tokens: int) -> int:
+    """Operations of ViT-Base over one sequence: its matrix products and attention's."""
+    return LAYERS * (24 * tokens * DIM**2 + 4 * tokens**2 * DIM)
+
+
+def vit(seconds: float) -> int:
+    """Operations over a clip as M2D takes it: at most 38 columns of 5 patches at a time, and CLS.
+
+    >>> round(8 * vit(5) / 1e9)
+    226
+    """
+    columns = math.ceil((int(seconds * 100) + 1) / 16)
+    return sum(transformer(5 * min(38, columns - start) + 1) for start in range(0, columns, 38))
+
+
+def ast(seconds: float) -> int:
+    """Operations over a clip as AST takes it: whole chunks of 1024 frames, 1,214 tokens each."""
+    return math.ceil((seconds * 100 - 2) / 1024) * transformer(1214)
+
+
+OPERATIONS = {"ViT-Base": vit, "AST": ast}
+
+
+class Costs:
+    """Everything that the tables need, from rates and facts."""
+
+    def __init__(self, rates: dict):
+        self.assumed, self.measured = rates["assumed"], rates["measured"]
+        names = [name for name in datasets.adapters() if name != "custom"]
+        self.facts = {name: datasets.source(name) for name in names}
+        self.clips = {name: self.assumed["clips"].get(name, f.get("clips")) for name, f in self.facts.items()}
+        self.seconds = {name: f["clip_seconds"] for name, f in self.facts.items()}
+        self.audio = sum(self.clips[name] * self.seconds[name] for name in names)
+        self.models = sum(self.assumed["models"].values())
+        self.work = {
+            kind: sum(self.clips[n] * self.seconds_of(kind, self.seconds[n]) for n in names)
+            for kind in OPERATIONS
+        }
+
+    def rate(self, name: str) -> float:
+        return self.measured[name]["value"]
+
+    @staticmethod
+    def seconds_of(kind: str, seconds: float) -> float:
+        """Operations of one clip."""
+        return OPERATIONS[kind](seconds)
+
+    def speeds(self) -> Iterator[tuple[str, float]]:
+        """Hardware and its operations per second, statistics included."""
+        overhead = self.rate("overhead")
+        yield "2 CPU cores, fp32 (ViT-Base measured)", self.rate("gflops") * 1e9 / overhead
+        for card, peaks in self.assumed["cards"].items():
+            for precision, tera in peaks.items():
+                share = self.assumed["utilisation"][precision]
+                yield f"{card}, {precision} (arithmetic)", tera * 1e12 * share / overhead
+
+    def total_work(self) -> float:
+        return sum(self.assumed["models"][kind] * work for kind, work in self.work.items())
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Two digits that matter, with commas.
+
+    >>> number(0.0123), number(12.3), number(1234), number(123456)
+    ('0.012', '12', '1,200', '120,000')
+    """
+    if value == 0:
+        return "0"
+    rounded = round(value, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:g}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def work(costs: Costs) -> str:
+    """What there is to do, by dataset."""
+    rows = []
+    for name, facts in costs.facts.items():
+        clips, seconds = costs.clips[name], costs.seconds[name]
+        peta = [number(clips * costs.seconds_of(kind, seconds) / 1e15) for kind in OPERATIONS]
+        rows.append([facts["title"], f"{clips:,}", f"{seconds:g}", number(clips * seconds / 3600), *peta])
+    total = [f"{sum(costs.clips.values()):,}", "", number(costs.audio / 3600)]
+    rows.append(["**all**", *total, *(number(work / 1e15) for work in costs.work.values())])
+    head = ["dataset", "clips", "seconds each", "hours", *(f"PFLOP, {kind}" for kind in OPERATIONS)]
+    return table(head, rows)
+
+
+def time(costs: Costs) -> str:
+    """Hours of the forward passes, and what keeps them fed."""
+    rows = []
+    per_second = costs.work["ViT-Base"] / costs.audio
+    for name, speed in costs.speeds():
+        hours = [number(work / speed / 3600) for work in costs.work.values()]
+        audio = speed / per_second
+        threads = audio / costs.rate("decode")
+        read = audio * costs.rate("clip_bytes") / 1e6
+        total = number(costs.total_work() / speed / 3600)
+        rows.append([name, *hours, f"**{total}**", number(audio), number(threads), number(read)])
+    head = ["on", *(f"h, one {kind}" for kind in OPERATIONS), f"h, all {costs.models} models"]
+    return table([*head, "ViT-Base: audio-s/s", "threads that decode", "MB/s of clips"], rows)
+
+
+def sizes(costs: Costs) -> list[tuple[str, float]]:
+    """Gigabytes of the reproduction, at their fullest."""
+    units = sum(count for count, _ in costs.assumed["units"].values())
+    unit = costs.rate("unit_bytes") * NEURONS
+    return [
+        ("archives, to be downloaded", sum(facts["size_gb"] for facts in costs.facts.values())),
+        ("clips", costs.audio * costs.rate("clip_bytes") / 1e9),
+        ("embeddings", costs.models * sum(costs.clips.values()) * 4 * FEATURES / 1e9),
+        ("units, merged", costs.models * units * unit / 1e9),
+        ("units of the parts", costs.models * units * unit * costs.assumed["parts_of_a_group"] / 1e9),
+    ]
+
+
+def disk(costs: Costs) -> str:
+    rows = sizes(costs)
+    rows.append(("**together**", sum(size for _, size in rows)))
+    return table(["what", "GB"], [[name, number(size)] for name, size in rows])
+
+
+def rest(costs: Costs) -> str:
+    """What is no forward pass."""
+    archives = sizes(costs)[0][1]
+    units = sum(count for count, _ in costs.assumed["units"].values())
+    line = costs.assumed["line_bytes"]
+    merge = costs.models * units * costs.assumed["parts_of_a_group"] / costs.rate("merge")
+    rows = [
+        ["download", f"{number(archives * 1e9 / line / 60)} min at 1 Gbit/s, if the hosts are as fast"],
+        ["preparation", f"{number(costs.audio / costs.rate('prepare') / 3600)} core-hours"],
+        ["reading clips again, once per model", f"{number(sizes(costs)[1][1] * costs.models)} GB in all"],
+        ["merge", f"{number(merge / 60)} core-minutes, all models"],
+    ]
+    return table(["what", "costs"], rows)
+
+
+def internet(costs: Costs) -> str:
+    """Ten million hours."""
+    a = costs.assumed
+    audio = a["hours"] * 3600
+    clips = audio / a["clip_seconds"]
+    shards = a["hours"] / a["shard_hours"]
+    operations = clips * costs.seconds_of("ViT-Base", a["clip_seconds"])
+    rows = [["clips of 5 s", number(clips)]]
+    for name, speed in costs.speeds():
+        hours = number(operations / speed / 3600)
+        rows.append([f"one pass of ViT-Base: {name}", f"{hours} hours of it"])
+    unit = costs.rate("unit_bytes") * NEURONS
+    merge = shards * 1000 / costs.rate("merge")
+    one_job = audio / (2 * costs.rate("prepare")) / 86400
+    start = shards * costs.rate("start") / 3600
+    jobs = 4 * shards
+    rows += [
+        ["clips, FLAC", f"{number(audio * costs.rate('clip_bytes') / 1e12)} TB, read once per model"],
+        ["decoding", f"{number(audio / costs.rate('decode') / 3600)} core-hours per model"],
+        ["preparation", f"{number(audio / costs.rate('prepare') / 3600)} core-hours"],
+        ["preparation as it is, one job of two threads per dataset", f"{number(one_job)} days"],
+        [f"shards of {a['shard_hours']} h", f"{number(shards)} per model; a dataset may have 1,000"],
+        ["starting their jobs", f"{number(start)} hours of a GPU per model"],
+        [f"planning {number(jobs)} jobs of four models", f"{number(jobs / costs.rate('dry_run') / 3600)} h"],
+        ["embeddings, per model", f"{number(clips * 4 * FEATURES / 1e12)} TB"],
+        ["units, 1,000 groups in all (counts are pooled)", f"{number(1000 * unit / 1e6)} MB per model"],
+        ["units, a group for every hour", f"{number(a['hours'] * unit / 1e12)} TB per model"],
+        ["merge, 1,000 units in every shard", f"{number(merge / 3600)} core-hours per model"],
+    ]
+    return table(["10 million hours", "costs"], rows)
+
+
+def rates(costs: Costs) -> str:
+    rows = []
+    for name, fact in costs.measured.items():
+        if isinstance(fact, dict):
+            rows.append([UNITS[name][0], f"{number(fact['value'], 3)} {UNITS[name][1]}", fact["source"]])
+    return table(["measured", "rate", "source"], rows)
+
+
+UNITS = {
+    "gflops": ("ViT-Base, bare forward pass, fp32, 2 cores", "GFLOP/s"),
+    "overhead": ("time of extraction / bare forward pass", ""),
+    "decode": ("decoding FLAC", "audio-s/s per core"),
+    "prepare": ("preparing clips", "audio-s/s per core"),
+    "clip_bytes": ("a second of a clip", "bytes"),
+    "unit_bytes": ("a neuron in a row of `units`", "bytes"),
+    "merge": ("rows of `units`, 36,864 neurons, added up", "per second and core"),
+    "start": ("start of a job", "s"),
+    "dry_run": ("jobs that Snakemake plans", "per second"),
+}
+TABLES = {f.__name__: f for f in (work, time, disk, rest, internet, rates)}
+
+
+def filled(page: str, given: dict) -> str:
+    """The page with every table between the marks that are there for it."""
+    costs = Costs(given)
+    for name, make in TABLES.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        before, found, after = page.partition(begin)
+        if not found or end not in after:
+            raise ValueError(f"no place for the table '{name}': {begin.strip()} and {end.strip()}")
+        page = f"{before}{begin}\n{make(costs)}\n{end}{after.partition(end)[2]}"
+    return page
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rates", type=Path, default=RATES, help="(default: benchmarks/rates.yaml)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="(default: docs/cost.md)")
+    args = parser.parse_args(argv)
+    given = yaml.safe_load(args.rates.read_text(encoding="utf-8"))
+    args.page.write_text(filled(args.page.read_text(encoding="utf-8"), given), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
