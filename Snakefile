@@ -2,6 +2,7 @@
 #
 #   snakemake --cores N                                     the full reproduction
 #   snakemake --cores N results/figures/genre.pdf           one figure and what it needs
+#   snakemake --cores N downloads                           what needs a network, and nothing else
 #   snakemake --cores N --configfile config/demo.yaml --directory demo    the embedded demo
 from pathlib import Path
 
@@ -32,6 +33,7 @@ include: "workflow/rules/tables.smk"
 
 localrules:
     all,
+    downloads,
     figures,
     clips,
     inference,
@@ -45,6 +47,11 @@ rule all:
         all_tables(),
         "results/summary.txt",
         "results/findings.html",
+
+
+rule downloads:
+    input:
+        all_downloads(),
 
 
 rule figures:

@@ -44,6 +44,10 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
         for name, block in config["datasets"].items():
             block.setdefault("adapter", "custom" if "files" in block else name)
         problems = [*_contradictions(config), *_read_pairs(config, Path(schema).resolve().parents[2])]
+    if not problems:
+        for block in config["datasets"].values():
+            if block["shards"] == "auto":
+                block["shards"] = shards(block, config["extraction"]["clips_per_shard"])
     if problems:
         raise ConfigError(
             "the configuration is not valid:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
@@ -189,6 +193,16 @@ def labels(dataset: Mapping) -> tuple[str, ...]:
     """Label columns of a dataset's block."""
     files = {"files": Path(dataset["files"])} if "files" in dataset else {}
     return tuple(datasets.labels(dataset["adapter"], files))
+
+
+def shards(dataset: Mapping, clips_per_shard: int) -> int:
+    """Parts of some ``clips_per_shard`` clips each, by what is known of a dataset before it is here.
+
+    At least one, and one where nothing is known, as of the user's own files; at most 999.
+    """
+    facts = {**datasets.source(dataset["adapter"]), **dataset.get("synthesis", {})}
+    clips = facts.get("clips", facts.get("at_most", 1))
+    return min(-(-clips // clips_per_shard), 999)
 
 
 def _read_pairs(config: Mapping, home: Path) -> Iterator[str]:

@@ -84,7 +84,7 @@ def facts(name: str) -> str:
         f"- **Licence**: {own['licence']}",
         f"- **Cite**: {own['citation']}",
         f"- **Home**: <{own['homepage']}>",
-        f"- **Download**: {own['size_gb']:g} GB; clips: {own.get('clips', 'not known')}",
+        f"- **Download**: {own['size_gb']:g} GB; clips: {_clips(own)}",
         f"- **Labels**: {', '.join(f'`{label}`' for label in own['labels'])};"
         f" clip length for the encoder: {own['clip_seconds']:g} s",
     ]
@@ -95,6 +95,12 @@ def facts(name: str) -> str:
     lines += ["", "| archive | size | held to | from |", "|---|---|---|---|"]
     lines += [_row(role, archive) for role, archive in own["archives"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _clips(own: Mapping) -> str:
+    if "clips" in own:
+        return str(own["clips"])
+    return f"{own['at_most']} at most" if "at_most" in own else "not known"
 
 
 def _row(role: str, archive: Mapping) -> str:

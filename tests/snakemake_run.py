@@ -33,19 +33,22 @@ def demo(**changes) -> dict:
     return config | changes
 
 
-def command(folder: Path, config: dict, *args: str) -> list[str]:
+def command(folder: Path, config: dict, *args: str, cores: str | None = "2") -> list[str]:
+    """The command line; ``cores`` of ``None`` leaves them to a profile that ``args`` name."""
     file = folder / "config.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     snakefile = str(ROOT / "Snakefile")
     where = ["--snakefile", snakefile, "--directory", str(folder), "--configfile", str(file)]
-    return [sys.executable, "-m", "snakemake", *args, "--cores", "2", *where]
+    return [sys.executable, "-m", "snakemake", *args, *(["--cores", cores] if cores else []), *where]
 
 
-def run(folder: Path, config: dict, *args: str, check: bool = True) -> subprocess.CompletedProcess:
+def run(
+    folder: Path, config: dict, *args: str, check: bool = True, cores: str | None = "2"
+) -> subprocess.CompletedProcess:
     """Run Snakemake; its output is in ``stdout``, and in the failure's message."""
     result = subprocess.run(
-        command(folder, config, *args),
+        command(folder, config, *args, cores=cores),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -100,6 +100,7 @@ def test_defaults():
     assert full["extraction"] == {
         "device": "auto",
         "batch_size": 8,
+        "clips_per_shard": 5000,
         "tokens": "patch",
         "threshold": 0,
         "activity": "positive",
@@ -124,6 +125,22 @@ def test_what_is_set_is_kept():
     full = complete(changed("extraction.batch_size", 3), SCHEMA)
     assert full["extraction"]["batch_size"] == 3
     assert full["extraction"]["top_clips"] == 5
+
+
+def test_shards_follow_from_the_number_of_clips():
+    full = complete(SHIPPED["config"], SCHEMA)
+    assert {name: block["shards"] for name, block in full["datasets"].items()} == {
+        "esc50": 1, "cremad": 2, "gtzan": 1, "gise51": 4,
+        "nsynth": 62, "surge": 37, "voxceleb1": 31, "voxforge": 36,
+    }  # fmt: skip
+
+    def number(clips_per_shard, **block):
+        base = changed("datasets.esc50", block, changed("extraction.clips_per_shard", clips_per_shard))
+        return complete(base, SCHEMA)["datasets"]["esc50"]["shards"]
+
+    assert [number(n) for n in (1, 3, 1999, 2000, 10**9)] == [999, 667, 2, 1, 1]  # of 2,000 clips
+    assert number(100, shards="auto", synthesis={"clips": 101}) == 2
+    assert number(100, shards=5) == 5
 
 
 def test_the_defaults_of_code_and_schema_agree():
@@ -163,7 +180,8 @@ CONTRADICTIONS = {
     "inference.level": (1, "inference.level: 1 is greater than or equal to the maximum of 1"),
     "inference.draws": (0, "inference.draws: 0 is less than the minimum of 1"),
     "datasets.esc50": (3, "datasets.esc50: 3 is not of type 'object'"),
-    "datasets.esc50.shards": (True, "datasets.esc50.shards: True is not of type 'integer'"),
+    "datasets.esc50.shards": (True, "datasets.esc50.shards: True is not of type 'integer', 'string'"),
+    "datasets.mine.shards": ("many", "datasets.mine.shards: 'many' does not match '^auto$'"),
     "datasets.esc50.clip_seconds": (0, "datasets.esc50.clip_seconds: 0 is less than or equal to"),
     "models.r.input_size": ([80], "models.r.input_size: [80] is too short"),
     "models": ({}, "models: {} should be non-empty"),

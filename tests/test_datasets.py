@@ -49,7 +49,8 @@ ARCHIVE_KEYS = {
 def test_facts_are_complete(name):
     facts = source(name)
     needed = {"title", "licence", "citation", "homepage", "gated", "labels", "clip_seconds", "size_gb"}
-    assert set(facts) - {"options", "excluded", "cells", "classes", "clips"} == {*needed, "archives"}
+    optional = {"options", "excluded", "cells", "classes", "clips", "at_most"}
+    assert set(facts) - optional == {*needed, "archives"}
     assert 0 < facts["clip_seconds"] <= 30
     assert set(facts.get("cells", [])) <= set(facts["labels"])
     assert all(isinstance(reason, str) for reason in facts.get("excluded", {}).values())

@@ -1,4 +1,4 @@
-"""The project's own promises: pins that agree, profiles that name real things, a library on its own feet."""
+"""The project's own promises: pins that agree, a library on its own feet."""
 
 import ast
 import re
@@ -79,28 +79,6 @@ print(sorted(m for m in ("torch", "torchaudio", "timm", "snakemake", "matplotlib
 """
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
-
-
-def test_profiles_name_rules_and_resources_that_exist():
-    smk = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "workflow" / "rules").glob("*.smk"))
-    rules = set(re.findall(r"^rule (\w+):", smk, re.M))
-    options = {
-        "cores",
-        "resources",
-        "rerun-incomplete",
-        "keep-going",
-        "show-failed-logs",
-        "quiet",
-        "executor",
-        "jobs",
-    }
-    options |= {"local-cores", "latency-wait", "retries", "default-resources", "set-resources", "set-threads"}
-    for path in (ROOT / "profiles").rglob("profile*.yaml"):
-        profile = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert set(profile) <= options, path
-        for section in ("set-resources", "set-threads"):
-            assert set(profile.get(section, {})) <= rules, path
-        assert set(profile.get("resources", {})) <= {"gpu", "downloads"}, path
 
 
 def test_every_rule_has_a_log_a_benchmark_and_an_environment():

@@ -57,12 +57,12 @@ def reachable():
 
 @pytest.fixture(scope="module")
 def fetched(reachable, tmp_path_factory):
-    """A folder in which all clips were prepared from a server, its configuration, and the server."""
+    """A folder in which all clips were prepared from a server, its configuration, the server, two outputs."""
     folder = tmp_path_factory.mktemp("run")
     with Server() as server:
         config = config_of(server, tmp_path_factory.mktemp("upstream"))
-        output = run(folder, config, "clips").stdout
-        yield folder, config, server, output
+        outputs = [run(folder, config, target).stdout for target in ("downloads", "clips")]
+        yield folder, config, server, outputs
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -78,10 +78,22 @@ def test_clips_come_from_upstreams_urls(fetched, name):
     assert abs(len(parts[0]) - len(parts[1])) <= 1
 
 
+def test_downloads_are_all_that_needs_a_network(fetched):
+    folder, config, _, (downloads, clips) = fetched
+    assert set(planned(downloads)) == {"downloads", "download_archive", "download_batch"}
+    assert set(planned(clips)) == {"clips", *(f"prepare_{name}" for name in DATASETS)}
+    model = {
+        "kind": "sl",
+        "weights": {"source": "checkpoint", "file": "a/b.pth", "urls": ["https://x.example/b.pth"]},
+    }
+    more = planned(run(folder, {**config, "models": {"m": model}}, "downloads", "-n").stdout)
+    assert more == {"download_weights": 1, "downloads": 1}
+
+
 def test_secrets_are_in_no_file_and_no_output(fetched):
-    folder, _, server, output = fetched
+    folder, _, server, outputs = fetched
     assert any(KEY in path for path, _ in server.requests)
-    assert KEY not in output
+    assert KEY not in "".join(outputs)
     for path in folder.rglob("*"):
         if path.is_file() and path.stat().st_size < 1_000_000:
             assert KEY.encode() not in path.read_bytes(), path

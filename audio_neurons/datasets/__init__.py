@@ -21,7 +21,8 @@ and beside it a YAML file of the same name. Nothing that it says is in code:
 ``classes``
     By label, where upstream publishes the list.
 ``size_gb``, ``clips``
-    Size of all archives, for the warning that the disk is too small; recordings that they give.
+    Size of all archives, for the warning that the disk is too small; recordings that they give, or
+    ``at_most`` where it is not known how many of them are used. Shards are counted by these.
 ``excluded``
     Patterns of the ``clip_id`` of recordings that are left out on purpose, each with the reason.
 ``cells``

@@ -264,6 +264,13 @@ def median_code(wildcards):
     return code_digest("medians", f"models.{MODELS[wildcards.model]['adapter']}")
 
 
+def all_downloads():
+    """Archives that are still to be prepared, and checkpoints."""
+    archives = [p for d in FETCHED if d not in WANTED and not prepared(d) for p in archive_paths(d).values()]
+    weights = [f"resources/weights/{m}/{MODELS[m]['weights']['file']}" for m in with_weights("checkpoint")]
+    return archives + weights
+
+
 def architecture(wildcards):
     """What of a model's block decides its numbers beside its weights, as text."""
     block = without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "note", "training")

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons import gpus, runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
+gpus.claim(snakemake.resources.gpu)
 
 from audio_neurons import models
 from audio_neurons.extraction import Settings, extract, pick_device

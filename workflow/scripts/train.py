@@ -2,9 +2,10 @@
 
 import json
 
-from audio_neurons import runtime
+from audio_neurons import gpus, runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
+gpus.claim(snakemake.resources.gpu)
 
 from audio_neurons.extraction import pick_device
 from audio_neurons.training import train

@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons import gpus, runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
+block = json.loads(snakemake.params.model)
+# Of the rule's number Snakemake leaves only what --resources allows.
+gpus.claim(block["training"]["processes"] if snakemake.resources.gpu else 0)
 
 from audio_neurons.extraction import pick_device
 from audio_neurons.training.launch import launch
 
 launch(
-    json.loads(snakemake.params.model),
+    block,
     [Path(part) for part in snakemake.input],
     Path(snakemake.output.weights),
     Path(snakemake.output.log),
