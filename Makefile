@@ -7,7 +7,7 @@ SNAKEMAKE := $(VENV)/bin/snakemake
 LOCK := envs/lock.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test lint format reference bench lock clean-demo
+.PHONY: help environment demo test lint format docs reference bench lock clean-demo
 
 help: ## This list.
 	@echo "Audio Neurons. Usage: make TARGET [CORES=n] [PYTHON=python3.12]"
@@ -41,7 +41,11 @@ format: $(READY) ## Rewrite sources in the project's style.
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/snakefmt Snakefile workflow/rules
 
-reference: $(READY) ## Write anew config/README.md, the facts in docs/datasets/, the tables of docs/cost.md.
+docs: $(READY) ## Build the site of docs/ into site/; a warning, such as a broken link, is an error.
+	@$(VENV)/bin/python -m sphinx -b html -q -W --keep-going -E -c docs . site
+	@echo "The site is $(CURDIR)/site/index.html"
+
+reference: $(READY) ## Write anew what is generated: config/README.md, docs/{tables,command-line,cost}.md, docs/datasets/.
 	@$(VENV)/bin/python -m audio_neurons.reference
 	@$(VENV)/bin/python -m benchmarks.cost
 

@@ -21,7 +21,7 @@ COLUMNS = ("model", "kind", "adapter", "layers x neurons", "parameters", "weight
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if every model that was asked for can be used."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         models = _models(options.configfile)
         if unknown := [name for name in options.names if name not in models]:
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return bool(problems)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m audio_neurons``."""
     parser = argparse.ArgumentParser(prog="python -m audio_neurons", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     models = commands.add_parser(

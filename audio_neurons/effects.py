@@ -16,7 +16,7 @@ from audio_neurons import tables
 from audio_neurons.conditions import Condition
 
 if TYPE_CHECKING:
-    from audio_neurons.ablation import Settings
+    from audio_neurons import ablation
 
 ALL = "*"  # stands for the clips of all classes
 MEAN = "mean"  # stands for the mean over all probes
@@ -131,7 +131,7 @@ def cluster_interval(
 
 
 def effects(
-    measured: Measured, conditions: Sequence[Condition], settings: Settings, selection_split: str
+    measured: Measured, conditions: Sequence[Condition], settings: ablation.Settings, selection_split: str
 ) -> pd.DataFrame:
     """The ``ablation`` table: one row per condition, probe and class.
 
@@ -231,7 +231,7 @@ def _mcnemar_p(measured: Measured, here: np.ndarray, shape: tuple[int, ...]) -> 
 
 
 def _intervals(
-    measured: Measured, classes: Sequence[str], shape: tuple[int, ...], settings: Settings
+    measured: Measured, classes: Sequence[str], shape: tuple[int, ...], settings: ablation.Settings
 ) -> np.ndarray:
     """Ends of the intervals, (2, K, P, 1 + C); NaN where a change's clips were not kept."""
     ends = np.full((2, *shape), np.nan)

@@ -66,7 +66,7 @@ def mean_difference(active: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 
 def probeless(active: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Σ_c' |P_c - P_c'|: Probeless for one class (Antverg and Belinkov, ICLR 2022; as in NeuroX).
+    """``Σ_c' |P_c - P_c'|``: Probeless for one class (Antverg and Belinkov, ICLR 2022; as in NeuroX).
 
     It asks how far a class is from the others, not in which direction: a neuron that is silent on one
     class ranks as high as one that is active on it alone.

@@ -1,14 +1,22 @@
-"""References that `make reference` writes: the configuration from its schema, datasets from their facts."""
+"""References that `make reference` writes.
+
+The configuration from its schema, tables from theirs, the command line from its parsers and the Makefile,
+datasets from their facts.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import yaml
 
-from audio_neurons import datasets, sources
+from audio_neurons import __main__ as models_command
+from audio_neurons import datasets, sources, tables
 
 HEAD = """\
 # Configuration
@@ -74,6 +82,116 @@ def page(schema: Mapping) -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
+TABLES_HEAD = """\
+# Tables
+
+Every table is Parquet (zstd) and read by `pandas.read_parquet` alone; columns hold no missing values (NaN is
+one). [results/README.md](../results/README.md) lists all that the workflow makes,
+[method.md](method.md) defines what is measured. Tables of clips, cells and units have a further column of
+strings for every label of the dataset.
+
+This page is written from `audio_neurons/tables.py` and `audio_neurons/tables.yaml` by `make reference`.
+"""
+
+
+def tables_page() -> str:
+    """The tables' columns as Markdown.
+
+    Raises
+    ------
+    KeyError
+        If a table or a column is not described.
+    """
+    described = yaml.safe_load(Path(tables.__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    sections = [TABLES_HEAD]
+    for name, schema in tables.SCHEMAS.items():
+        about = described["tables"][name]
+        paths = ", ".join(f"`{path}`" for path in about["path"].split(", "))
+        lines = [f"## {name}", "", f"{paths}: one row per {about['row']}.", ""]
+        lines += ["| column | type | what |", "|---|---|---|"]
+        columns = {**described["columns"], **about["columns"]}
+        lines += [f"| `{field.name}` | {_kind(field.type)} | {columns[field.name]} |" for field in schema]
+        sections.append("\n".join(lines) + "\n")
+    return "\n".join(sections)
+
+
+def _kind(kind: pa.DataType) -> str:
+    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
+
+
+COMMANDS_HEAD = """\
+# Command line
+
+This page is written from the Makefile and the commands' own parsers by `make reference`.
+
+## make
+
+| target | what |
+|---|---|
+{targets}
+
+`CORES=n` is how many cores `make demo` takes (all), `PYTHON=python3.12` what `make environment` starts from,
+`PYTEST_ARGS=...` goes to pytest.
+
+## Snakemake
+
+`.venv/bin/snakemake --cores N TARGET ...`, in the checkout. What can be asked for:
+
+| target | what |
+|---|---|
+| none, or `all` | figures, tables of numbers, `results/findings.html` and `results/summary.txt` |
+| `figures` | the figures |
+| `downloads` | archives and weights, and nothing else |
+| `clips` | every dataset brought and prepared, and nothing else |
+| `inference` | permuted labels, resampled groups, halves |
+| `ablations` | probes, ablation and screening |
+| a path, such as `results/figures/genre.pdf` | that file and what it needs |
+
+Of Snakemake's own [options](https://snakemake.readthedocs.io/en/stable/executing/cli.html) those that one
+needs most:
+
+| option | what |
+|---|---|
+| `-n` | list the jobs, and run none |
+| `--configfile FILE` | another configuration instead of `config/config.yaml` |
+| `--config 'datasets={{voxforge: false}}'` | change the configuration |
+| `--directory FOLDER` | where `resources/`, `results/` and `logs/` are; by default here |
+| `--forcerun RULE` | run a rule again, and what depends on it |
+| `--set-threads RULE=N` | threads of a rule's jobs |
+| `--resources downloads=1` | downloads at a time |
+| `--unlock` | once, after a run that was killed hard |
+| `--report FILE.zip` | a report of what is there |
+"""
+
+
+def commands_page(root: Path) -> str:
+    """The command line as Markdown: targets of make and Snakemake, and the library's own commands."""
+    from audio_neurons.training import __main__ as training_command
+
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):.*?## (.*?)\.?$", makefile, re.M)
+    sections = [COMMANDS_HEAD.format(targets="\n".join(f"| `{name}` | {what} |" for name, what in targets))]
+    sections += [_command(p) for p in (models_command.parser(), training_command.parser())]
+    return "\n".join(sections)
+
+
+def _command(parser: argparse.ArgumentParser) -> str:
+    """A command's arguments as Markdown, and those of its own commands."""
+    inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if inner:
+        return "\n".join(_command(command) for command in inner[0].choices.values())
+    lines = [f"## {parser.prog}", "", parser.description, "", "| argument | what |", "|---|---|"]
+    for action in parser._actions:
+        if action.dest == "help":
+            continue
+        name = ", ".join(action.option_strings) or (action.metavar or action.dest).upper()
+        default = action.default
+        if isinstance(default, Path) and default.is_absolute():
+            default = default.relative_to(models_command.HOME)
+        lines.append(f"| `{name}` | {action.help % {'default': default}} |")
+    return "\n".join(lines) + "\n"
+
+
 BEGIN, END = "<!-- facts: written by `make reference` -->\n", "<!-- end of facts -->\n"
 
 
@@ -131,6 +249,8 @@ def write(root: Path) -> None:
     """Write the references anew, in a checkout of the project."""
     schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     (root / "config/README.md").write_text(page(schema), encoding="utf-8")
+    (root / "docs/tables.md").write_text(tables_page(), encoding="utf-8")
+    (root / "docs/command-line.md").write_text(commands_page(root), encoding="utf-8")
     for path in sorted((root / "docs/datasets").glob("[a-z]*.md")):
         path.write_text(with_facts(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
 

@@ -20,7 +20,7 @@ class SharingError(ValueError):
 
 
 def ratio(a: Neurons, b: Neurons) -> float:
-    """Common-neuron ratio |A ∩ B| / |A ∪ B| (Jaccard); NaN if both are empty."""
+    """Common-neuron ratio ``|A ∩ B| / |A ∪ B|`` (Jaccard); NaN if both are empty."""
     union = len(a | b)
     return len(a & b) / union if union else float("nan")
 

@@ -137,7 +137,7 @@ class ViT(Encoder):
         return (((mel + torch.finfo(torch.float32).eps).log() - mean) / std).unsqueeze(1)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Normalised log-mel (B, 1, *image) to (B, ceil(frames / patch), bands / patch * D).
+        """Normalised log-mel ``(B, 1, *image)`` to (B, ceil(frames / patch), bands / patch * D).
 
         Longer input than the model's is cut into chunks of its length, encoded one by one and joined
         in time; the end is padded to a whole patch.

@@ -21,16 +21,7 @@ from audio_neurons.training import TrainingError, train
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and train; exits with the message of a `TrainingError`."""
-    parser = argparse.ArgumentParser("python -m audio_neurons.training", description=__doc__.split("\n")[0])
-    parser.add_argument("block", type=Path, help="YAML or JSON: a model's block, with all training settings")
-    parser.add_argument("clips", type=Path, nargs="+", help="a table of clips, or the Arrow parts of a pool")
-    parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
-    parser.add_argument("--losses", type=Path, required=True, help="table of losses to write")
-    parser.add_argument("--evaluation", type=Path, help="table of average precision to write")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--name", default="model", help="what lines of progress call the model")
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode, for each GPU")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
 
     from audio_neurons.extraction import pick_device
 
@@ -44,6 +35,20 @@ def main(arguments: list[str] | None = None) -> None:
         )  # fmt: skip
     except TrainingError as error:
         sys.exit(f"error: {error}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``python -m audio_neurons.training``."""
+    parser = argparse.ArgumentParser("python -m audio_neurons.training", description=__doc__.split("\n")[0])
+    parser.add_argument("block", type=Path, help="YAML or JSON: a model's block, with all training settings")
+    parser.add_argument("clips", type=Path, nargs="+", help="a table of clips, or the Arrow parts of a pool")
+    parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
+    parser.add_argument("--losses", type=Path, required=True, help="table of losses to write")
+    parser.add_argument("--evaluation", type=Path, help="table of average precision to write")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--name", default="model", help="what lines of progress call the model")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode, for each GPU")
+    return parser
 
 
 if __name__ == "__main__":
