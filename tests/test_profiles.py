@@ -109,7 +109,7 @@ def test_a_gpu_is_of_the_partition_that_has_them():
     asking = set(re.findall(r"^rule (\w+):(?:(?!^rule ).)*?^        gpu=", SMK, re.M | re.S))
     blocks = read(ROOT / "profiles" / "slurm")["set-resources"]
     assert {rule for rule, block in blocks.items() if block.get("slurm_partition") == "gpu"} == asking
-    assert len(asking) == 5
+    assert len(asking) == 6
 
 
 def test_slurm_is_asked_in_the_way_that_does_not_hang():

@@ -224,9 +224,8 @@ def _draw_means(axes: Axes, means: pd.DataFrame, contrasts: pd.DataFrame, models
     titles = {model["name"]: style.shortened(model["title"], 26) for model in models}
     axes.set_yticks(centres, [titles[name] for name in centres.index])
     for found in contrasts.itertuples():
-        text = (
-            f"same - other: {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p = {found.p_value:.2g}"
-        )
+        text = f"same - other: {found.value:+.3f}, p = {found.p_value:.2g}\n"
+        text += f"[{found.low:+.3f}, {found.high:+.3f}]"
         beside = {"va": "center", "size": style.SMALL, "transform": axes.get_yaxis_transform()}
         axes.text(1.02, centres[found.model], text.replace("-", "−"), **beside)
     axes.set(ylim=(len(means) - 0.5, -0.5), xlabel="mean common-neuron ratio of the pairs")
