@@ -76,3 +76,7 @@ rule ablations:
 
 onsuccess:
     announce()
+
+
+onerror:
+    explain(log)

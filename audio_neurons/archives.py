@@ -15,6 +15,11 @@ from typing import BinaryIO
 
 REMEDY = "delete it and run again to download it anew"
 
+# Bytes. Members are read whole, and so are their descriptions (long names, extended headers), by tarfile
+# itself; what is larger is no recording but a few kilobytes of compressed zeros.
+LARGEST = 1 << 31
+LARGEST_DESCRIPTION = 1 << 20
+
 
 class ArchiveError(ValueError):
     """An archive is damaged, or of no known kind."""
@@ -42,7 +47,7 @@ def members(
     Raises
     ------
     ArchiveError
-        If the archive is truncated, corrupt, or not an archive.
+        If the archive is truncated, corrupt, or not an archive, or a member is larger than `LARGEST`.
     """
     endings = (suffixes,) if isinstance(suffixes, str) else tuple(suffixes or ("",))
     return _files(source, lambda name: name.lower().endswith(endings))
@@ -80,19 +85,42 @@ def _files(
             magic = file.read(2)
             file.seek(0)
             entries = {b"PK": _zip, b"\x1f\x8b": _tar_gz}.get(magic, _tar)
-            for name, load in entries(file):
+            for name, size, load in entries(file):
                 parts = PurePosixPath(name).parts
                 companion = not parts or parts[-1].startswith("._") or "__MACOSX" in parts
-                if not companion and accepts(name):
-                    yield name, load()
+                if companion or not accepts(name):
+                    continue
+                if size > LARGEST:
+                    raise ArchiveError(
+                        f"{_name(source)}: {name} has {size / 1e9:.1f} GB unpacked, more than the "
+                        f"{LARGEST / 1e9:.1f} GB that a recording may have; get the archive from its "
+                        "publisher"
+                    )
+                yield name, load()
     except (
         zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError
     ) as error:  # fmt: skip
         raise ArchiveError(f"{_name(source)}: truncated or damaged ({error}); {REMEDY}") from error
 
 
-# Names of regular files, each with a function that loads it; to be called before the next is taken.
-_Entries = Iterator[tuple[str, Callable[[], bytes]]]
+# Names and sizes of regular files, each with a function that loads it, before the next is taken.
+_Entries = Iterator[tuple[str, int, Callable[[], bytes]]]
+
+DESCRIPTIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
+
+class _Member(tarfile.TarInfo):
+    """A tar's header, of which no description may be so large that reading it fills the memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in DESCRIPTIONS and header.size > LARGEST_DESCRIPTION:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
 
 
 def _zip(file: BinaryIO) -> _Entries:
@@ -101,7 +129,7 @@ def _zip(file: BinaryIO) -> _Entries:
             if info.flag_bits & 1:
                 raise zipfile.BadZipFile(f"{info.filename} is encrypted")
             if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
-                yield info.filename, lambda info=info: archive.read(info)
+                yield info.filename, info.file_size, lambda info=info: archive.read(info)
 
 
 def _tar_gz(file: BinaryIO) -> _Entries:
@@ -113,10 +141,10 @@ def _tar_gz(file: BinaryIO) -> _Entries:
 
 
 def _tar(file: BinaryIO) -> _Entries:
-    with tarfile.open(fileobj=file, mode="r|") as archive:
+    with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
         while info := archive.next():
             if info.isreg():
-                yield info.name, lambda info=info: archive.extractfile(info).read()
+                yield info.name, info.size, lambda info=info: archive.extractfile(info).read()
             # tarfile keeps every header that it has seen: much memory for 300,000 members.
             archive.members.clear()
         end = archive.offset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from functools import cache
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
@@ -13,6 +13,8 @@ from audio_neurons.tables import SAMPLE_RATE
 
 # Peak below which a clip counts as silent: -80 dBFS, some three steps of 16-bit audio.
 SILENCE = 1e-4
+
+BLOCK = 1 << 22  # samples, of all channels, that are read at a time
 
 # Largest resampling kernel, in numbers: rates that share no divisor with 16 kHz would need gigabytes.
 LARGEST_KERNEL = 1 << 25
@@ -45,20 +47,31 @@ def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate = file.samplerate
-            frames = -1 if seconds is None else int(seconds * rate)
-            samples = file.read(frames, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, MemoryError) as error:
+            mono = _mono(file, file.frames if seconds is None else int(seconds * rate))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"unreadable: {getattr(error, 'error_string', error)}") from error
-    if not len(samples):
+    if not len(mono):
         raise AudioError("no samples")
-    if not np.isfinite(samples).all():
+    if not np.isfinite(mono).all():
         raise AudioError("NaN or infinite samples")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if rate != SAMPLE_RATE:
         mono = _resample(mono, rate)
     if np.abs(mono).max() < SILENCE:
         raise AudioError("silent")
     return np.ascontiguousarray(mono)
+
+
+def _mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
+    """The mean of the channels, of up to ``frames`` frames; in parts, since headers may promise anything."""
+    parts = [np.zeros(0, np.float32)]
+    while frames > 0:
+        part = file.read(min(frames, max(BLOCK // file.channels, 1)), dtype="float32", always_2d=True)
+        if not len(part):
+            break
+        with np.errstate(over="ignore", invalid="ignore"):  # told by the result, which is then not finite
+            parts.append(part[:, 0] if file.channels == 1 else part.mean(axis=1))
+        frames -= len(part)
+    return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
 
 def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -71,7 +84,7 @@ def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
         return _resampler(rate)(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
 
 
-@cache
+@lru_cache(4)  # each up to 128 MB
 def _resampler(rate: int):
     from torchaudio.transforms import Resample
 

@@ -135,6 +135,7 @@ def _contradictions(config: Mapping) -> Iterator[str]:
         if ("files" in block) != (block["adapter"] == "custom"):
             yield f"{path}: `files` and the adapter 'custom' go together"
         elif block["adapter"] in datasets.adapters():
+            yield from _options(f"{path}.options", block)
             try:
                 labels_of[name] = labels(block)
             except datasets.DatasetError as error:
@@ -189,6 +190,21 @@ def _contradictions(config: Mapping) -> Iterator[str]:
             yield f"comparisons.{name}.pairs: pairs match classes of two tasks, but there is one"
 
 
+def _options(path: str, block: Mapping) -> Iterator[str]:
+    """Options that a dataset's adapter does not have, or not of this type: said before a download."""
+    own = datasets.source(block["adapter"]).get("options", {})
+    for key, value in block["options"].items():
+        if key not in own:
+            yield f"{path}.{key}: no option '{key}'; there are {', '.join(own) or 'none'}"
+        elif None not in (value, own[key]) and _kind(value) != _kind(own[key]):
+            yield f"{path}.{key}: {value!r} is not of type '{_kind(own[key])}'"
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    return kinds[type(value)]
+
+
 def labels(dataset: Mapping) -> tuple[str, ...]:
     """Label columns of a dataset's block."""
     files = {"files": Path(dataset["files"])} if "files" in dataset else {}
@@ -215,10 +231,15 @@ def _read_pairs(config: Mapping, home: Path) -> Iterator[str]:
         if path is None:
             yield f"comparisons.{name}.pairs: no such file: {file}"
             continue
-        with open(path, newline="", encoding="utf-8-sig") as table:
-            rows = [row for row in csv.DictReader(table) if row.get("use", "yes") != "no"]
-        block["pairs"] = [[cell.strip() for cell in list(row.values())[:2]] for row in rows]
-        if not rows or not all(all(pair) for pair in block["pairs"]):
+        try:
+            with open(path, newline="", encoding="utf-8-sig") as table:
+                rows = [row for row in csv.DictReader(table) if row.get("use", "yes") != "no"]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            yield f"comparisons.{name}.pairs: {path}: not a readable table in UTF-8 ({error})"
+            continue
+        cells = [[row[key] for key in list(row)[:2] if key is not None] for row in rows]
+        block["pairs"] = [[(cell or "").strip() for cell in pair] for pair in cells]
+        if not rows or not all(len(pair) == 2 and all(pair) for pair in block["pairs"]):
             yield f"comparisons.{name}.pairs: {path} has no pairs, or an empty class, in its two columns"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from audio_neurons import datasets, sources
 from audio_neurons.urls import unset
 
 GB = 1e9
+CLOCK = 120  # seconds that clocks of several machines may differ
 
 
 def wanted(block: Mapping, folder: Path, access: sources.Access) -> list[Mapping]:
@@ -94,4 +96,19 @@ def space_warning(lacking: Mapping[str, float], folder: Path) -> str:
         f"The archives that are still to fetch need {sum(lacking.values()) / GB:.0f} GB ({sizes}), and "
         f"{folder.resolve()} has {free / GB:.0f} GB free. Free some room, run elsewhere (--directory), "
         "or leave datasets out (--config 'datasets={NAME: false}')."
+    )
+
+
+def clock_warning(folder: Path, now: float) -> str:
+    """What to do about results dated in the future, which pass for newer than any change; empty without."""
+    files = (Path(top, name) for top, _, names in os.walk(folder) for name in names)
+    ahead = sorted(file for file in files if file.lstat().st_mtime > now + CLOCK)
+    if not ahead:
+        return ""
+    return (
+        f"{len(ahead)} file(s) under {folder}/ are dated in the future, {ahead[0]} for one: a clock was "
+        "wrong.\n"
+        "  What has changed since they were made passes for older than they are, and is not seen.\n"
+        "  Once the clock is right, date them back to when they were made, for example:\n"
+        f"    find {folder} -newermt '2 minutes' -exec touch -d yesterday {{}} +"
     )

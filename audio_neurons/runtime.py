@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -15,6 +17,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 INTERVAL = 5.0  # seconds between two lines of progress
+AGAIN = "run the same command again: what is finished is kept"
+# What libraries say that have no exceptions of their own for it: PyTorch, and safetensors.
+NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+NO_SPACE = os.strerror(errno.ENOSPC)
 _terminal = None
 
 
@@ -41,9 +47,31 @@ def start(log: str | os.PathLike, threads: int) -> None:
 
 def _report(log: str | os.PathLike, kind: type[BaseException], error: BaseException, trace) -> None:
     """What went wrong, in words where this package knows it, else with all that Python knows in the log."""
-    if not kind.__module__.startswith("audio_neurons"):
+    own = kind.__module__.startswith("audio_neurons")
+    told = str(error) if own else _remedy(error)
+    if not own and not told:
         traceback.print_exception(kind, error, trace)
-    tell(f"error: {error if str(error) else kind.__name__}\n  (log: {log})")
+    tell(f"error: {told or str(error) or kind.__name__}\n  (log: {log})")
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do where not the work but the machine failed, or its user stopped it; else nothing."""
+    if isinstance(error, KeyboardInterrupt):
+        return f"interrupted; {AGAIN}"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or NO_MEMORY.search(reason):
+        return (
+            f"no memory left ({reason}); run fewer jobs at a time (--cores), give the job more, or lower "
+            f"extraction.batch_size; then {AGAIN}"
+        )
+    if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"access is refused ({reason}); allow it, then {AGAIN}"
+    cause: BaseException | None = error
+    while cause is not None:  # PyTorch tells of it in its error's cause only
+        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or NO_SPACE in str(cause):
+            return f"the disk is full ({reason}); make room, then {AGAIN}"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def limit_threads(threads: int) -> None:

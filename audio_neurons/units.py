@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from audio_neurons import tables
+from audio_neurons.files import reserve
 from audio_neurons.statistics import cell_keys, natural, write_counts
 
 ROWS = 32  # units per row group: some 5 MB, of which a merge holds one per shard
@@ -82,8 +83,10 @@ class Tally:
         self._keys = unit_keys(frame, self._labels)
         self._unit_of = positions(frame, self._keys)
         folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(self._keys) + 1, neurons)
         with TemporaryFile(dir=folder) as file:
-            self._active = np.memmap(file, np.uint32, "w+", shape=(len(self._keys) + 1, neurons))
+            reserve(file, 4 * shape[0] * shape[1])
+            self._active = np.memmap(file, np.uint32, "r+", shape=shape)
 
     def add(self, first: int, active: np.ndarray) -> None:
         """Take in the counts, int32 (clips, neurons), of clip ``first`` and those that follow it."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import re
 import subprocess
@@ -355,6 +356,33 @@ def test_splits_are_those_of_every_machine(tmp_path):
 def test_own_splits_are_kept(tmp_path):
     path = listed(tmp_path, "path,split,x", *(f"{i}.wav,{SPLITS[i % 3]},{i % 2}" for i in range(9)))
     assert [r.split for r in read(path, shares=ALL_TRAIN)] == [*SPLITS] * 3
+
+
+def test_a_listing_tells_what_is_in_a_folder(tmp_path):
+    folder = with_files(tmp_path / "birds", "owl/a.wav", "jay/b.wav", "notes.txt")
+    seen = [custom.listing(folder)]
+
+    def changes() -> bool:
+        seen.append(custom.listing(folder))
+        return seen[-1] not in seen[:-1]
+
+    assert not changes()
+    with_files(folder, "notes.txt", "owl/.hidden.wav", data=b"others")
+    assert not changes()
+    with_files(folder, "owl/c.wav")
+    assert changes()
+    (folder / "owl" / "c.wav").rename(folder / "jay" / "c.wav")
+    assert changes()
+    with_files(folder, "owl/a.wav", data=b"another")
+    assert changes()
+    (folder / "jay" / "gone.wav").symlink_to("nowhere")
+    assert changes()
+    os.utime(folder / "owl" / "a.wav", (1, 1))
+    assert changes()
+    folder.rename(tmp_path / "moved")
+    assert custom.listing(tmp_path / "moved") == seen[-1]
+    with pytest.raises(DatasetError, match="moved/owl/x: holds no"):
+        custom.listing(with_files(tmp_path / "moved" / "owl" / "x", "a.txt"))
 
 
 # Through to clips

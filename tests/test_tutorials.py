@@ -162,6 +162,12 @@ def test_own_recordings_to_figures(study):
     output = run(folder, config, "-n", "--forcerun", "prepare_birds").stdout
     assert planned(output)["prepare_birds"] == 1
     assert "`--forcerun prepare_birds`" in page(OWN)
+    # What is added to a folder is seen.
+    added = folder / "insects" / "cricket" / "anna_02.wav"
+    shutil.copy(folder / "insects" / "cricket" / "anna_01.wav", added)
+    assert planned(run(folder, config, "-n").stdout)["prepare_insects"] == 1
+    added.unlink()
+    assert "Nothing to be done" in run(folder, config, "-n").stdout
     # A longer list, of which some are left out, is another dataset.
     with open(folder / "birds" / "birds.csv", "a", encoding="utf-8") as file:
         file.write(f"{folder / 'insects' / 'cricket' / 'anna_01.wav'},cricket,song,hill\n")

@@ -15,6 +15,7 @@ from audio_neurons.datasets import SPLITS, DatasetError, Recording
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
+NO_SOUNDS = f"holds no {', '.join(SUFFIXES)} in a folder per class"
 SPLIT_OF_FOLDER = {
     "train": "train", "training": "train",
     "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
@@ -106,6 +107,27 @@ def labels(path: Path) -> list[str]:
     return found
 
 
+def listing(folder: Path) -> str:
+    """Digest of the names, sizes and times of the recordings in a folder: what was added shows in it.
+
+    Raises
+    ------
+    DatasetError
+        If there are none, or a folder cannot be read.
+    """
+    digest, found = hashlib.sha256(), {_name(file, folder): file for file in _sounds(folder)}
+    if not found:
+        raise DatasetError(f"{folder}: {NO_SOUNDS}")
+    for name in sorted(found):
+        try:
+            facts = found[name].stat()
+            told = f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0"
+        except OSError:  # a link to nothing, which preparation refuses
+            told = f"{name}\0"
+        digest.update(told.encode())
+    return digest.hexdigest()[:16]
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Lines of a list that are not blank, with their numbers."""
     number = 1
@@ -164,7 +186,7 @@ def _of_folder(folder: Path) -> Iterator[tuple[Path, Recording]]:
     """Sound files of ``<class>/**`` or ``<split>/<class>/**``; ``group`` is empty."""
     found = {_name(file, folder): file for file in _sounds(folder)}
     if not found:
-        raise DatasetError(f"{folder}: holds no {', '.join(SUFFIXES)} in a folder per class")
+        raise DatasetError(f"{folder}: {NO_SOUNDS}")
     tops = sorted({name.partition("/")[0] for name in found if "/" in name})
     splits = [top for top in tops if top.lower() in SPLIT_OF_FOLDER]
     if len(splits) > 1 and splits != tops:

@@ -57,6 +57,8 @@ class Keeper:
         device = next(objective.parameters()).device
         try:
             state = torch.load(self._path, map_location=device, weights_only=True)
+        except (OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
+            raise
         except Exception as error:
             raise TrainingError(f"{self._path} is damaged ({error}); delete it to start anew") from error
         self._refuse_others(state["told"])
@@ -95,8 +97,9 @@ class Keeper:
         device = next(objective.parameters()).device
         if device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(device)
-        with atomic(self._path) as temporary:
-            torch.save(state, temporary)
+        # An open file: what the system refuses is then told, not only that PyTorch could not go on.
+        with atomic(self._path) as temporary, open(temporary, "wb") as file:
+            torch.save(state, file)
         self._last = time.monotonic()
 
     def forget(self) -> None:

@@ -22,6 +22,7 @@ for _dataset in DATASETS:
             options=canonical(dataset_options(_dataset)),
             labels=canonical(configuration.labels(DATASETS[_dataset])),
             excluded=excluded(_dataset),
+            listing=partial(own_listing, _dataset),
             max_seconds=config["preparation"]["max_seconds"],
             code=code_digest("preparation", f"datasets.{DATASETS[_dataset]['adapter']}"),
         message:

@@ -1,12 +1,16 @@
 """The checked configuration, and what rules ask of it. Paths are spelt in rules only."""
 
 import json
+import os
 import re
 import sys
+import time
+from functools import partial
 
 from audio_neurons import config as configuration
 from audio_neurons import datasets, preflight, sources
 from audio_neurons.config import canonical
+from audio_neurons.datasets import custom
 from audio_neurons.digest import code_digest
 from snakemake.exceptions import WorkflowError
 
@@ -16,6 +20,12 @@ try:
     )
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+if not (workflow.dryrun or os.access(".", os.W_OK)):
+    raise WorkflowError(
+        f"{Path().resolve()}: the working directory may not be written; allow it, or give another one "
+        "with --directory"
+    )
 
 DATASETS = config["datasets"]
 TASKS = config["tasks"]

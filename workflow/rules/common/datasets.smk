@@ -50,6 +50,15 @@ def excluded(dataset):
     return canonical(DATASETS[dataset].get("excluded", own))
 
 
+def own_listing(dataset, wildcards):
+    """What is in a folder of one's own recordings, in which Snakemake sees no change."""
+    files = DATASETS[dataset].get("files")
+    try:
+        return custom.listing(Path(files)) if files and Path(files).is_dir() else ""
+    except datasets.DatasetError as error:
+        raise WorkflowError(f"datasets.{dataset}.files: {error}") from None
+
+
 def cell_labels(dataset):
     """Labels whose combinations counts keep apart: the dataset's choice, and what tasks ask for."""
     asked = {task["label"] for task in TASKS.values() if task["dataset"] == dataset}
@@ -125,7 +134,8 @@ def space_warning():
 
 
 if workflow.is_main_process:
-    for _notice in filter(None, [*left_out(), space_warning()]):
+    _clock = preflight.clock_warning(Path("results"), time.time())
+    for _notice in filter(None, [*left_out(), space_warning(), _clock]):
         print(f"{_notice}\n", file=sys.stderr)
 if not HERE:
     raise WorkflowError("No task is left to do: bring what is asked for above, or configure other tasks.")

@@ -72,3 +72,14 @@ def announce():
         for name in WANTED:
             print(f"Left out, since its archives are missing: {name} (see the beginning of this output)")
         print(f"Figures: {summary.parent.resolve() / 'figures'}")
+
+
+def explain(log):
+    """What a job that was killed could not say itself."""
+    told = [Path(file).read_text(encoding="utf-8", errors="replace") for file in log]
+    if any("Signals.SIGKILL" in text for text in told):
+        print(
+            "A job was killed from outside (SIGKILL), as the system does when memory runs out: run fewer jobs "
+            "at a time (--cores). What is finished is kept.",
+            file=sys.stderr,
+        )
