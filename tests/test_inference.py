@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import interval_coverage
 import numpy as np
 import pandas as pd
 import pytest
@@ -192,30 +193,9 @@ def test_bootstrap_intervals_cover_near_their_level():
 
 def test_intervals_cover_what_other_samples_of_this_size_give():
     """Where few neurons are stable, an interval may miss the value itself, but not what is expected."""
-    rng = np.random.default_rng(7)
-    odds = rng.normal(-2, 1, 300) + rng.normal(0, 0.5, (5, 300))
-    rule = Rule(top_share=0.03)
-
-    def statistics(chosen):
-        pairs = ratios(chosen.assigned, chosen.assigned)[np.triu_indices(5, 1)]
-        return np.nan_to_num([task_statistics(chosen)[1], np.nanmean(pairs)])
-
-    def sample(seed, groups):
-        rng = np.random.default_rng(seed)
-        labels = np.arange(groups) % 5
-        rates = 1 / (1 + np.exp(-odds[labels] - rng.normal(0, 1, (groups, 300))))
-        counts = rng.binomial(200, rates).astype(np.uint32)
-        units = resampling.Units(counts, np.full(groups, 200), labels, np.arange(groups), tuple("abcde"))
-        return units, statistics(resampling.observed(units, rule))
-
-    samples = [sample(seed, 50) for seed in range(100)]
-    others = np.mean([value for _, value in samples], axis=0)
-    covered = []
-    for seed, (units, _) in enumerate(samples[:40]):
-        drawn = np.stack([statistics(c) for (c,) in draw(units, rule, Bootstrap(units), Draws(80, seed))])
-        low, high = interval(drawn, 0.95)
-        covered.append((low <= others) & (others <= high))
-    assert (np.mean(covered, axis=0) >= 0.9).all()
+    found = interval_coverage.covered(50, samples=100, cases=40, draws=100, endless=50)
+    assert (found.loc["percentiles", "samples of this size"] >= 0.9).all()
+    assert (found.loc["reverse percentiles", "samples of this size"] < 0.8).all()
 
 
 # Edges
