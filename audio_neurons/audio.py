@@ -20,6 +20,10 @@ BLOCK = 1 << 22  # samples, of all channels, that are read at a time
 LARGEST_KERNEL = 1 << 25
 
 
+# What libsndfile says where memory is short; setting up libFLAC fails of nothing else.
+SHORT_OF_MEMORY = ("malloc", "initialization of the flac")
+
+
 class AudioError(ValueError):
     """A recording that cannot be used; the message is the reason, in a few words."""
 
@@ -49,7 +53,7 @@ def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
             rate = file.samplerate
             mono = _mono(file, file.frames if seconds is None else int(seconds * rate))
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"unreadable: {getattr(error, 'error_string', error)}") from error
+        raise _reason(error) from error
     if not len(mono):
         raise AudioError("no samples")
     if not np.isfinite(mono).all():
@@ -59,6 +63,14 @@ def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
     if np.abs(mono).max() < SILENCE:
         raise AudioError("silent")
     return np.ascontiguousarray(mono)
+
+
+def _reason(error: Exception) -> Exception:
+    """What to raise for an error of libsndfile: a recording is not at fault where memory is short."""
+    reason = str(getattr(error, "error_string", error))
+    if any(words in reason for words in SHORT_OF_MEMORY):
+        return MemoryError(reason)
+    return AudioError(f"unreadable: {reason}")
 
 
 def _mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
@@ -98,7 +110,10 @@ def encode(samples: np.ndarray) -> bytes:
     """
     integers = np.clip(np.rint(np.asarray(samples, np.float64) * 32768), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
-    soundfile.write(file, integers, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    try:
+        soundfile.write(file, integers, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    except soundfile.LibsndfileError as error:
+        raise _reason(error) from error
     return file.getvalue()
 
 
@@ -113,7 +128,7 @@ def read(flac: bytes, frames: int) -> np.ndarray:
     try:
         samples, rate = soundfile.read(io.BytesIO(flac), frames, dtype="float32", fill_value=0.0)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"unreadable: {error}") from error
+        raise _reason(error) from error
     if rate != SAMPLE_RATE or samples.ndim != 1:
         raise AudioError(f"not a prepared clip: {rate} Hz, {samples.ndim} channel(s)")
     return samples

@@ -167,6 +167,8 @@ def ceilings(task: Task, settings: Settings, threads: int = 1) -> np.ndarray:
     of the data, so that the whole may do better; and within a task, where one draw of noise chooses
     the neurons of all classes, two classes may share more. NaN for a class of fewer than two groups.
     """
+    if task.groups.max() < 2:
+        return np.full(len(task.groups), np.nan)
     plan = _draws("halves", settings, threads)
     found = [
         np.diagonal(ratios(first.assigned, second.assigned))

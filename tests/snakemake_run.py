@@ -28,7 +28,7 @@ def demo(**changes) -> dict:
     config["selection"]["selectors"]["aape"]["top_share"] = 0.1
     config["inference"] = {"draws": 19, "bootstrap": 9, "halves": 3}
     config["probe"] = {"learning_rate": 0.01, "epochs": 3, "seeds": [0]}
-    ablated = {"classes": ["rock", "jazz"], "shared": [["rock", "jazz"]], "models": ["random"]}
+    ablated = {"classes": ["hiphop", "pop"], "shared": [["hiphop", "pop"]], "models": ["random"]}
     config["ablation"] = {"gains": [0, 2], "random": 3, "bootstrap": 9, "tasks": {"gtzan": ablated}}
     return config | changes
 

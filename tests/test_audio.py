@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 from upstream import sound, tone
 
 from audio_neurons import audio
@@ -45,6 +46,19 @@ def test_sample_formats(subtype):
 def test_containers(kind, subtype):
     decoded = audio.decode(sound(tone(seconds=1.0), kind=kind, subtype=subtype))
     assert np.corrcoef(decoded, tone(seconds=1.0))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("reason", ["problem with initialization of the flac decoder.", "malloc () failed."])
+def test_no_memory_is_no_fault_of_the_recording(monkeypatch, reason):
+    def short(*_, **__):
+        raise soundfile.LibsndfileError(1, reason)
+
+    monkeypatch.setattr(soundfile.LibsndfileError, "error_string", reason)
+    for function in ("SoundFile", "write", "read"):
+        monkeypatch.setattr(soundfile, function, short)
+    for job in (lambda: audio.decode(b"x"), lambda: audio.encode(tone()), lambda: audio.read(b"x", 1)):
+        with pytest.raises(MemoryError, match=r"flac|malloc"):
+            job()
 
 
 def test_stereo_is_the_mean_of_its_channels():

@@ -29,6 +29,8 @@ ELSEWHERE = {
     "test_the_commands_print_what_the_page_shows",
     "python -m audio_neurons models spectroformer --configfile models.yaml": "test_add_a_model.py::"
     "test_the_commands_print_what_the_page_shows",
+    "nohup .venv/bin/snakemake --workflow-profile mine > run.log 2>&1 &": "test_slurm.py::"
+    "test_the_next_run_makes_what_is_missing_and_all_of_it_in_slurm",
     # AST takes a minute; the tests' models are small.
     "python -m audio_neurons models ast": "test_main.py::test_a_named_model_is_checked",
     "torchrun ... -m audio_neurons.training BLOCK.yaml results/pools/audioset/part-*.arrow --workers 8 "
@@ -39,13 +41,19 @@ ELSEWHERE = {
 NETWORK = "needs a network"
 NOT_RUN = {
     "pip install --require-hashes -r envs/lock.txt": NETWORK,
-    "pip install snakemake-executor-plugin-slurm": NETWORK,
     "python3 -m pip download --require-hashes -r envs/lock.txt -d wheels": NETWORK,
     "python3 -m pip download setuptools wheel -d wheels": NETWORK,
     "git clone https://gitlab.com/cs-cooper-lab/crema-d-mirror": NETWORK,
     "mkdir -p resources/by_hand": "prepares the link to that clone",
     'ln -s "$PWD/crema-d-mirror/AudioWAV" resources/by_hand/cremad': "links that clone",
     "export VOXCELEB_KEY=...": "a key of one's own",
+    "git clone URL audio-neurons": NETWORK,
+    "cd audio-neurons": "enters that clone",
+    "cp -r profiles/slurm profiles/mine": "the dry run takes profiles/slurm itself",
+    "sinfo --summarize": "asks a cluster",
+    "sacctmgr show associations user=$USER format=account": "asks a cluster",
+    "tail -f run.log": "never ends",
+    "ls results/figures": "lists what a run has made",
 }
 
 
@@ -91,6 +99,7 @@ def dry_runs(tmp_path_factory):
         if "--directory" in arguments:
             where = arguments.index("--directory")
             del arguments[where : where + 2]
+        arguments = ["slurm" if argument == "mine" else argument for argument in arguments]
         given.append(["-n", "--directory", str(tmp_path_factory.mktemp("dry")), *arguments])
     server = [sys.executable, str(Path(__file__).parent / "dry_runs.py")]
     done = subprocess.run(
@@ -102,8 +111,8 @@ def dry_runs(tmp_path_factory):
 @pytest.mark.workflow
 @pytest.mark.parametrize("command", DRY)
 def test_snakemake_knows_what_to_do(command, dry_runs):
-    if executor := re.search(r"--executor (\w+)", command):
-        pytest.importorskip(f"snakemake_executor_plugin_{executor[1]}")
+    if "--workflow-profile" in command:
+        pytest.importorskip("snakemake_executor_plugin_slurm")
     code, output = dry_runs[command]
     assert code == 0, output[-4000:]
     assert re.search(r"^total +[1-9]", output, re.M), output[-4000:]

@@ -167,8 +167,7 @@ def test_sharing_shows_the_data(tmp_path):
     assert ends == rows[["low", "high"]].to_numpy().tolist()
     (text,) = (t.get_text() for t in means.texts)
     contrast = data[data["statistic"] == "contrast"].iloc[0]
-    assert text.startswith(f"same − other: +{contrast['value']:.3f} [")
-    assert text.endswith("p = 0.002")
+    assert text.startswith(f"same − other: +{contrast['value']:.3f}, p = 0.002\n[")
 
 
 def test_colours_against_chance():

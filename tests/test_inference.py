@@ -212,6 +212,15 @@ def test_a_class_of_one_group_and_a_dead_neuron():
     assert rows["groups"].tolist() == [9, 9, 9, 8, 1]
 
 
+@pytest.mark.parametrize("labels", [[0, 1], [0, 0], [0, 1, 2]])
+def test_as_few_groups_as_can_be(labels):
+    units, _ = simulated.units(1, groups=len(labels), classes=3, neurons=50)
+    small = replace(units, labels=np.array(labels), groups=np.zeros(len(labels), int) + np.array(labels))
+    rows, _, _ = infer(Task.of(small, RULE), QUICK)
+    assert rows["ceiling"].isna().all()
+    assert rows["groups"].tolist() == [len(set(labels))] * 3 + [1] * len(set(labels))
+
+
 def test_classes_without_clips_have_no_rows():
     units, _ = simulated.units(1, groups=9, classes=2, neurons=50)
     rows, *_ = infer(Task.of(replace(units, labels=units.labels * 2, classes=("a", "b", "c")), RULE), QUICK)

@@ -102,6 +102,7 @@ def test_halves_are_disjoint_and_even(pairs, number):
     units = pooled(rows(*pairs, classes=4))
     _, (first, second) = drawn(Halves(units), number)
     assert (first + second == 1).all()
+    assert len(set(units.groups)) == 1 or 0 < sum(first) < len(first)  # no half is empty
     for members in resampling.strata(units):
         inside = [first[units.groups == group][0] for group in members]
         assert abs(2 * sum(inside) - len(members)) <= 1

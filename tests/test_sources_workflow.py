@@ -75,7 +75,9 @@ def test_clips_come_from_upstreams_urls(fetched, name):
     assert set(source(name)["labels"]) <= set(clips.columns)
     assert clips["split"].isin(["train", "valid", "test"]).all()
     assert clips["audio"].map(lambda flac: flac[:4] == b"fLaC").all()
-    assert abs(len(parts[0]) - len(parts[1])) <= 1
+    groups = [set(part["group"]) for part in parts]
+    assert not groups[0] & groups[1]
+    assert abs(len(parts[0]) - len(parts[1])) <= clips["group"].value_counts().max()
 
 
 def test_downloads_are_all_that_needs_a_network(fetched):
