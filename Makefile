@@ -29,9 +29,11 @@ demo: $(READY) ## Run the embedded demo (some minutes); nothing is downloaded bu
 test: $(READY) ## Run all tests.
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: $(READY) ## Check style, the workflow, and that configurations and schema agree.
+lint: $(READY) ## Check style, types, who imports whom, the workflow, and that configurations and schema agree.
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
 	@$(VENV)/bin/snakefmt --check Snakefile workflow/rules
 	@$(SNAKEMAKE) --lint
 	@$(SNAKEMAKE) --lint --configfile config/demo.yaml --directory demo

@@ -6,12 +6,16 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from audio_neurons import config as configuration
 from audio_neurons.config import ConfigError
 from audio_neurons.models import ModelError
+
+if TYPE_CHECKING:
+    from audio_neurons.models.encoder import Encoder
 
 HOME = Path(__file__).parents[1]
 SCHEMA = HOME / "workflow" / "schemas" / "config.schema.yaml"
@@ -81,7 +85,7 @@ def _weights(name: str, block: Mapping, directory: Path) -> Path | None:
     return directory / "results" / "training" / name / "model.safetensors" if source == "training" else None
 
 
-def _load(name: str, block: Mapping, options: argparse.Namespace):
+def _load(name: str, block: Mapping, options: argparse.Namespace) -> Encoder:
     from audio_neurons import models
 
     path = _weights(name, block, options.directory)

@@ -10,8 +10,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Self, cast
 
 REMEDY = "delete it and run again to download it anew"
 
@@ -79,12 +80,11 @@ def _name(source: str | os.PathLike | BinaryIO) -> str:
 def _files(
     source: str | os.PathLike | BinaryIO, accepts: Callable[[str], bool]
 ) -> Iterator[tuple[str, bytes]]:
-    is_path = isinstance(source, str | os.PathLike)
     try:
-        with open(source, "rb") if is_path else nullcontext(source) as file:
+        with open(source, "rb") if isinstance(source, str | os.PathLike) else nullcontext(source) as file:
             magic = file.read(2)
             file.seek(0)
-            entries = {b"PK": _zip, b"\x1f\x8b": _tar_gz}.get(magic, _tar)
+            entries: Callable[[BinaryIO], _Entries] = {b"PK": _zip, b"\x1f\x8b": _tar_gz}.get(magic, _tar)
             for name, size, load in entries(file):
                 parts = PurePosixPath(name).parts
                 companion = not parts or parts[-1].startswith("._") or "__MACOSX" in parts
@@ -116,7 +116,7 @@ class _Member(tarfile.TarInfo):
     """A tar's header, of which no description may be so large that reading it fills the memory."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.type in DESCRIPTIONS and header.size > LARGEST_DESCRIPTION:
             raise tarfile.ReadError(f"a header of {header.size} bytes")
@@ -129,24 +129,30 @@ def _zip(file: BinaryIO) -> _Entries:
             if info.flag_bits & 1:
                 raise zipfile.BadZipFile(f"{info.filename} is encrypted")
             if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
-                yield info.filename, info.file_size, lambda info=info: archive.read(info)
+                yield info.filename, info.file_size, partial(archive.read, info)
 
 
 def _tar_gz(file: BinaryIO) -> _Entries:
     # gzip rather than tarfile's own reader, which checks neither the checksum nor the end.
     with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-        yield from _tar(stream)
+        yield from _tar(cast(BinaryIO, stream))
         while stream.read(1 << 20):
             pass
+
+
+def _load(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(info)
+    assert file  # of a regular file
+    return file.read()
 
 
 def _tar(file: BinaryIO) -> _Entries:
     with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
         while info := archive.next():
             if info.isreg():
-                yield info.name, info.size, lambda info=info: archive.extractfile(info).read()
+                yield info.name, info.size, partial(_load, archive, info)
             # tarfile keeps every header that it has seen: much memory for 300,000 members.
-            archive.members.clear()
+            archive.members.clear()  # type: ignore[attr-defined]  # which has no public name
         end = archive.offset
     if not isinstance(file, gzip.GzipFile):  # whose checksum tells
         # tarfile takes a cut between two members, and a damaged header, for the end of the archive.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 from functools import lru_cache
 from math import gcd
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
 from audio_neurons.tables import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from torchaudio.transforms import Resample
 
 # Peak below which a clip counts as silent: -80 dBFS, some three steps of 16-bit audio.
 SILENCE = 1e-4
@@ -97,7 +101,7 @@ def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 @lru_cache(4)  # each up to 128 MB
-def _resampler(rate: int):
+def _resampler(rate: int) -> Resample:
     from torchaudio.transforms import Resample
 
     return Resample(rate, SAMPLE_RATE)

@@ -12,7 +12,7 @@ import tarfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ class Item:
     size: int | None = None
     sha256: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         strange = "\\" in self.name or any(ord(character) < 32 for character in self.name)
         if strange or {"", ".", ".."} & set(self.name.split("/")):
             raise ValueError(f"{self.name!r} is not a relative path without '..' and '\\'")
@@ -179,7 +179,10 @@ def fetch_batch(
             path.unlink()
         sources = [fill(url, item.name) for url in urls]
         try:
-            fetch(sources, path, **expected, retries=retries, mirror=mirror, session=session, quiet=True)
+            fetch(
+                sources, path, size=item.size, sha256=item.sha256, retries=retries, mirror=mirror,
+                session=session, quiet=True,
+            )  # fmt: skip
         except DiskFull as error:  # which names the file as it is called in the folder
             raise disk_full(tar) from error
 
@@ -274,9 +277,11 @@ def _bring_all(
 
 def _in_threads(
     items: Sequence[Item], work: Callable[[Item, requests.Session], None], parallel: int
-) -> Iterator[tuple[Item, BaseException | None]]:
+) -> Generator[tuple[Item, BaseException | None], None, None]:
     """Yield items as ``work`` has done them, with its error; closing it leaves the rest undone."""
-    waiting, done, stop = SimpleQueue(), SimpleQueue(), threading.Event()
+    waiting: SimpleQueue[Item] = SimpleQueue()
+    done: SimpleQueue[tuple[Item, BaseException | None]] = SimpleQueue()
+    stop = threading.Event()
     for item in items:
         waiting.put(item)
 

@@ -85,14 +85,15 @@ def sets_of(
         If a class is named that the task does not have.
     """
     specific = specific_neurons(table)
-    shared, lists = [tuple(names) for names in shared], list(lists)
-    named = {*(classes or ()), *(name for names in (*shared, *(s.targets for s in lists)) for name in names)}
+    together, lists = [tuple(names) for names in shared], list(lists)
+    targets = [*together, *(s.targets for s in lists)]
+    named = {*(classes or ()), *(name for names in targets for name in names)}
     if unknown := sorted(named - set(specific)):
         raise ConditionError(f"no class {', '.join(unknown)}; there are {', '.join(specific)}")
     found = [NeuronSet("class", c, (c,), specific[c]) for c in (specific if classes is None else classes)]
-    for names in shared:
+    for names in together:
         common = reduce(frozenset.__and__, (specific[name] for name in names))
-        elsewhere = frozenset().union(*(specific[name] for name in specific if name not in names))
+        elsewhere: Neurons = frozenset().union(*(specific[name] for name in specific if name not in names))
         found.append(NeuronSet("shared", "+".join(names), names, common))
         found.append(NeuronSet("exact", "+".join(names), names, common - elsewhere))
     found += lists
@@ -184,7 +185,7 @@ def conditions(
     A random set of the same number is the same neurons at all gains and replacements; it depends on
     ``seed`` and the set alone.
     """
-    rank, bins = response_bins(table, bins)
+    rank, bin_of = response_bins(table, bins)
     found = []
     for one in sets:
         variants: list[tuple[str, int, Neurons]] = [("none", 0, one.neurons)]
@@ -192,7 +193,7 @@ def conditions(
             variants.append(("shifted", 0, shifted(one.neurons, rank.shape[1])))
         for draw in range(random):
             rng = np.random.default_rng([seed, zlib.crc32(one.label.encode()), draw])
-            variants.append(("random", draw, matched(one.neurons, rank, bins, rng)))
+            variants.append(("random", draw, matched(one.neurons, rank, bin_of, rng)))
         for (control, draw, neurons), gain, replacement in product(variants, gains, replacements):
             found.append(Condition(one, Change(neurons, float(gain), replacement), control, draw))
     return found

@@ -34,25 +34,25 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
     """
     # Plain types (YAML has dates too), and nobody else's object changed.
     try:
-        config = json.loads(json.dumps(config, default=str, allow_nan=False))
+        completed: dict = json.loads(json.dumps(config, default=str, allow_nan=False))
     except ValueError as error:
         raise ConfigError(f"the configuration is not valid: {error}") from error
-    _leave_out(config)
+    _leave_out(completed)
     validator = _Completing(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
-    problems = [line for error in validator.iter_errors(config) for line in _explain(error)]
+    problems = [line for error in validator.iter_errors(completed) for line in _explain(error)]
     if not problems:
-        for name, block in config["datasets"].items():
+        for name, block in completed["datasets"].items():
             block.setdefault("adapter", "custom" if "files" in block else name)
-        problems = [*_contradictions(config), *_read_pairs(config, Path(schema).resolve().parents[2])]
+        problems = [*_contradictions(completed), *_read_pairs(completed, Path(schema).resolve().parents[2])]
     if not problems:
-        for block in config["datasets"].values():
+        for block in completed["datasets"].values():
             if block["shards"] == "auto":
-                block["shards"] = shards(block, config["extraction"]["clips_per_shard"])
+                block["shards"] = shards(block, completed["extraction"]["clips_per_shard"])
     if problems:
         raise ConfigError(
             "the configuration is not valid:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
         )
-    return config
+    return completed
 
 
 def _leave_out(config: Any) -> None:
@@ -79,7 +79,9 @@ def _leave_out(config: Any) -> None:
         ablation["tasks"] = kept
 
 
-def _fill_defaults(validator, properties, instance, schema) -> Iterator[ValidationError]:
+def _fill_defaults(
+    validator: Any, properties: Mapping, instance: Any, schema: Mapping
+) -> Iterator[ValidationError]:
     """The ``properties`` keyword, which sets what the instance leaves out before checking it."""
     if validator.is_type(instance, "object"):
         for key, sub in properties.items():

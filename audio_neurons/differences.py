@@ -64,7 +64,8 @@ def differences_table(
         ("neurons_per_class", coverage, "task", draws),
         ("contrast", sharing, "comparison", sharing_draws),
     ):
-        drawn = [_values(path, quantity) for path in paths] or [None] * len(table)
+        drawn: list[np.ndarray | None] = [_values(path, quantity) for path in paths]
+        drawn = drawn or [None] * len(table)
         of = {
             (row[place], row["model"]): (row[quantity], row[f"{place}_title"], values)
             for row, values in zip(table.to_dict("records"), drawn, strict=True)

@@ -120,14 +120,16 @@ def cluster_interval(
     _, number = np.unique(np.asarray(group), return_inverse=True)
     groups = number.max() + 1
     if groups < 2 or not draws:
-        return np.full((2, len(values)), np.nan)
+        low, high = np.full((2, len(values)), np.nan)
+        return low, high
     member = np.eye(groups)[number]  # (n, G)
     weights = rng.multinomial(groups, np.full(groups, 1 / groups), draws)  # (R, G)
     sizes = weights @ member.sum(0)
     sums = values @ member
     tail = (1 - confidence) / 2
     ends = [np.quantile(weights @ one / sizes, [tail, 1 - tail]) for one in sums]  # one at a time: memory
-    return np.array(ends).T
+    low, high = np.array(ends).T
+    return low, high
 
 
 def effects(

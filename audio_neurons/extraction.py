@@ -102,8 +102,9 @@ def extract(
     samples = round(settings.clip_seconds * encoder.sample_rate)
     strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device)
     tally = Tally(frame, labels, encoder.depth * encoder.width, folder)
-    threshold = settings.threshold
+    threshold: float | Tensor = settings.threshold
     if settings.activity == "median":
+        assert medians is not None
         threshold = threshold + read_medians(medians, encoder)
     with ExitStack() as stack:
         embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
@@ -155,7 +156,7 @@ def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterat
         torch.backends.cudnn.allow_tf32 = tf32
         encoder.bfloat16 = precision == "bf16"
         if compiled:
-            encoder.encode = torch.compile(encoder.encode)
+            encoder.encode = torch.compile(encoder.encode)  # type: ignore[method-assign]  # of one object
         yield
     finally:
         torch.set_float32_matmul_precision(before[0])
@@ -238,12 +239,13 @@ class Notes:
     ):
         self._names, self._tally, self._where = names, tally, where
         self._embeddings, self._responses = embeddings, responses
-        self._thread, self._last, self._done = ThreadPoolExecutor(1), None, 0
+        self._thread, self._done = ThreadPoolExecutor(1), 0
+        self._last: Future[None] | None = None
 
     def __enter__(self) -> Notes:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
 
     def add(self, mean: Tensor, active: Tensor, tokens: int) -> None:

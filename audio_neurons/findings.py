@@ -265,9 +265,9 @@ def _sharing(found: Mapping, alpha: float) -> Iterator[str]:
                 more = beyond_chance(row["contrast_low"], 0, row["contrast_q"], alpha)
                 verdict = "more than chance" if more else "no contrast can be called"
                 said.append(f"contrast {value}, q = {_p(row['contrast_q'])}: {verdict}")
-            said = "; ".join(filter(None, said)) or "no class has a specific neuron"
+            told = "; ".join(filter(None, said)) or "no class has a specific neuron"
             of_pairs = _pairs(pairs.get((name, row["model"]), ()), alpha)
-            items.append(f"{plain(row['model_title'])}: {said}. {of_pairs}".strip())
+            items.append(f"{plain(row['model_title'])}: {told}. {of_pairs}".strip())
         items += [_difference(row, "{:.3f}", alpha) for row in of_comparison.get((name,), ())]
         yield f"**{plain(title)}** ({plain(rows[0]['tasks'])})"
         yield _list(items)
@@ -358,7 +358,8 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
 
 
 def _paper(found: Mapping, alpha: float) -> Iterator[str]:
-    items, silent = [], {}
+    items = []
+    silent: dict[str, int] = {}
     for row in found["published"]:
         if math.isnan(row["ours"]):
             silent[row["remark"]] = silent.get(row["remark"], 0) + 1

@@ -231,7 +231,7 @@ def _pairs(
     first, second = tasks[0].units.classes, tasks[-1].units.classes
     if len(tasks) == 1:
         names = [(a, b) for i, a in enumerate(first) for b in first[i + 1 :]]
-        same = set()
+        same: set[tuple[str, str]] = set()
     else:
         # A class without clips has no neurons to share, and no row to permute.
         pairs = [(a, b) for a, b in pairs if a in first and b in second] if pairs else None
@@ -348,7 +348,7 @@ def infer_sharing(
         read_task(counts, label, splits, rule, chosen)[0]
         for counts, label, rule, chosen in zip(units, labels, rules, neurons, strict=True)
     ]
-    pairs = [tuple(pair) for pair in pairs] if pairs else None
-    statistics, draws = infer_ratios(tasks, pairs, settings, threads)
+    together = [(a, b) for a, b in pairs] if pairs else None
+    statistics, draws = infer_ratios(tasks, together, settings, threads)
     tables.write(inference_out, "inference", statistics)
     tables.write(draws_out, "draws", draws)

@@ -7,11 +7,12 @@ multiplies by the gain), the neuron's mean, or its activation in another clip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from audio_neurons.models.encoder import Encoder
 
@@ -67,7 +68,7 @@ class Intervention:
         units = units_by_layer(change.neurons) if change.first_layer is not None else {}
         self._units = {layer: torch.tensor(u, device=encoder.device) for layer, u in units.items()}
         self._calls = dict.fromkeys(units, 0)
-        self._handles: list = []
+        self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Intervention:
         for number in self._units:
@@ -75,7 +76,7 @@ class Intervention:
             self._handles.append(self._layers[number].register_forward_pre_hook(hook))
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -182,21 +183,22 @@ class _listening:
     """Context in which ``hook(layer, hidden)`` sees what every down-projection reads."""
 
     def __init__(self, encoder: Encoder, hook: Callable[[int, Tensor], None]):
-        self._layers, self._hook, self._handles = encoder.down_projections(), hook, []
+        self._layers, self._hook = encoder.down_projections(), hook
+        self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> None:
         for number, layer in enumerate(self._layers):
             listen = lambda _, inputs, number=number: self._hook(number, inputs[0])  # noqa: E731
             self._handles.append(layer.register_forward_pre_hook(listen))
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
 
 
 @torch.inference_mode()
 def run_changes(
-    encoder: Encoder, wave: Tensor, changes: Sequence[Change], values: dict[str, Values | None]
+    encoder: Encoder, wave: Tensor, changes: Sequence[Change], values: Mapping[str, Values | None]
 ) -> Iterator[tuple[int, Tensor]]:
     """Frame features (B, T, D) of waveforms (B, samples) under every change, and under none.
 

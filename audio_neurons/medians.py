@@ -7,9 +7,10 @@ lie; above its own median every neuron is active on half of all tokens, and clas
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ class Settings:
     seed: int = 0
 
 
-def medians(encoder: Encoder, waves: Sequence[tuple[Tensor, int]], settings: Settings) -> np.ndarray:
+def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], settings: Settings) -> np.ndarray:
     """float32 (L, W): median activation over evenly spaced tokens of waveforms (B, samples).
 
     ``waves`` come with the number of their rows that are clips. Memory holds all sampled tokens:
@@ -55,7 +56,7 @@ def medians(encoder: Encoder, waves: Sequence[tuple[Tensor, int]], settings: Set
     layers = encoder.down_projections()
     special = {"patch": False, "all": True}[settings.tokens]
     kept: list[list[np.ndarray]] = [[] for _ in layers]
-    place = {"samples": 0, "clips": 0, "runs": [0] * len(layers)}
+    place: dict[str, Any] = {"samples": 0, "clips": 0, "runs": [0] * len(layers)}
 
     def keep(layer: int, hidden: Tensor) -> None:
         counted = encoder.counted(place["samples"], place["runs"][layer], special)
@@ -102,7 +103,7 @@ def estimate(
     samples = round(settings.clip_seconds * encoder.sample_rate)
     meter = Meter(len(drawn), name, "clips")
 
-    def waves():
+    def waves() -> Iterator[tuple[Tensor, int]]:
         for some, wave in batches(parts, drawn.tolist(), samples, settings.batch_size):
             yield torch.from_numpy(wave), len(some)
             meter.add(len(some))

@@ -93,9 +93,9 @@ def prepare(
     """
     if not parts:
         raise ValueError("no parts to write to")
-    archives = {role: _paths(given) for role, given in archives.items()}
-    labels = datasets.labels(adapter, archives)
-    recordings = _checked(_open(adapter, archives, options), adapter, labels)
+    paths = {role: _paths(given) for role, given in archives.items()}
+    labels = datasets.labels(adapter, paths)
+    recordings = _checked(_open(adapter, paths, options), adapter, labels)
     if excluded is None:
         excluded = source(adapter).get("excluded", {})
     listing = Path(f"{rejected}.failed.csv")
@@ -198,7 +198,8 @@ class Dealer:
     """
 
     def __init__(self, parts: int):
-        self._clips, self._part_of = [0] * parts, {}
+        self._clips = [0] * parts
+        self._part_of: dict[str, int] = {}
 
     def part(self, group: str) -> int:
         """The part that takes the next clip, which is of ``group``."""

@@ -136,8 +136,8 @@ class Probes:
     def load(cls, path: Path) -> Probes:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["probe"])
-            names = (tuple(about[key]) for key in ("classes", "folds", "seeds"))
-            return cls(*names, *(file.get_tensor(name) for name in TENSORS))
+            classes, folds, seeds = (tuple(about[key]) for key in ("classes", "folds", "seeds"))
+            return cls(classes, folds, seeds, *(file.get_tensor(name) for name in TENSORS))
 
 
 def probe_task(
@@ -185,6 +185,7 @@ def read_features(
     if not seen.all():
         missing = ", ".join(frame["clip_id"][~seen][:5])
         raise ProbeError(f"no embeddings of {(~seen).sum()} clips ({missing}); {tables.REMEDY}")
+    assert features is not None
     return frame, features
 
 
@@ -312,7 +313,9 @@ def _fit(
             kept = [p.detach().clone() for p in layer.parameters()]
         if waited == settings.patience:
             break
-    return mean, scale, *kept
+    assert kept is not None
+    weight, bias = kept
+    return mean, scale, weight, bias
 
 
 @torch.no_grad()

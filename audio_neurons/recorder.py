@@ -90,7 +90,7 @@ class Recorder:
             self._handles.append(layer.register_forward_pre_hook(hook))
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -115,10 +115,10 @@ class Recorder:
         for block in (level > self._threshold[layer]).view(torch.uint8).split(BYTE, dim=1):
             self._active[:, layer] += block.sum(1, dtype=torch.uint8)
         if self._floor is not None:
-            self._record_peak(layer, hidden)
+            self._record_peak(layer, hidden, self._floor)
         self._tokens[layer] += hidden.shape[1]
 
-    def _record_peak(self, layer: int, hidden: Tensor) -> None:
+    def _record_peak(self, layer: int, hidden: Tensor, floor: Tensor) -> None:
         if not self._searched:
             peak, where = hidden.max(1)
             here = peak > self._peak[:, layer]
@@ -129,7 +129,7 @@ class Recorder:
             return
         peak = hidden.amax(1).float()
         # Where the peak is, is asked only of the few that may enter the strongest: it costs much more.
-        clip, neuron = ((peak > self._peak[:, layer]) & (peak >= self._floor[layer])).nonzero(as_tuple=True)
+        clip, neuron = ((peak > self._peak[:, layer]) & (peak >= floor[layer])).nonzero(as_tuple=True)
         where = hidden[clip, :, neuron].argmax(1)
         self._peak_token[clip, layer, neuron] = where + self._tokens[layer]
         self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak)

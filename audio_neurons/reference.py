@@ -180,14 +180,16 @@ def _command(parser: argparse.ArgumentParser) -> str:
     inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     if inner:
         return "\n".join(_command(command) for command in inner[0].choices.values())
+    assert parser.description
     lines = [f"## {parser.prog}", "", parser.description, "", "| argument | what |", "|---|---|"]
     for action in parser._actions:
         if action.dest == "help":
             continue
-        name = ", ".join(action.option_strings) or (action.metavar or action.dest).upper()
+        name = ", ".join(action.option_strings) or str(action.metavar or action.dest).upper()
         default = action.default
         if isinstance(default, Path) and default.is_absolute():
             default = default.relative_to(models_command.HOME)
+        assert action.help
         lines.append(f"| `{name}` | {action.help % {'default': default}} |")
     return "\n".join(lines) + "\n"
 

@@ -187,7 +187,7 @@ def totals(units: Units, labels: np.ndarray, weights: np.ndarray) -> tuple[np.nd
     """
     d, r = labels.shape
     c, n = len(units.classes), units.active.shape[1]
-    rows = np.zeros((d, c, r), np.float64)
+    rows: np.ndarray = np.zeros((d, c, r), np.float64)
     np.put_along_axis(rows, labels[:, None], weights[:, None], axis=1)
     rows = rows.reshape(d * c, r)
     tokens = rows @ units.tokens  # float64: exact below 2 ** 53

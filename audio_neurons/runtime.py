@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,7 +46,9 @@ def start(log: str | os.PathLike, threads: int) -> None:
     limit_threads(threads)
 
 
-def _report(log: str | os.PathLike, kind: type[BaseException], error: BaseException, trace) -> None:
+def _report(
+    log: str | os.PathLike, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     """What went wrong, in words where this package knows it, else with all that Python knows in the log."""
     own = kind.__module__.startswith("audio_neurons")
     told = str(error) if own else _remedy(error)

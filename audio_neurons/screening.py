@@ -118,7 +118,11 @@ def spread(estimate: np.ndarray, count: int) -> np.ndarray:
 
 
 def exact_effects(
-    encoder: Encoder, study: Study, chosen: Sequence[int], classes: Sequence[str], name: str = "screen"
+    encoder: Encoder,
+    study: Study,
+    chosen: Sequence[int] | np.ndarray,
+    classes: Sequence[str],
+    name: str = "screen",
 ) -> np.ndarray:
     """Measured change of the true class's log-probability, (1 + C, chosen), mean over clips and probes."""
     width = encoder.width

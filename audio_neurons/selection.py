@@ -156,7 +156,7 @@ def rank(p: np.ndarray, scores: np.ndarray, top_share: float) -> Selection:
     for row in np.flatnonzero(present):
         eligible = candidates & ~np.isnan(scores[row])
         assigned[row] = eligible & lowest(np.where(eligible, -scores[row], np.inf), wanted)
-    return Selection(h, candidates, assigned.any(0), assigned, np.nan, np.nan)
+    return Selection(h, candidates, np.any(assigned, axis=0), assigned, np.nan, np.nan)
 
 
 def choose(active: np.ndarray, tokens: np.ndarray, rule: Rule, units: Units | None = None) -> Selection:
@@ -171,6 +171,7 @@ def choose(active: np.ndarray, tokens: np.ndarray, rule: Rule, units: Units | No
     if rule.measure == "aape":
         return select(p, rule)
     if rule.measure == "auroc":
+        assert units is not None
         return rank(p, auroc(units.active, units.tokens, units.labels, len(p)), rule.top_share)
     return rank(p, MEASURES[rule.measure](active, tokens), rule.top_share)
 

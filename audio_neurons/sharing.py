@@ -112,7 +112,7 @@ def compare_tasks(neurons: Sequence[str], pairs: Sequence[Sequence[str]] | None,
     every = read[0].drop_duplicates(["layer", "neuron"])
     pool = len(every) if len(read) > 1 else int(every["selected"].sum())
     first, second = specific_neurons(read[0]), specific_neurons(read[-1])
-    tables.write(out, "sharing", compare(first, second, pool, [tuple(p) for p in pairs] if pairs else None))
+    tables.write(out, "sharing", compare(first, second, pool, [(a, b) for a, b in pairs] if pairs else None))
 
 
 def mean_ratios(table: pd.DataFrame, within: bool) -> dict[str, float]:

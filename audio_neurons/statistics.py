@@ -73,7 +73,7 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
         if part.empty:  # a dataset of fewer clips than shards
             continue
         active, index = read_counts(shard / "counts.parquet")
-        if total is None:
+        if total is None or neurons is None:
             total, neurons = np.zeros((len(cells), active.shape[1]), np.int64), index
         elif index.shape != neurons.shape or (index != neurons).any():
             raise tables.TableError(
@@ -84,6 +84,8 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
         np.add.at(clips, rows, part["clips"].to_numpy())
         np.add.at(tokens, rows, part["tokens"].to_numpy())
 
+    assert total is not None
+    assert neurons is not None
     cells.insert(0, "cell", np.arange(len(cells), dtype=np.int32))
     tables.write(out / "cells.parquet", "cells", cells.assign(clips=clips, tokens=tokens))
     write_counts(out / "counts.parquet", total, int(neurons[:, 0].max()) + 1)

@@ -220,6 +220,7 @@ def read(path: Path, label: str, splits: Sequence[str] | None) -> Units:
         for row, added in zip(here, counts, strict=True):
             if row >= 0:
                 active[row] += added
+    assert active is not None
     return Units(
         active,
         tokens,

@@ -60,6 +60,12 @@ def test_library_does_not_import_snakemake():
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(encoding="utf-8"), re.M), path
 
 
+def test_later_stages_import_earlier_ones_and_never_the_reverse():
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def test_importing_the_library_is_light():
     modules = [
         "config",

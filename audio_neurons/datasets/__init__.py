@@ -41,6 +41,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import yaml
 
@@ -106,7 +107,7 @@ def reader(adapter: str) -> Reader:
     return _module(adapter).recordings
 
 
-def labels(adapter: str, archives: Mapping[str, Path]) -> list[str]:
+def labels(adapter: str, archives: Mapping[str, Any]) -> list[str]:
     """Label columns of a dataset: those of its YAML file or, where that has none, of the user's files.
 
     Raises

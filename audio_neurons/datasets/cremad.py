@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from audio_neurons.datasets import SPLITS, DatasetError, Recording
 from audio_neurons.datasets._layout import load, matched, members_of, rows, tail, title
 
 
-def recordings(archives: Mapping[str, Path | Sequence[Path]]) -> Iterator[Recording]:
+def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
     """Recordings ``<actor>_<sentence>_<emotion>_<level>.wav`` that EVAR's ``cremad.csv`` lists.
 
     They are split by actor. Four recordings of the repository are not in that list and so not used:

@@ -55,7 +55,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
         group = source[0] if source else PurePosixPath(file).stem
         yield Recording(
             clip_id="/".join([*folders[above or 0 :], file]), data=data,
-            split=_drawn(group) if above is None else _split(folders[above]), group=group,
+            split=(None if above is None else _split(folders[above])) or _drawn(group), group=group,
             labels={"event": folders[-1]},
         )  # fmt: skip
 

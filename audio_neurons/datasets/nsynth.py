@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from audio_neurons.archives import members
 from audio_neurons.datasets import SPLITS, DatasetError, Recording
@@ -64,7 +65,7 @@ def _notes(description: str, split: str, pitches: Sequence[int] | None, where: s
     listed = {}
     try:
         for name, note in json.loads(description, object_hook=_used).items():
-            values = note if isinstance(note, tuple) else [None] * len(FIELDS)
+            values: Sequence[Any] = note if isinstance(note, tuple) else [None] * len(FIELDS)
             if missing := [field for field, value in zip(FIELDS, values, strict=True) if value is None]:
                 raise DatasetError(f"{where}: note {name} has no field {', '.join(missing)}")
             instrument, pitch, *others = values

@@ -6,13 +6,14 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from audio_neurons.archives import ArchiveError, members
 from audio_neurons.datasets import SPLITS, Recording
 from audio_neurons.datasets._layout import load, matched, members_of, rows, tail, title
 
 
-def recordings(archives: Mapping[str, Path | Sequence[Path]]) -> Iterator[Recording]:
+def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
     """Recordings of volunteers' uploads, as listed in EVAR's ``voxforge.csv``, which has the language.
 
     That list divides uploads, not speakers: those who sent in more than once are in more than one

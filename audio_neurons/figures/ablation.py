@@ -6,11 +6,13 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -28,7 +30,7 @@ MEASURES = {
     "accuracy": ("delta", None, None, "delta_p", 100, "change of\naccuracy\n(% points)"),
 }
 OTHERS = "mean of the other classes"
-OTHER = {"marker": "|", "color": style.INK, "s": 22, "linewidth": 0.9, "zorder": 4}
+OTHER: dict[str, Any] = {"marker": "|", "color": style.INK, "s": 22, "linewidth": 0.9, "zorder": 4}
 COLUMNS = [
     "model", "model_title", "kind", "set", "set_kind", "targets", "neurons", "gain", "replacement", "class",
     "target", "n", "measure", "value", "low", "high", "others", "shifted", "controls", "control_low",
@@ -157,7 +159,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
         squeeze=False,
         layout="constrained",
     )
-    figure.get_layout_engine().set(wspace=0.03, h_pad=0.09)
+    style.spaced(figure, wspace=0.03, h_pad=0.09)
     colours, markers = style.colours(models), style.markers(models)
     for panels, block in zip(grid, shown, strict=True):
         here = data[data["set"].isin(block.sets)]
@@ -186,7 +188,7 @@ def nothing() -> Figure:
     return figure
 
 
-def _panel(panel: plt.Axes, own: pd.DataFrame, block: Block, look: Mapping, alpha: float) -> None:
+def _panel(panel: Axes, own: pd.DataFrame, block: Block, look: Mapping, alpha: float) -> None:
     places = {row: i for i, row in enumerate(block.rows)}
     panel.set_ylim(len(places) - 0.4, -0.6)
     panel.tick_params(axis="y", length=0)
@@ -229,7 +231,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return sorted([0.0, side * power * halves / 2])
 
 
-def _rows_named(panel: plt.Axes, here: pd.DataFrame, block: Block) -> None:
+def _rows_named(panel: Axes, here: pd.DataFrame, block: Block) -> None:
     """Classes with their numbers of clips; targets of a set that shows other classes too are bold."""
     clips, targets = here.groupby("class")["n"].first(), set(here.loc[here["target"], "class"])
     names = ["all clips" if c == ALL else style.readable(c) for _, c in block.rows]
@@ -243,7 +245,7 @@ def _rows_named(panel: plt.Axes, here: pd.DataFrame, block: Block) -> None:
     )  # wider than its panel
 
 
-def _above(panel: plt.Axes, text: str, points: float, x: float, **more) -> Annotation:
+def _above(panel: Axes, text: str, points: float, x: float, **more: Any) -> Annotation:
     return panel.annotate(
         text, (x, 1), (0, points), xycoords="axes fraction", textcoords="offset points", va="bottom",
         size=style.SMALL, **more,
@@ -251,7 +253,7 @@ def _above(panel: plt.Axes, text: str, points: float, x: float, **more) -> Annot
 
 
 def _handles(level: float, alpha: float) -> list:
-    point = {"linestyle": "", "marker": "o", "markersize": 3.6, "color": style.INK}
+    point: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.6, "color": style.INK}
     return [
         Line2D([], [], **point, label=f"more harm than random sets, q ≤ {alpha:g}"),
         Line2D([], [], **point, markerfacecolor="white", label="not so"),

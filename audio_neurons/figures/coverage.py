@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -71,7 +72,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
 
 def _handles(data: pd.DataFrame, about: Mapping) -> list:
     colours, hatches = style.colours(about["models"]), style.hatches(about["models"])
-    handles = [
+    handles: list[Artist] = [
         Patch(facecolor=colours[m["name"]], hatch=hatches[m["name"]], edgecolor="white", label=m["title"])
         for m in about["models"]
     ]

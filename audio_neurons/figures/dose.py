@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -26,12 +28,17 @@ COLUMNS = [
 ]  # fmt: skip
 SINGLE = "class"  # the group of all sets that are specific to one class
 # Replacement → line, marker and how it is called.
-LOOKS = {
+LOOKS: dict[str, tuple[Any, str, str]] = {
     "zero": ("-", "o", "around 0"),
     "mean": ((0, (4, 1.5)), "s", "around the mean"),
     "resample": ((0, (1, 1)), "^", "around another clip's activation"),
 }
-OTHER = {"color": style.INK, "linewidth": 0.7, "markerfacecolor": "white", "markeredgewidth": 0.7}
+OTHER: dict[str, Any] = {
+    "color": style.INK,
+    "linewidth": 0.7,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.7,
+}
 MOST_TICKS = 7
 
 
@@ -114,7 +121,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     titles = data.drop_duplicates("group").set_index("group")["title"]
     heads = {group: textwrap.fill(titles[group], letters) for group in groups}
     lines = max(head.count("\n") + 1 for head in heads.values())
-    figure.get_layout_engine().set(h_pad=0.09 * lines)
+    style.spaced(figure, h_pad=0.09 * lines)
     for panels, group in zip(grid, groups, strict=True):
         here = data[data["group"] == group]
         for panel, model in zip(panels, models, strict=True):
@@ -136,7 +143,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     return figure
 
 
-def _panel(panel: plt.Axes, own: pd.DataFrame, colour: tuple) -> None:
+def _panel(panel: Axes, own: pd.DataFrame, colour: tuple) -> None:
     if own.empty:
         panel.text(
             0.5, 0.5, "not ablated", ha="center", va="center", size=style.SMALL, transform=panel.transAxes
@@ -155,7 +162,7 @@ def _panel(panel: plt.Axes, own: pd.DataFrame, colour: tuple) -> None:
             panel.plot(one["gain"], one["value"], color=colour, linestyle=dash, linewidth=0.5, alpha=0.6)
             if lines["sets"].iloc[0] == 1:
                 panel.vlines(one["gain"], one["low"], one["high"], color=colour, linewidth=0.7)
-        look = {"linestyle": dash, "marker": marker, "markersize": 3}
+        look: dict[str, Any] = {"linestyle": dash, "marker": marker, "markersize": 3}
         panel.plot(others["gain"], others["value"], **OTHER, **look)
         panel.plot(mean["gain"], mean["value"], color=colour, zorder=4, linewidth=1.2, **look)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -98,10 +99,10 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     return figure
 
 
-def _outline(panel: plt.Axes, bins: pd.DataFrame, of: str, row: int, colour: tuple) -> None:
+def _outline(panel: Axes, bins: pd.DataFrame, of: str, row: int, colour: tuple) -> None:
     heights = np.zeros(len(EDGES) - 1)
     heights[np.searchsorted(EDGES, bins["low"])] = 0.85 * bins["share"] / bins["share"].max()
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "active": {"fill": True, "facecolor": (*colour[:3], 0.6), "edgecolor": style.INK, "linewidth": 0.4},
         "chosen": {"fill": True, "facecolor": "none", "edgecolor": style.INK, "hatch": "//////"},
         "null": {"fill": False, "edgecolor": style.INK, "linestyle": (0, (2, 1))},
@@ -115,7 +116,7 @@ def _outline(panel: plt.Axes, bins: pd.DataFrame, of: str, row: int, colour: tup
     )
 
 
-def _axes(panel: plt.Axes, data: pd.DataFrame, titles: Sequence[str]) -> None:
+def _axes(panel: Axes, data: pd.DataFrame, titles: Sequence[str]) -> None:
     panel.set_xscale("log")
     panel.set_xlim(data["low"].min() if len(data) else LEAST, 1)
     panel.xaxis.set_major_locator(LogLocator(100, numticks=9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ from audio_neurons.figures import style
 from audio_neurons.figures.multiples import multiples
 from audio_neurons.figures.reading import cases, per_neuron
 
-RESAMPLED = {"linestyle": (0, (1, 1.2)), "linewidth": 0.9}
-CHANCE = {"color": "0.75", "linewidth": 2.2, "zorder": 0, "solid_capstyle": "butt"}
+RESAMPLED: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 0.9}
+CHANCE: dict[str, Any] = {"color": "0.75", "linewidth": 2.2, "zorder": 0, "solid_capstyle": "butt"}
 
 
 def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -73,9 +75,9 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
         first.set_ylabel("class whose neurons are\nablated (their number)")
     for lowest in grid.ravel()[max(0, len(models) - across) : len(models)]:
         lowest.set_xlabel("class in which the\nchange is measured")
-    bar = {"location": "top", "fraction": 0.15 / height, "aspect": 40, "shrink": 0.6}
+    bar: dict[str, Any] = {"location": "top", "fraction": 0.15 / height, "aspect": 40, "shrink": 0.6}
     figure.colorbar(scale, ax=grid, label="change of log-probability (nats)", **bar)
-    dot = {"linestyle": "", "marker": "o", "markersize": 2, "color": style.INK}
+    dot: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 2, "color": style.INK}
     label = f"more harm than random sets, q ≤ {about['alpha']:g}"
     handles = [Line2D([], [], **dot, label=label), Patch(color=style.UNDEFINED, label="no neurons to ablate")]
     style.legend(figure, handles)
@@ -99,7 +101,7 @@ def _number(value: float) -> str:
 
 
 def _panel(
-    panel: plt.Axes,
+    panel: Axes,
     own: pd.DataFrame,
     classes: Sequence[str],
     scale: mpl.cm.ScalarMappable,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 from audio_neurons.figures import style
@@ -12,7 +11,7 @@ from audio_neurons.figures import style
 ACROSS = 4  # panels in a row as wide as two columns; five where that leaves fewer holes in the last row
 
 
-def multiples(number: int, height: float) -> tuple[Figure, Sequence[plt.Axes]]:
+def multiples(number: int, height: float) -> tuple[Figure, np.ndarray]:
     """Panels of a height in inches, with common axes, in rows; one or two share a column of the paper."""
     across = 1 if number < 3 else min(number, ACROSS)
     if number > ACROSS:
@@ -27,7 +26,7 @@ def multiples(number: int, height: float) -> tuple[Figure, Sequence[plt.Axes]]:
         squeeze=False,
         layout="constrained",
     )
-    figure.get_layout_engine().set(wspace=0.04)
+    style.spaced(figure, wspace=0.04)
     shown = grid.ravel()
     for empty in shown[number:]:
         empty.set_visible(False)

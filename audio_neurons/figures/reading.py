@@ -20,7 +20,7 @@ def cases(inputs: Mapping[str, Sequence[str]], about: Mapping, *roles: str) -> I
     The paths of a role list for every task in turn the tables of all models.
     """
     pairs = list(product(about["tasks"], about["models"]))
-    paths = [inputs.get(role) or [None] * len(pairs) for role in roles]
+    paths: list[Sequence[str | None]] = [inputs.get(role) or [None] * len(pairs) for role in roles]
     for (task, model), *found in zip(pairs, *paths, strict=True):
         yield {"task": task["name"], "task_title": task["title"], **named(model)}, *found
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
@@ -53,7 +55,7 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
     within = len(comparison["tasks"]) == 1
     found = []
     none = tables.SCHEMAS["inference"].empty_table().to_pandas()
-    inferences = inputs["inference"] or [None] * len(about["models"])
+    inferences: Sequence[str | None] = inputs["inference"] or [None] * len(about["models"])
     for model, sharing, inference in zip(about["models"], inputs["sharing"], inferences, strict=True):
         table = tables.read(sharing, "sharing")
         inferred = tables.read(inference, "inference") if inference else none
@@ -131,7 +133,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
         for block in range(panels.blocks):
             _colour_bar(figure.add_axes(panels.bar(block, row)), scale, BARS[value])
     for block in range(panels.blocks):
-        place = {"ha": "left", "va": "center", "rotation": 90, "size": style.TEXT}
+        place: dict[str, Any] = {"ha": "left", "va": "center", "rotation": 90, "size": style.TEXT}
         figure.text(*panels.side(block), comparison["tasks"][0], **place)
     if len(means):
         _draw_means(figure.add_axes(panels.means(bool(len(contrasts)))), means, contrasts, models)
@@ -226,7 +228,11 @@ def _draw_means(axes: Axes, means: pd.DataFrame, contrasts: pd.DataFrame, models
     for found in contrasts.itertuples():
         text = f"same - other: {found.value:+.3f}, p = {found.p_value:.2g}\n"
         text += f"[{found.low:+.3f}, {found.high:+.3f}]"
-        beside = {"va": "center", "size": style.SMALL, "transform": axes.get_yaxis_transform()}
+        beside: dict[str, Any] = {
+            "va": "center",
+            "size": style.SMALL,
+            "transform": axes.get_yaxis_transform(),
+        }
         axes.text(1.02, centres[found.model], text.replace("-", "−"), **beside)
     axes.set(ylim=(len(means) - 0.5, -0.5), xlabel="mean common-neuron ratio of the pairs")
     axes.set_xlim(left=0)
@@ -239,8 +245,10 @@ def _handles(pairs: pd.DataFrame, means: pd.DataFrame, about: Mapping) -> list:
     names = {"mean_matched": "same class in both", "mean_other": "other pairs"}
     if len(found) == 1:
         names["mean_other"] = "pairs of classes"
-    marker = {"linestyle": "none", "color": style.INK}
-    handles = [Line2D([], [], marker=MARKS[s], label=names[s], **marker) for s in MARKS if s in found]
+    marker: dict[str, Any] = {"linestyle": "none", "color": style.INK}
+    handles: list[Artist] = [
+        Line2D([], [], marker=MARKS[s], label=names[s], **marker) for s in MARKS if s in found
+    ]
     if handles:
         handles.append(Line2D([], [], label="by chance: random sets of these sizes", **style.NULL_HANDLE))
     if means["low"].notna().any():

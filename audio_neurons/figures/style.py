@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import matplotlib as mpl
 
@@ -16,6 +17,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
@@ -36,11 +38,15 @@ HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----")
 MARKERS = ("o", "s", "^", "v", "P", "X")
 INK = "#222222"
 # What chance does: a light band, or a marker that is open.
-BAND = {"color": "0.85", "linewidth": 0}
-NULL = {"marker": "D", "facecolor": "white", "edgecolor": INK, "linewidth": 0.7, "s": 10, "zorder": 4}
-NULL_HANDLE = {"linestyle": "none", "marker": "D", "markersize": 3.2, "markerfacecolor": "white"}
-NULL_HANDLE |= {"markeredgecolor": INK, "markeredgewidth": 0.7}
-INTERVAL = {"color": INK, "linewidth": 0.9, "zorder": 3}
+BAND: dict[str, Any] = {"color": "0.85", "linewidth": 0}
+NULL: dict[str, Any] = {
+    "marker": "D", "facecolor": "white", "edgecolor": INK, "linewidth": 0.7, "s": 10, "zorder": 4
+}  # fmt: skip
+NULL_HANDLE: dict[str, Any] = {
+    "linestyle": "none", "marker": "D", "markersize": 3.2, "markerfacecolor": "white",
+    "markeredgecolor": INK, "markeredgewidth": 0.7,
+}  # fmt: skip
+INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 0.9, "zorder": 3}
 
 # Brightness grows with the value; grey, which is on neither scale at its brightness, has none.
 SEQUENTIAL = mpl.colormaps["cividis"]
@@ -53,8 +59,8 @@ UNDEFINED = mpl.colors.to_rgba("0.80")
 def style() -> None:
     """Set how everything is drawn from now on."""
     sns.set_theme(style="white", context="paper", font="DejaVu Sans")
-    sizes = ["font.size", "axes.labelsize", "axes.titlesize", "legend.title_fontsize"]
-    small = ["xtick.labelsize", "ytick.labelsize", "legend.fontsize"]
+    sizes: list[Any] = ["font.size", "axes.labelsize", "axes.titlesize", "legend.title_fontsize"]
+    small: list[Any] = ["xtick.labelsize", "ytick.labelsize", "legend.fontsize"]
     plt.rcParams.update(
         {
             **dict.fromkeys(sizes, TEXT),
@@ -118,11 +124,18 @@ def _letters_width(text: str) -> float:
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 100
 
 
-def legend(figure: Figure, handles: Sequence, where: str = "outside upper center", **more) -> None:
+def spaced(figure: Figure, **pads: Any) -> None:
+    """Set the spaces of a figure of the constrained layout."""
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(**pads)
+
+
+def legend(figure: Figure, handles: Sequence, where: Any = "outside upper center", **more: Any) -> None:
     """A legend of the whole figure, in as many columns as its width has room for."""
     widest = text_width([handle.get_label() for handle in handles], TEXT - 0.5) + 0.5
     columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
-    figure.legend(handles=handles, loc=where, ncols=columns, **more)
+    figure.legend(handles=list(handles), loc=where, ncols=columns, **more)
 
 
 def colours(models: Sequence[Mapping]) -> dict[str, tuple]:
@@ -146,7 +159,7 @@ def markers(models: Sequence[Mapping]) -> dict[str, str]:
     return {model["name"]: MARKERS[i % len(MARKERS)] for i, model in enumerate(models)}
 
 
-def ink(colour: Sequence[float]) -> str:
+def ink(colour: Sequence[float] | np.ndarray) -> str:
     """Black or white, whichever is read better on a colour (by the contrast ratio of WCAG 2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
     return "black" if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.179 else "white"

@@ -38,7 +38,8 @@ class Encoder(nn.Module, ABC):
     sample_rate: int = 16_000
     special_tokens: int = 0
     ffn: tuple[int, int] | None = None
-    bfloat16: bool = False
+    # nn.Module has a method of this name, which no encoder needs.
+    bfloat16: bool = False  # type: ignore[assignment]
     stepwise: bool = False
 
     @abstractmethod

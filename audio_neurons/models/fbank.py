@@ -21,6 +21,9 @@ class Fbank(nn.Module):
     rounding: each step here is one of its own.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, bands: int):
         super().__init__()
         banks, _ = get_mel_banks(bands, FFT, SAMPLE_RATE, LOWEST, 0.0, 100.0, -500.0, 1.0)

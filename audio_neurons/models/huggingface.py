@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 from audio_neurons.models import ModelError, fbank
 from audio_neurons.models.checkpoint import check_fit, read_checkpoint
 from audio_neurons.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 SAMPLE_RATE = 16_000
 REMEDY = "pip install 'audio-neurons[huggingface]'"
@@ -43,7 +47,7 @@ class HuggingFace(Encoder):
 
     options: tuple[str, ...] = ()
 
-    def __init__(self, model: nn.Module, depth: int, width: int):
+    def __init__(self, model: PreTrainedModel, depth: int, width: int):
         super().__init__()
         self.model = model
         self.ffn = (depth, width)
@@ -61,7 +65,7 @@ class Waveform(HuggingFace):
 
     options = ("normalize",)
 
-    def __init__(self, model: nn.Module, block: Mapping):
+    def __init__(self, model: PreTrainedModel, block: Mapping):
         super().__init__(model, model.config.num_hidden_layers, model.config.intermediate_size)
         self.normalize = block.get("normalize", True)
         self._convolutions = list(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))
@@ -105,7 +109,7 @@ class Chunked(HuggingFace):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         ffn: tuple[int, int],
         grid: tuple[int, int],
         length: int,
@@ -151,7 +155,7 @@ class Spectrogram(Chunked):
     special_tokens = 2  # CLS and distillation
     options = ("norm_stats",)
 
-    def __init__(self, model: nn.Module, block: Mapping):
+    def __init__(self, model: PreTrainedModel, block: Mapping):
         config = model.config
         height, width = [
             (size - config.patch_size) // stride + 1
@@ -196,8 +200,10 @@ class Whisper(Chunked):
     """The encoder of Whisper: log-mel of 30 s at a time, two convolutions, a token for every 20 ms."""
 
     FFT, HOP = 400, 160
+    filters: Tensor
+    window: Tensor
 
-    def __init__(self, model: nn.Module, block: Mapping):
+    def __init__(self, model: PreTrainedModel, block: Mapping):
         from transformers import WhisperFeatureExtractor
 
         config = model.config
@@ -232,7 +238,7 @@ class Whisper(Chunked):
         return torch.cat([self.model(chunk).last_hidden_state for chunk in chunks], dim=1)
 
 
-TYPES: dict[str, type[HuggingFace]] = {
+TYPES: dict[str, type[Waveform | Spectrogram | Whisper]] = {
     "audio-spectrogram-transformer": Spectrogram,
     "data2vec-audio": Waveform,
     "hubert": Waveform,
@@ -269,7 +275,9 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
         return TYPES[kind](model, block)
 
 
-def load_encoder(cls: type, config: object, state: Mapping[str, Tensor], path: Path) -> nn.Module:
+def load_encoder(
+    cls: type[PreTrainedModel], config: PretrainedConfig, state: Mapping[str, Tensor], path: Path
+) -> PreTrainedModel:
     """An encoder from a state dict with or without a head, under transformers 4's or 5's names.
 
     Nothing may be missing or of another shape; unexpected are only `HEADS`.
@@ -277,7 +285,7 @@ def load_encoder(cls: type, config: object, state: Mapping[str, Tensor], path: P
     state = {k: v for k, v in state.items() if not k.startswith(HEADS)}
     if cls.__name__ == "WhisperEncoder":  # a part of every Whisper there is, hence not found by itself
         state = {k.removeprefix("model.").removeprefix("encoder."): v for k, v in state.items()}
-    model, found = cls.from_pretrained(
+    loaded: Any = cls.from_pretrained(
         None,
         config=config,
         state_dict=state,
@@ -285,6 +293,7 @@ def load_encoder(cls: type, config: object, state: Mapping[str, Tensor], path: P
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
+    model, found = loaded  # the second of which its types know nothing
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     mismatched = [key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]]
     problems = [f"missing {k}" for k in sorted(found["missing_keys"]) if not k.endswith(TRAINING_ONLY)]
@@ -308,7 +317,7 @@ def _library() -> ModuleType:
     return transformers
 
 
-def _config(library: ModuleType, kind: str, changes: Mapping) -> object:
+def _config(library: ModuleType, kind: str, changes: Mapping) -> PretrainedConfig:
     """The default configuration of a type of model, changed; unknown keys are errors."""
     default = library.AutoConfig.for_model(kind)
     if unknown := changes.keys() - default.to_dict().keys() - default.attribute_map.keys():
@@ -316,7 +325,7 @@ def _config(library: ModuleType, kind: str, changes: Mapping) -> object:
     return library.AutoConfig.for_model(kind, **changes)
 
 
-def _class(library: ModuleType, kind: str, config: object) -> type:
+def _class(library: ModuleType, kind: str, config: PretrainedConfig) -> type[PreTrainedModel]:
     """The class of the bare encoder."""
     if kind == "whisper":
         return library.models.whisper.modeling_whisper.WhisperEncoder

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchaudio
@@ -83,6 +84,7 @@ class ViT(Encoder):
 
     sample_rate = SAMPLE_RATE
     stepwise = True
+    norm_stats: Tensor
 
     def __init__(
         self,
@@ -170,9 +172,8 @@ class ViT(Encoder):
         patches = self.vit.patch_embed.proj(chunk)  # (B, D, *grid)
         rows, columns = patches.shape[2:]
         # A shorter input uses the first positions in time.
-        position = self.vit.pos_embed[:, self.special_tokens :].unflatten(
-            1, self._image(self.architecture.grid)
-        )
+        positions: Any = self.vit.pos_embed  # timm has models without
+        position = positions[:, self.special_tokens :].unflatten(1, self._image(self.architecture.grid))
         return patches.flatten(2).transpose(1, 2) + position[:, :rows, :columns].flatten(1, 2)
 
     def encode_patches(self, patches: Tensor) -> Tensor:
@@ -182,20 +183,21 @@ class ViT(Encoder):
     def _with_cls(self, patches: Tensor) -> Tensor:
         if not self.special_tokens:
             return patches
-        cls = (self.vit.cls_token + self.vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        vit: Any = self.vit  # timm has models without CLS
+        cls = (vit.cls_token + vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
         return torch.cat([cls, patches], dim=1)
 
     def states(self, features: Tensor) -> list[Tensor]:
         return [self._with_cls(patches) for patches in self._chunks(features)]
 
     def expand(self, layer: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        block = self.vit.blocks[layer]
+        block: Any = self.vit.blocks[layer]  # as whose type mypy knows nn.Module
         mlp = block.mlp
         residual = state + block.drop_path1(block.ls1(block.attn(block.norm1(state))))
         return residual, mlp.norm(mlp.drop1(mlp.act(mlp.fc1(block.norm2(residual)))))
 
     def project(self, layer: int, residual: Tensor, hidden: Tensor) -> Tensor:
-        block = self.vit.blocks[layer]
+        block: Any = self.vit.blocks[layer]
         return residual + block.drop_path2(block.ls2(block.mlp.drop2(block.mlp.fc2(hidden))))
 
     def assemble(self, states: list[Tensor]) -> Tensor:
@@ -214,7 +216,7 @@ class ViT(Encoder):
 def build(block: Mapping, weights: Path | None) -> ViT:
     """The model of a configuration block, from a checkpoint or randomly initialised (timm's scheme)."""
     front_end = block.get("front_end", "logmel")
-    own = {"front_end": front_end, "special_tokens": block.get("special_tokens", 1)}
+    own: dict[str, Any] = {"front_end": front_end, "special_tokens": block.get("special_tokens", 1)}
     stats = block.get("norm_stats", NORM_STATS_OF[front_end])
     if weights is None:
         with torch.random.fork_rng(devices=[]):
@@ -223,7 +225,8 @@ def build(block: Mapping, weights: Path | None) -> ViT:
     state = read_checkpoint(weights)
     stats = state.pop("norm_stats", stats)
     architecture = Architecture.of({**block, **sizes_in_name(weights.parent.name)})
-    model = ViT(architecture, tuple(float(s) for s in stats), **own)
+    mean, std = (float(s) for s in stats)
+    model = ViT(architecture, (mean, std), **own)
     load_encoder(model, state, weights)
     return model
 

@@ -11,6 +11,7 @@ import ctypes
 import json
 import struct
 import sys
+from typing import Any
 
 AUDIO_OUTPUT_SYNCHRONOUS, CHARS_UTF8, POSITION_CHARACTER = 2, 1, 1
 PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}
@@ -25,13 +26,13 @@ def main() -> None:
     rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
     pieces: list[bytes] = []
 
-    @CALLBACK
-    def receive(samples, count, _events):
+    def receive(samples: Any, count: int, _events: Any) -> int:
         if samples and count > 0:
             pieces.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    library.espeak_SetSynthCallback(receive)
+    callback = CALLBACK(receive)  # must live as long as it may be called
+    library.espeak_SetSynthCallback(callback)
     for line in sys.stdin.buffer:
         request = json.loads(line)
         pieces.clear()

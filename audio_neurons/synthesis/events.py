@@ -7,15 +7,18 @@ at 16 kHz of arbitrary level.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from audio_neurons.synthesis import waves
 from audio_neurons.synthesis.waves import RATE, band, bump, glide, modes, noise, phase, place, shaped, strike
 
 Rng = np.random.Generator
+Piece = Callable[[], np.ndarray]
 
 
-def _repeat(rng: Rng, n: int, every: tuple[float, float], jitter: float, piece) -> np.ndarray:
+def _repeat(rng: Rng, n: int, every: tuple[float, float], jitter: float, piece: Piece) -> np.ndarray:
     """Pieces at a random, slightly irregular pace."""
     out = np.zeros(n, np.float32)
     period, at = rng.uniform(*every), rng.uniform(0, 0.15)
@@ -25,7 +28,7 @@ def _repeat(rng: Rng, n: int, every: tuple[float, float], jitter: float, piece) 
     return out
 
 
-def _scatter(rng: Rng, n: int, rate: float, piece) -> np.ndarray:
+def _scatter(rng: Rng, n: int, rate: float, piece: Piece) -> np.ndarray:
     """Pieces at random times, ``rate`` a second on average."""
     out = np.zeros(n, np.float32)
     for at in rng.uniform(-0.1, n / RATE, rng.poisson(rate * n / RATE) + 1):
@@ -45,7 +48,7 @@ def _harmonics(hertz: np.ndarray, count: int, slope: float) -> np.ndarray:
 def _dog_voiced(rng: Rng, n: int) -> np.ndarray:
     size, formant = rng.uniform(0.7, 1.5), rng.uniform(600, 1400)
 
-    def bark():
+    def bark() -> np.ndarray:
         m = int(rng.uniform(0.09, 0.22) * RATE)
         hertz = rng.uniform(280, 520) / size * (0.7 + 0.6 * bump(m))
         sound = (_harmonics(hertz, 14, 0.5) + noise(rng, m, 300, 5000) * 0.6) * bump(m, 0.7)
@@ -57,7 +60,7 @@ def _dog_voiced(rng: Rng, n: int) -> np.ndarray:
 def _birds_swept(rng: Rng, n: int) -> np.ndarray:
     low = rng.uniform(1800, 4500)
 
-    def chirp():
+    def chirp() -> np.ndarray:
         m = int(rng.uniform(0.04, 0.16) * RATE)
         sweep = low * 2 ** (rng.uniform(-0.6, 0.6) * np.linspace(-1, 1, m) + rng.uniform(0, 0.5))
         return np.sin(phase(sweep, m)) * bump(m)
@@ -74,7 +77,7 @@ def _crickets_pulsed(rng: Rng, n: int) -> np.ndarray:
 def _footsteps_thumped(rng: Rng, n: int) -> np.ndarray:
     top, second = rng.uniform(150, 900), rng.uniform(0.04, 0.11)
 
-    def step():
+    def step() -> np.ndarray:
         m = int(0.25 * RATE)
         sound = noise(rng, m, 40, top) * strike(m, 0.025)
         place(sound, noise(rng, m // 2, 200, 3 * top) * strike(m // 2, 0.03), second, rng.uniform(0.2, 0.6))
@@ -84,7 +87,7 @@ def _footsteps_thumped(rng: Rng, n: int) -> np.ndarray:
 
 
 def _clapping_crowd(rng: Rng, n: int) -> np.ndarray:
-    def clap():
+    def clap() -> np.ndarray:
         m = int(0.06 * RATE)
         centre = rng.uniform(700, 2600)
         return noise(rng, m, centre * 0.6, centre * 1.8) * strike(m, rng.uniform(0.004, 0.012), 0.0005)
@@ -95,7 +98,7 @@ def _clapping_crowd(rng: Rng, n: int) -> np.ndarray:
 def _train_rails(rng: Rng, n: int) -> np.ndarray:
     low, gap = rng.uniform(80, 250), rng.uniform(0.08, 0.16)
 
-    def joint():
+    def joint() -> np.ndarray:
         m = int(0.3 * RATE)
         sound = modes(rng.uniform(150, 1500, 5), rng.uniform(0.01, 0.06, 5), rng.uniform(0.2, 1, 5), m)
         place(sound, sound[: m // 2].copy(), gap, 0.8)
@@ -116,7 +119,7 @@ def _wind_gusts(rng: Rng, n: int) -> np.ndarray:
 def _dog_rough(rng: Rng, n: int) -> np.ndarray:
     base, spread = rng.uniform(350, 900), rng.uniform(1, 4)
 
-    def bark():
+    def bark() -> np.ndarray:
         m = int(rng.uniform(0.08, 0.25) * RATE)
         rough = spread * np.sin(phase(rng.uniform(60, 130) * (1 + 0.3 * glide(rng, m, 40)), m))
         sound = np.sin(phase(base * 2 ** (-0.8 * np.linspace(0, 1, m)), m) + rough + 0.8 * rng.normal(size=m))
@@ -126,7 +129,7 @@ def _dog_rough(rng: Rng, n: int) -> np.ndarray:
 
 
 def _birds_trilled(rng: Rng, n: int) -> np.ndarray:
-    def song():
+    def song() -> np.ndarray:
         m = int(rng.uniform(0.2, 0.6) * RATE)
         hertz = rng.uniform(2200, 6000) * (1 + rng.uniform(0.02, 0.2) * np.sin(phase(rng.uniform(14, 45), m)))
         return np.sin(phase(hertz, m) + np.sin(2 * phase(hertz, m))) * bump(m, 0.5)
@@ -144,7 +147,7 @@ def _crickets_hissed(rng: Rng, n: int) -> np.ndarray:
 def _footsteps_gravel(rng: Rng, n: int) -> np.ndarray:
     body, count = rng.uniform(70, 260), int(rng.integers(8, 60))
 
-    def step():
+    def step() -> np.ndarray:
         m = int(0.22 * RATE)
         sound = modes([body, body * 1.6, body * 2.7], [0.03, 0.02, 0.015], [1, 0.6, 0.4], m)
         grains = np.zeros(m, np.float32)
@@ -160,7 +163,7 @@ def _clapping_hands(rng: Rng, n: int) -> np.ndarray:
     for palm in hands:
         taus = rng.uniform(0.003, 0.012, 4)
 
-        def clap(palm=palm, taus=taus):
+        def clap(palm: np.ndarray = palm, taus: np.ndarray = taus) -> np.ndarray:
             return modes(palm * rng.uniform(0.9, 1.1, 4), taus, rng.normal(0, 1, 4), int(0.08 * RATE))
 
         out += _repeat(rng, n, (0.14, 0.4), 0.06, clap)
@@ -196,7 +199,7 @@ def _clock_alarm(rng: Rng, n: int) -> np.ndarray:
 
 
 def _church_bells(rng: Rng, n: int) -> np.ndarray:
-    def bell():
+    def bell() -> np.ndarray:
         f = rng.uniform(180, 700) * np.array([0.5, 1, 1.19, 1.5, 2, 2.66, 3.0, 4.1])
         return modes(f, rng.uniform(0.2, 1.2, 8), rng.uniform(0.2, 1, 8), int(1.6 * RATE))
 
@@ -218,7 +221,7 @@ def _vacuum_cleaner(rng: Rng, n: int) -> np.ndarray:
 def _keyboard_typing(rng: Rng, n: int) -> np.ndarray:
     key = rng.uniform(1500, 4500)
 
-    def press():
+    def press() -> np.ndarray:
         m = int(0.12 * RATE)
         sound = noise(rng, m, key * 0.6, key * 1.5) * strike(m, 0.006, 0.0005)
         place(sound, sound[: m // 2].copy(), rng.uniform(0.04, 0.08), rng.uniform(0.2, 0.6))
@@ -239,7 +242,7 @@ def _coin(rng: Rng, n: int) -> np.ndarray:
 def _hi_hat(rng: Rng, n: int) -> np.ndarray:
     base = rng.uniform(300, 600)
 
-    def hit():
+    def hit() -> np.ndarray:
         m = int(0.3 * RATE)
         metal = sum(np.sign(np.sin(phase(base * k, m))) for k in (1, 1.34, 1.79, 2.11, 2.55, 2.91))
         return shaped(metal + noise(rng, m), band(4500, 8000)) * strike(m, 10 ** rng.uniform(-2, -1), 0.001)
@@ -257,7 +260,7 @@ def _tearing(rng: Rng, n: int) -> np.ndarray:
 
 
 def _water(rng: Rng, n: int) -> np.ndarray:
-    def drop():
+    def drop() -> np.ndarray:
         m = int(rng.uniform(0.02, 0.08) * RATE)
         return np.sin(phase(rng.uniform(500, 3000) * np.linspace(1, rng.uniform(1.1, 1.8), m), m)) * bump(m)
 
@@ -274,7 +277,7 @@ def _engine(rng: Rng, n: int) -> np.ndarray:
 def _drum(rng: Rng, n: int) -> np.ndarray:
     f = rng.uniform(60, 350)
 
-    def hit():
+    def hit() -> np.ndarray:
         m = int(0.4 * RATE)
         skin = np.sin(phase(f * (1 + 0.6 * np.exp(-waves.times(m) / 0.02)), m)) * strike(m, 0.12)
         return skin + rng.uniform(0, 0.8) * noise(rng, m, 500, 6000) * strike(m, 0.06)

@@ -12,6 +12,7 @@ import string
 from collections.abc import Callable, Mapping
 from itertools import chain, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from audio_neurons.synthesis.packing import archive, lines, ogg, packed, text, w
 from audio_neurons.synthesis.waves import generator
 
 SPLITS = ("train", "valid", "test")
-Archives = Mapping[str, Path | list[Path]]
+Archives = Mapping[str, Any]  # by role: a path, or a list of paths where the archives are many
+Maker = Callable[[np.random.Generator, int], np.ndarray]
 # Recording conditions of the tasks that are hard, or easy, by themselves.
-CLEANER = {"snr": (8.0, 30.0), "colour": 0.6}
-NOISIER = {"snr": (-4.0, 14.0), "colour": 1.6}
+CLEANER: dict[str, Any] = {"snr": (8.0, 30.0), "colour": 0.6}
+NOISIER: dict[str, Any] = {"snr": (-4.0, 14.0), "colour": 1.6}
 # Where VoxForge's uploads are, which its list and the names in its archives begin with.
 UPLOADS = "www.repository.voxforge1.org/downloads/{language}/Trunk/Audio/Main/16kHz_16bit"
 _LETTERS = string.ascii_letters + string.digits + "-_"
@@ -45,7 +47,7 @@ def _only(paths: list[Path]) -> Path:
     return paths[0]
 
 
-def _event(seed: int, name: str, index: int, maker, seconds: float) -> np.ndarray:
+def _event(seed: int, name: str, index: int, maker: Maker, seconds: float) -> np.ndarray:
     rng = generator(seed, name, index)
     n = frames(rng, seconds)
     return record(rng, fit(rng, maker(rng, n), n))
@@ -56,7 +58,7 @@ def esc50(archives: Archives, clips: int, seconds: float, seed: int) -> None:
     per_fold, rest = divmod(clips, 5)
     if per_fold < len(events.ESC50):
         raise ValueError(f"{clips} recordings are too few: at least {5 * len(events.ESC50)} are needed")
-    order = sorted(events.ESC50, key=events.TARGETS.get)
+    order = sorted(events.ESC50, key=events.TARGETS.__getitem__)
     names = {}
     for fold in range(1, 6):
         for i in range(per_fold + (fold <= rest)):
@@ -122,7 +124,8 @@ def voxceleb1(archives: Archives, clips: int, seconds: float, seed: int) -> None
 
 def voxforge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
     """Six languages, one archive per speaker; speakers are disjoint between splits."""
-    stems, rows = {}, []
+    stems: dict[str, tuple] = {}
+    rows = []
     for split, count in quotas(clips, len(speech.LANGUAGES)).items():
         for j, language in enumerate(speech.LANGUAGES):
             mine = count // 6 + (j < count % 6)
@@ -253,7 +256,8 @@ def surge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
     """Synthesiser tones, one note in each of seven octaves; tones are disjoint between splits."""
     octaves, kinds = instruments.OCTAVES, ("Basses", "Leads", "Pads", "Plucks", "Keys", "Polysynths")
     double = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(60)  # AppleDouble, as macOS's tar left it
-    tones, rows = {}, []
+    tones: dict[str, tuple[int, int]] = {}
+    rows = []
     for split, count in quotas(clips, octaves).items():
         for first in range(0, count, octaves):
             number, vendor = len(tones), ("factory", "3rdparty", "3rdparty")[len(tones) % 3]

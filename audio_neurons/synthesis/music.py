@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 from audio_neurons.synthesis import soundfont
 from audio_neurons.synthesis.waves import RATE, place, shaped
+
+T = TypeVar("T")
 
 KICK, SNARE, CLAP, CLOSED, OPEN, RIDE, SHAKER = 36, 38, 39, 42, 46, 51, 70
 MAJOR, MINOR, BLUES = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 6, 7, 10)
@@ -118,7 +122,7 @@ class Player:
     swing: float
     first: int  # step of the bar on which the piece begins
 
-    def steps(self):
+    def steps(self) -> Iterator[tuple[float, int]]:
         """Times in seconds and steps of the bar, to the end of the piece."""
         for i in range(int(len(self.out) / RATE / self.step) + 1):
             k = self.first + i
@@ -127,7 +131,7 @@ class Player:
 
     def hit(
         self, at: float, program: int, pitch: float, velocity: int, held: float, gain: float, bank: int = 0
-    ):
+    ) -> None:
         """One note; the cache below knows it if it was played before."""
         place(self.out, _note(program, pitch, velocity, round(held, 2), bank), at, gain)
 
@@ -147,8 +151,8 @@ def band(rng: np.random.Generator, rules: Genre, seconds: float) -> np.ndarray:
     chord = rules.chords[rng.integers(len(rules.chords))]
     bar = int(rng.integers(0, 4))
 
-    def pick(options):
-        return options[rng.integers(len(options))]
+    def pick(options: Sequence[T]) -> T:
+        return options[int(rng.integers(len(options)))]
 
     def root(k: int) -> int:
         return (key + roots[(bar + k // 16) % 4]) % 12

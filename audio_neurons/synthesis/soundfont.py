@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -70,7 +71,7 @@ def _font() -> tuple[np.ndarray, dict[tuple[int, int], list[Zone]]]:
     return np.frombuffer(chunks["smpl"], "<i2"), _presets(chunks)
 
 
-def _chunks(data: bytes, at: int, end: int):
+def _chunks(data: bytes, at: int, end: int) -> Iterator[tuple[str, bytes]]:
     while at < end:
         name, size = struct.unpack_from("<4sI", data, at)
         if name == b"LIST":
@@ -80,7 +81,9 @@ def _chunks(data: bytes, at: int, end: int):
         at += 8 + size + size % 2
 
 
-def _bags(bags, generators, first: int, last: int, terminal: int):
+def _bags(
+    bags: Sequence[tuple], generators: Sequence[tuple], first: int, last: int, terminal: int
+) -> Iterator[dict[int, int]]:
     """Generators of each zone between two bags, over those of a global zone."""
     common: dict[int, int] = {}
     for bag in range(first, last):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from scipy.signal import butter, sosfilt
@@ -171,15 +172,15 @@ def sentence(language: str, number: int) -> str:
 class Voice:
     """Speaks, by one eSpeak process; its requests' order is part of what makes a run repeatable."""
 
-    def __init__(self, process: subprocess.Popen):
-        self._process = process
+    def __init__(self, asked: IO[bytes], told: IO[bytes]):
+        self._asked, self._told = asked, told
 
-    def _ask(self, **request) -> tuple[int, np.ndarray]:
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-        head = self._process.stdout.read(8)
+    def _ask(self, **request: object) -> tuple[int, np.ndarray]:
+        self._asked.write(json.dumps(request).encode() + b"\n")
+        self._asked.flush()
+        head = self._told.read(8)
         rate, size = struct.unpack("<ii", head) if len(head) == 8 else (0, 0)
-        samples = np.frombuffer(self._process.stdout.read(size), "<i2")
+        samples = np.frombuffer(self._told.read(size), "<i2")
         if not len(samples):
             raise RuntimeError(f"eSpeak NG gave no sound for {request}")
         return rate, samples.astype(np.float32) / 32768
@@ -239,8 +240,10 @@ def voice() -> Iterator[Voice]:
         raise DemoPackageMissing("espeakng_loader")
     command = [sys.executable, "-P", str(Path(espeak.__file__))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
         try:
-            yield Voice(process)
+            yield Voice(process.stdin, process.stdout)
         finally:
             process.stdin.close()
             process.wait(timeout=30)

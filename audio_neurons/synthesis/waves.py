@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.fft import irfft, next_fast_len, rfft
 
 RATE = 16_000
+Gain = Callable[[np.ndarray], np.ndarray]  # Hz to amplitude
 
 
 def generator(seed: int, name: str, *index: int) -> np.random.Generator:
@@ -44,7 +47,7 @@ def bump(n: int, sharpness: float = 1.0) -> np.ndarray:
     return np.abs(np.sin(np.linspace(0, np.pi, n, dtype=np.float32))) ** np.float32(sharpness)
 
 
-def shaped(audio: np.ndarray, gain) -> np.ndarray:
+def shaped(audio: np.ndarray, gain: Gain) -> np.ndarray:
     """``audio`` filtered by ``gain``, a function from Hz to amplitude; same length, zero phase."""
     size = next_fast_len(len(audio) + 512, real=True)
     spectrum = rfft(audio.astype(np.float32, copy=False), size)
@@ -52,10 +55,10 @@ def shaped(audio: np.ndarray, gain) -> np.ndarray:
     return irfft(spectrum * gain(hertz).astype(np.float32, copy=False), size)[: len(audio)]
 
 
-def band(low: float, high: float, slope: float = 0.0):
+def band(low: float, high: float, slope: float = 0.0) -> Gain:
     """Gain of a band from ``low`` to ``high`` Hz with soft edges, tilted by ``slope`` (0 white, -1 brown)."""
 
-    def gain(hertz):
+    def gain(hertz: np.ndarray) -> np.ndarray:
         f = hertz + 1.0
         edges = 1 / np.sqrt((1 + (low / f) ** 6) * (1 + (f / high) ** 6))
         return edges if slope == 0 else edges * (f / np.sqrt(low * high)) ** slope
@@ -71,11 +74,11 @@ def noise(
     return sound / (sound.std() + 1e-9)
 
 
-def modes(hertz, taus, gains, n: int) -> np.ndarray:
+def modes(hertz: ArrayLike, taus: ArrayLike, gains: ArrayLike, n: int) -> np.ndarray:
     """A struck body: the sum of decaying sinusoids."""
     t = times(n)[:, None]
-    hertz, taus, gains = (np.asarray(values, np.float32) for values in (hertz, taus, gains))
-    return (np.sin(2 * np.pi * hertz * t) * np.exp(-t / taus)) @ gains
+    f, tau, gain = (np.asarray(values, np.float32) for values in (hertz, taus, gains))
+    return (np.sin(2 * np.pi * f * t) * np.exp(-t / tau)) @ gain
 
 
 def place(out: np.ndarray, piece: np.ndarray, at: float, gain: float = 1.0) -> None:

@@ -170,7 +170,7 @@ def train(
     from audio_neurons.models.vit import Architecture
     from audio_neurons.training import loop, processes
     from audio_neurons.training.packed import SUFFIX
-    from audio_neurons.training.pool import read_pool
+    from audio_neurons.training.pool import Pool, read_pool
     from audio_neurons.training.resume import Keeper
     from audio_neurons.training.stream import Stream
 
@@ -184,7 +184,7 @@ def train(
                 f"training.batch_size {settings.batch_size} cannot be shared by {processes.count()} processes"
             )
         if streamed:
-            pool = Stream(
+            pool: Stream | Pool = Stream(
                 parts, architecture, settings.clip_seconds, supervised, name,
                 seed=settings.seed, balance=settings.balance, workers=workers,
             )  # fmt: skip
@@ -192,7 +192,7 @@ def train(
             pool = read_pool(
                 parts[0], architecture, settings.clip_seconds, label if supervised else None, name
             )
-        if settings.evaluate_steps and not (streamed and pool.evaluation_clips):
+        if settings.evaluate_steps and not (isinstance(pool, Stream) and pool.evaluation_clips):
             raise TrainingError("training.evaluate_steps is set, but the pool has no evaluation set")
         if settings.balance is not None and not streamed:
             raise TrainingError("training.balance needs a pool of Arrow parts")

@@ -18,7 +18,7 @@ from audio_neurons.training.resume import History, Keeper
 from audio_neurons.training.stream import Stream
 from audio_neurons.training.supervised import Supervised
 
-OBJECTIVES: dict[str, type[nn.Module]] = {"m2d": Masked, "supervised": Supervised}
+OBJECTIVES: dict[str, type[Masked | Supervised]] = {"m2d": Masked, "supervised": Supervised}
 ROWS = 50
 
 
@@ -33,7 +33,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def fit(
-    objective: nn.Module, pool: Pool | Stream, settings: Settings, name: str, keeper: Keeper | None = None
+    objective: Masked | Supervised,
+    pool: Pool | Stream,
+    settings: Settings,
+    name: str,
+    keeper: Keeper | None = None,
 ) -> History:
     """Train ``objective`` in place, from where ``keeper`` left it, and return the rows of its tables.
 
@@ -78,6 +82,8 @@ def fit(
             history.losses.clear()
         every = settings.evaluate_steps
         if every and (step % every == 0 or step == steps):
+            assert isinstance(objective, Supervised)
+            assert isinstance(pool, Stream)
             history.scores += evaluate(objective, pool, step, name)
         if keeper:
             keeper.offer(objective, optimiser, history)

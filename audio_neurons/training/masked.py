@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from audio_neurons.models.vit import Architecture
 from audio_neurons.training import Settings, TrainingError, processes
-from audio_neurons.training.pool import Batch, Pool
+from audio_neurons.training.pool import Batch, PoolLike
 from audio_neurons.training.start import fresh_encoder, initialise, positions
 
 
@@ -35,7 +36,7 @@ class Masked(nn.Module):
     the first; tokens are spared weight decay.
     """
 
-    def __init__(self, architecture: Architecture, settings: Settings, pool: Pool):
+    def __init__(self, architecture: Architecture, settings: Settings, pool: PoolLike):
         super().__init__()
         if settings.target_norm == "batch" and processes.count() > 1:
             raise TrainingError("training.target_norm 'batch' needs the whole batch in one process")
@@ -54,7 +55,7 @@ class Masked(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Mean over masked patches of 2 - 2 cos(prediction, standardised target)."""
         patches = self.encoder.embed(batch.log_mel)
-        visible, masked = random_split(*patches.shape[:2], self.mask_ratio, patches.device)
+        visible, masked = random_split(patches.shape[0], patches.shape[1], self.mask_ratio, patches.device)
         encoded = self.encoder.encode_patches(take(patches, visible))
         return distance(self.predictor(encoded, visible, masked), self.targets(batch, masked))
 
@@ -78,11 +79,13 @@ class Masked(nn.Module):
 class Predictor(nn.Module):
     """A small Transformer from encoded visible patches to the representations of masked ones."""
 
+    positions: Tensor
+
     def __init__(self, architecture: Architecture, depth: int, width: int, heads: int):
         super().__init__()
         self.embed = nn.Linear(architecture.embed_dim, width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
-        norm = partial(nn.LayerNorm, eps=1e-6)
+        norm: Any = partial(nn.LayerNorm, eps=1e-6)
         sizes = width, heads, architecture.mlp_ratio
         self.blocks = nn.Sequential(*(Block(*sizes, qkv_bias=True, norm_layer=norm) for _ in range(depth)))
         self.norm = norm(width)

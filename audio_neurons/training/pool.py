@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,19 @@ class Batch:
 
     log_mel: Tensor
     targets: Tensor
+
+
+class PoolLike(Protocol):
+    """What an objective asks of a pool, be it in memory (`Pool`) or on disk (`stream.Stream`)."""
+
+    @property
+    def log_mel(self) -> Tensor: ...
+
+    @property
+    def classes(self) -> list[str]: ...
+
+    @property
+    def norm_stats(self) -> tuple[float, float]: ...
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from audio_neurons.models.vit import Architecture, ViT
-from audio_neurons.training.pool import Pool
+from audio_neurons.training.pool import PoolLike
 
 CLIPS = 1000  # that the principal components are estimated from
 
 
-def fresh_encoder(architecture: Architecture, pool: Pool, components: int) -> ViT:
+def fresh_encoder(architecture: Architecture, pool: PoolLike, components: int) -> ViT:
     """A ViT with Xavier-uniform layers and fixed sine-cosine positions, as M2D and MAE start.
 
     Most variance of log-mel patches is their loudness (four fifths in the demo's pool), and a short
@@ -20,7 +22,7 @@ def fresh_encoder(architecture: Architecture, pool: Pool, components: int) -> Vi
     """
     encoder = ViT(architecture, pool.norm_stats)
     encoder.apply(initialise)
-    vit = encoder.vit
+    vit: Any = encoder.vit  # timm has models without CLS and positions, which its types tell
     embedding = vit.patch_embed.proj
     nn.init.xavier_uniform_(embedding.weight.flatten(1))
     nn.init.normal_(vit.cls_token, std=0.02)
@@ -34,7 +36,7 @@ def fresh_encoder(architecture: Architecture, pool: Pool, components: int) -> Vi
     return encoder
 
 
-def patches_of(pool: Pool, architecture: Architecture) -> Tensor:
+def patches_of(pool: PoolLike, architecture: Architecture) -> Tensor:
     """Normalised patches (patches, pixels) of the pool's first clips."""
     mean, std = pool.norm_stats
     height, width = architecture.patch_size

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Clips(Dataset):
         self._classes, self._whole, self._window = classes, whole, window
 
     @cached_property
-    def _opened(self):
+    def _opened(self) -> tuple[list[Any], np.ndarray]:
         parts = [mapped(part) for part in self._parts]
         return parts, np.cumsum([0, *(len(part) for part in parts)])
 

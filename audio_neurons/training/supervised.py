@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from audio_neurons.models.vit import Architecture
 from audio_neurons.training import Settings, processes
 from audio_neurons.training.masked import random_split, take
-from audio_neurons.training.pool import Batch, Pool
+from audio_neurons.training.pool import Batch, PoolLike
 from audio_neurons.training.start import fresh_encoder, initialise
 
 
@@ -21,7 +21,7 @@ class Supervised(nn.Module):
     makes a step cheaper.
     """
 
-    def __init__(self, architecture: Architecture, settings: Settings, pool: Pool):
+    def __init__(self, architecture: Architecture, settings: Settings, pool: PoolLike):
         super().__init__()
         self.encoder = fresh_encoder(architecture, pool, settings.whiten)
         self.head = nn.Linear(architecture.embed_dim, len(pool.classes))
@@ -42,7 +42,7 @@ class Supervised(nn.Module):
                 log_mel = mask(log_mel, dim, widest)
         patches = self.encoder.embed(log_mel)
         if self.patchout:
-            kept, _ = random_split(*patches.shape[:2], self.patchout, patches.device)
+            kept, _ = random_split(patches.shape[0], patches.shape[1], self.patchout, patches.device)
             patches = take(patches, kept)
         clips = self.encoder.encode_patches(patches)[:, 1:].mean(dim=1)
         return F.binary_cross_entropy_with_logits(self.head(clips), targets)
