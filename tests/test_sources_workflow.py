@@ -159,7 +159,9 @@ def test_without_a_key_the_run_says_what_to_bring_and_does_the_rest(reachable, t
         output = run(folder, config).stdout
         assert "Left out, since its archives are missing: voxceleb1" in output
         figures = {path.name for path in (folder / "results/figures").iterdir()}
-        assert {name for name in figures if name.endswith(".pdf")} == {"emotion.pdf", "coverage.pdf"}
+        assert {name for name in figures if name.endswith(".pdf")} == {
+            f"{name}.pdf" for name in ("emotion", "coverage", "layers", "entropy")
+        }
         tasks = set(pd.read_csv(folder / "results/tables/coverage.csv")["task"])
         assert tasks == {"cremad_gender", "cremad_emotion"}
 
