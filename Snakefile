@@ -47,6 +47,7 @@ rule all:
         all_tables(),
         "results/summary.txt",
         "results/findings.html",
+        "results/provenance.json",
 
 
 rule downloads:

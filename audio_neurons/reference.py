@@ -139,7 +139,7 @@ This page is written from the Makefile and the commands' own parsers by `make re
 
 | target | what |
 |---|---|
-| none, or `all` | figures, tables of numbers, `results/findings.html` and `results/summary.txt` |
+| none, or `all` | figures, tables of numbers, what was found, and `results/provenance.json` |
 | `figures` | the figures |
 | `downloads` | archives and weights, and nothing else |
 | `clips` | every dataset brought and prepared, and nothing else |

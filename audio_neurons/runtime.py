@@ -9,11 +9,13 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from audio_neurons import provenance
 
 T = TypeVar("T")
 
@@ -25,11 +27,14 @@ NO_SPACE = os.strerror(errno.ENOSPC)
 _terminal = None
 
 
-def start(log: str | os.PathLike, threads: int) -> None:
+def start(
+    log: str | os.PathLike, threads: int, rule: str | None = None, params: Mapping[str, Any] | None = None
+) -> None:
     """Send everything this process prints to ``log``, and keep it to ``threads`` threads.
 
     The file descriptors themselves are redirected, so that what libraries write in C lands there too.
-    The terminal stays reachable for lines of progress.
+    The terminal stays reachable for lines of progress. What is written says for which ``rule`` and with
+    which ``params`` (see :mod:`audio_neurons.provenance`).
     """
     global _terminal
     Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +49,8 @@ def start(log: str | os.PathLike, threads: int) -> None:
     logging.captureWarnings(True)
     sys.excepthook = partial(_report, log)
     limit_threads(threads)
+    if rule:
+        provenance.begin(rule, params or {})
 
 
 def _report(

@@ -195,8 +195,7 @@ def write_tables(found: Mapping[str, pd.DataFrame], out: Mapping[str, str | os.P
     for name, table in found.items():
         with atomic(out[name]) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-        with atomic(out[f"{name}_data"]) as temporary:
-            table.to_parquet(temporary, index=False, compression="zstd")
+        tables.write_frame(out[f"{name}_data"], table)
 
 
 def write_text(

@@ -2,7 +2,8 @@
 
 Every table is Parquet (zstd), self-describing, and readable with pandas, DuckDB or Polars alone.
 ``SCHEMAS`` names each table's columns; tables of clips, cells and units carry further string columns,
-one per label of the dataset.
+one per label of the dataset. The key ``audio_neurons`` of a file's metadata says how it was made
+(:mod:`audio_neurons.provenance`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audio_neurons import provenance
 from audio_neurons.files import atomic
 
 SAMPLE_RATE = 16_000
@@ -248,8 +250,23 @@ def write(path: str | os.PathLike, name: str, data: pd.DataFrame | pa.Table) -> 
         data = pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
         data = _nan_for_null(data)
     table = _conform(data, name, os.fspath(path))
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, **FORMAT)
+    with _parquet(path, table.schema, table=name) as parquet:
+        parquet.write_table(table)
+
+
+def write_frame(path: str | os.PathLike, data: pd.DataFrame) -> None:
+    """Write a table that no stage reads and that has no schema here; complete or not at all."""
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    with _parquet(path, table.schema) as parquet:
+        parquet.write_table(table)
+
+
+@contextmanager
+def _parquet(path: str | os.PathLike, schema: pa.Schema, **told: str) -> Iterator[pq.ParquetWriter]:
+    """A file that says how it was made, and what is ``told``."""
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **FORMAT) as parquet:
+        parquet.add_key_value_metadata({provenance.KEY: provenance.stamp(**told)})
+        yield parquet
 
 
 def _nan_for_null(table: pa.Table) -> pa.Table:
@@ -263,10 +280,9 @@ def _nan_for_null(table: pa.Table) -> pa.Table:
 @contextmanager
 def writer(path: str | os.PathLike, name: str, labels: Sequence[str] = ()) -> Iterator[Writer]:
     """Stream rows to a table, one row group per ``append``; complete or not at all."""
-    with atomic(path) as temporary:
-        schema = schema_of(name, labels)
-        with pq.ParquetWriter(temporary, schema, **FORMAT) as parquet:
-            yield Writer(parquet, schema, name, os.fspath(path))
+    schema = schema_of(name, labels)
+    with _parquet(path, schema, table=name) as parquet:
+        yield Writer(parquet, schema, name, os.fspath(path))
 
 
 class Writer:

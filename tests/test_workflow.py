@@ -1,6 +1,7 @@
 """The workflow, run for real on a small demo: complete, deterministic, resumable, and clear about errors."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -71,6 +72,22 @@ def test_makes_every_figure_table_and_summary(done):
     assert str(results / "figures") in output
 
 
+def test_every_result_is_listed_with_its_checksum_and_says_how_it_was_made(done):
+    folder = done[0]
+    listed = json.loads((folder / "results/provenance.json").read_text(encoding="utf-8"))
+    assert listed["configuration"]["seed"] == listed["seeds"]["seed"] == demo()["seed"]
+    found = {path: facts["sha256"] for path, facts in listed["files"].items() if (folder / path).is_file()}
+    assert found == {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in found}
+    kinds = ("archives", "clips", "training", "statistics", "neurons", "inference", "ablation")
+    assert {path.split("/")[1] for path in found} >= {*kinds, "figures", "tables", "findings.html"}
+    made = {str(p.relative_to(folder)) for name in ("figures", "tables") for p in
+            (folder / "results" / name).rglob("*") if p.is_file()}  # fmt: skip
+    assert made <= found.keys()
+    told = {path: facts["made_by"] for path, facts in listed["files"].items() if path.endswith(".parquet")}
+    assert all(one["rule"] and one["params"]["code"] for one in told.values())
+    assert str(folder) not in json.dumps([listed["files"], listed["configuration"]])
+
+
 def test_pandas_alone_reads_every_table(done):
     for path in sorted((done[0] / "results").rglob("*.parquet")):
         table = pd.read_parquet(path)
@@ -126,7 +143,8 @@ def test_a_changed_threshold_re_runs_only_what_depends_on_it(done):
     config = demo()
     config["selection"]["selectors"]["aape"]["top_share"] = 0.2
     rules = planned(run(done[0], config, "-n").stdout)
-    cheap = {"select", "compare", "infer", "infer_sharing", "tabulate", "tabulate_published", "summarize"}
+    tables = {"tabulate", "tabulate_published", "summarize", "provenance"}
+    cheap = {"select", "compare", "infer", "infer_sharing", *tables}
     drawn = {"sharing", "coverage", "layers", "entropy", "ablation", "matrix", "dose"}
     assert set(rules) == {"all", "ablate", *cheap, *(f"draw_{figure}" for figure in drawn)}
     assert rules["select"] == 6
@@ -137,7 +155,7 @@ def test_another_title_only_draws_again(done):
     config["models"]["ssl"].update(title="another", licence="free")
     rules = planned(run(done[0], config, "-n").stdout)
     drawn = {"sharing": 2, "coverage": 1, "layers": 1, "entropy": 1}
-    tables = {"tabulate": 1, "tabulate_published": 1, "summarize": 1}
+    tables = {"tabulate": 1, "tabulate_published": 1, "summarize": 1, "provenance": 1}
     assert rules == {"all": 1, **tables, **{f"draw_{figure}": n for figure, n in drawn.items()}}
 
 

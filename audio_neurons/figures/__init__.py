@@ -13,6 +13,7 @@ from importlib import import_module
 
 import pandas as pd
 
+from audio_neurons import tables
 from audio_neurons.figures import style
 from audio_neurons.files import atomic
 
@@ -37,7 +38,6 @@ def make(figure: str, inputs: Mapping[str, Sequence[str]], about: Mapping, out: 
 
 def write(data: pd.DataFrame, parquet: str, csv: str) -> None:
     """Write a figure's data for programs, and for people with numbers to six digits."""
-    with atomic(parquet) as temporary:
-        data.to_parquet(temporary, index=False, compression="zstd")
+    tables.write_frame(parquet, data)
     with atomic(csv) as temporary:
         data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

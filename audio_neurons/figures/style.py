@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
+from audio_neurons import provenance
 from audio_neurons.files import atomic
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every letter it embeds
@@ -86,12 +87,15 @@ def style() -> None:
 def save(figure: Figure, pdf: str | os.PathLike, png: str | os.PathLike) -> None:
     """Write a figure as PDF and PNG, as wide as it is and as high as what is drawn.
 
-    The same figure gives the same bytes.
+    The same figure gives the same bytes. Both say how they were made (:mod:`audio_neurons.provenance`): the
+    PDF as its keywords, the PNG as a text of its own.
     """
+    made = provenance.stamp()
+    told = ((pdf, {"CreationDate": None, "Keywords": made}), (png, {"Software": None, provenance.KEY: made}))
     figure.draw_without_rendering()  # which lays out
     drawn = figure.get_tightbbox()
     page = Bbox([[0, drawn.y0 - 0.03], [figure.get_figwidth(), drawn.y1 + 0.03]])
-    for path, metadata in ((pdf, {"CreationDate": None}), (png, {"Software": None})):
+    for path, metadata in told:
         with atomic(path) as temporary:
             figure.savefig(temporary, metadata=metadata, bbox_inches=page)
     plt.close(figure)

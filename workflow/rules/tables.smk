@@ -1,4 +1,4 @@
-"""Tables over all tasks and models, the paper's numbers beside ours, and what was found, in words."""
+"""Tables over all tasks and models, the paper's numbers beside ours, what was found, and of what it is made."""
 
 
 rule tabulate:
@@ -133,3 +133,46 @@ rule summarize:
         "Say what was found"
     script:
         "../scripts/summarize.py"
+
+
+# Archives and clips are no input: once prepared they may go, and only then are they read again.
+rule list_files:
+    input:
+        "results/rejected/{dataset}.parquet",
+    output:
+        "results/sources/{dataset}.json",
+    log:
+        "logs/list_files/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/list_files/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        files=source_files,
+        code=code_digest("inventory"),
+    message:
+        "List the files of {wildcards.dataset}"
+    script:
+        "../scripts/list_files.py"
+
+
+rule provenance:
+    input:
+        results=all_results(),
+        sources=source_lists(),
+    output:
+        "results/provenance.json",
+    log:
+        "logs/provenance.log",
+    benchmark:
+        "logs/benchmarks/provenance.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        config=canonical(config),
+        files=made_between(),
+        code=code_digest("inventory"),
+    message:
+        "List what the results were made of"
+    script:
+        "../scripts/list_provenance.py"

@@ -4,7 +4,7 @@ import json
 
 from audio_neurons import runtime
 
-runtime.start(snakemake.log[0], snakemake.threads)
+runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
 from audio_neurons import figures
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from audio_neurons import gpus, runtime
 
-runtime.start(snakemake.log[0], snakemake.threads)
+runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 gpus.claim(snakemake.resources.gpu)
 
 from audio_neurons import models

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from audio_neurons import runtime
 
-runtime.start(snakemake.log[0], snakemake.threads)
+runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
 from audio_neurons.inference import Settings, infer_task
 

@@ -2,7 +2,7 @@
 
 from audio_neurons import runtime
 
-runtime.start(snakemake.log[0], snakemake.threads)
+runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
 from audio_neurons.synthesis import make_pool
 

@@ -4,7 +4,7 @@ import json
 
 from audio_neurons import gpus, runtime
 
-runtime.start(snakemake.log[0], snakemake.threads)
+runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 gpus.claim(snakemake.resources.gpu)
 
 from audio_neurons import models

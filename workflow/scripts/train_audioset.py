@@ -5,7 +5,7 @@ from pathlib import Path
 
 from audio_neurons import gpus, runtime
 
-runtime.start(snakemake.log[0], snakemake.threads)
+runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 block = json.loads(snakemake.params.model)
 # Of the rule's number Snakemake leaves only what --resources allows.
 gpus.claim(block["training"]["processes"] if snakemake.resources.gpu else 0)

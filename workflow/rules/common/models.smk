@@ -5,14 +5,18 @@ def with_weights(source):
     return [name for name, block in MODELS.items() if block["weights"]["source"] == source]
 
 
-def weights(wildcards):
+def weights_of(model):
     """A model's checkpoint; nothing for a random one."""
-    block = MODELS[wildcards.model]["weights"]
+    block = MODELS[model]["weights"]
     return {
-        "checkpoint": [f"resources/weights/{wildcards.model}/{block.get('file')}"],
-        "training": [f"results/training/{wildcards.model}/model.safetensors"],
+        "checkpoint": [f"resources/weights/{model}/{block.get('file')}"],
+        "training": [f"results/training/{model}/model.safetensors"],
         "random": [],
     }[block["source"]]
+
+
+def weights(wildcards):
+    return weights_of(wildcards.model)
 
 
 def weights_identity(wildcards):
