@@ -123,16 +123,18 @@ def test_a_cancelled_job_fails_clearly_and_the_others_go_on(cancelled):
 
 def test_the_next_run_makes_what_is_missing_and_all_of_it_in_slurm(resumed):
     folder, output = resumed
-    assert planned(output) == {"extract": 1, "merge": 1, "select": 1, "compare": 1, "draw_sharing": 1}
+    made = ("extract", "merge", "select", "compare", "infer_sharing", "draw_sharing")
+    assert planned(output) == dict.fromkeys(made, 1)
     assert (folder / "results/figures/within.png").read_bytes().startswith(b"\x89PNG")
     jobs = submitted(output)
-    assert [job["JobState"] for job in jobs[1:]] == ["COMPLETED"] * 3
+    assert [job["JobState"] for job in jobs[1:]] == ["COMPLETED"] * 4
     # The small ones are grouped, and have no GPU.
-    neurons, sharing = jobs[2:]
+    neurons, resampled, sharing = jobs[2:]
+    assert resampled["Comment"].startswith("rule_infer_sharing")
     assert neurons["Comment"] == "rule_neurons_merge_select"
     assert sharing["Comment"] == "rule_sharing_compare_draw_sharing"
-    assert {job["Partition"] for job in (neurons, sharing)} == {"cpu"}
-    assert not any("TresPerJob" in job for job in (neurons, sharing))
+    assert {job["Partition"] for job in (neurons, resampled, sharing)} == {"cpu"}
+    assert not any("TresPerJob" in job for job in (neurons, resampled, sharing))
     assert neurons["TimeLimit"] == "04:00:00"  # of the two together
 
 

@@ -169,7 +169,7 @@ rule provenance:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        config=canonical(config),
+        config=lambda _: canonical(config),  # braces in it are no wildcards
         files=made_between(),
         code=code_digest("inventory"),
     message:
