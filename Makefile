@@ -26,8 +26,8 @@ environment: $(READY) ## Create .venv from the hashed lock file.
 demo: $(READY) ## Run the embedded demo (some minutes); nothing is downloaded but Python packages.
 	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo
 
-test: $(READY) ## Run all tests.
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test: $(READY) ## Run all tests, in two processes.
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style, types, who imports whom, the workflow, and that configurations and schema agree.
 	@$(VENV)/bin/ruff check .

@@ -11,6 +11,9 @@ from audio_neurons import models
 settings.register_profile("same", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+# Encoders of the tests are small, and two workers share the cores.
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).parents[1]
 TINY = {
     "adapter": "vit",
@@ -22,13 +25,16 @@ TINY = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    """Files that run Snakemake first: two workers then end at about the same time."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("slurm", "workflow")))}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture
 def encoder():
     """A real ViT of 2 layers of 64 neurons, random weights; 0.64 s (20 patches) per chunk."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield models.load("tiny", TINY, None)
-    torch.set_num_threads(threads)
+    return models.load("tiny", TINY, None)
 
 
 @pytest.fixture
