@@ -1,4 +1,7 @@
-"""The checked configuration, and what rules ask of it. Paths are spelt in rules only."""
+"""The checked configuration, and what rules ask of it. Paths are spelt in rules only.
+
+Params that may hold text of a user's are functions: braces in plain text are taken for wildcards.
+"""
 
 import json
 import os

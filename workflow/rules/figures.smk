@@ -53,7 +53,7 @@ rule draw_coverage:
         "../../envs/audio-neurons.yaml"
     params:
         figure="coverage",
-        about=about_tasks(),
+        about=about_tasks,
         code=code_digest("figures.coverage"),
     message:
         "Draw coverage"
@@ -83,7 +83,7 @@ rule draw_layers:
         "../../envs/audio-neurons.yaml"
     params:
         figure="layers",
-        about=about_tasks(),
+        about=about_tasks,
         code=code_digest("figures.layers"),
     message:
         "Draw layers"
@@ -114,7 +114,7 @@ rule draw_entropy:
         "../../envs/audio-neurons.yaml"
     params:
         figure="entropy",
-        about=about_tasks(),
+        about=about_tasks,
         code=code_digest("figures.entropy"),
     message:
         "Draw entropies"

@@ -16,7 +16,7 @@ def about(**more):
     return canonical({"models": models, "level": config["inference"]["level"], "alpha": alpha, **more})
 
 
-def about_tasks():
+def about_tasks(wildcards):
     return about(tasks=[{"name": t, "title": title(TASKS, t)} for t in HERE])
 
 
@@ -26,7 +26,7 @@ def about_comparison(wildcards):
     return about(comparison={"name": name, "title": title(COMPARISONS, name), "tasks": tasks})
 
 
-def model_notes():
+def model_notes(wildcards):
     return [f"{title(MODELS, m)}: {block['note']}" for m, block in MODELS.items() if "note" in block]
 
 

@@ -1,7 +1,7 @@
 """What rules ask of tables over all models and tasks."""
 
 
-def about_tables():
+def about_tables(wildcards):
     """What tables and findings are told beside their numbers, as text."""
     return about(
         tasks=[{"name": t, "title": title(TASKS, t)} for t in HERE],
