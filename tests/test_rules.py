@@ -51,3 +51,12 @@ def test_braces_in_options_labels_reasons_titles_and_notes_are_no_wildcards(fold
     rejected = pd.read_parquet(folder / "results/rejected/own.parquet")
     assert set(rejected["reason"]) == {"excluded: as {said}"}
     assert {"draw_coverage", "summarize"} <= planned(run(folder, CONFIG, "-n").stdout).keys()
+
+
+@pytest.mark.parametrize(
+    ("selector", "resampled"),
+    [({"measure": "auroc"}, False), ({"preset": "auroc"}, False), ({"preset": "auroc", "measure": "f1"}, True)],
+)
+def test_a_selector_that_ranks_by_auroc_is_not_resampled(folder, selector, resampled):
+    config = CONFIG | {"selection": {"selectors": {"aape": selector}}}
+    assert ("infer" in planned(run(folder, config, "-n").stdout)) == resampled
