@@ -3,7 +3,6 @@
 Params that may hold text of a user's are functions: braces in plain text are taken for wildcards.
 """
 
-import json
 import os
 import re
 import sys
