@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audio_neurons import audio, tables
+from audio_neurons import audio, models, tables
 from audio_neurons.medians import read as read_medians
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Batch, Recorder, TopClips
@@ -69,6 +69,11 @@ class Settings:
 def pick_device(wish: str) -> str:
     """``auto`` is a GPU where PyTorch sees one, else the CPU."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
+
+
+def load_encoder(name: str, block: Mapping, weights: Sequence[str], device: str) -> Encoder:
+    """Model ``name`` of a job: its checkpoint is the only one of ``weights``, where it has one."""
+    return models.load(name, block, weights[0] if weights else None, pick_device(device))
 
 
 def extract(

@@ -55,7 +55,11 @@ def test_braces_in_options_labels_reasons_titles_and_notes_are_no_wildcards(fold
 
 @pytest.mark.parametrize(
     ("selector", "resampled"),
-    [({"measure": "auroc"}, False), ({"preset": "auroc"}, False), ({"preset": "auroc", "measure": "f1"}, True)],
+    [
+        ({"measure": "auroc"}, False),
+        ({"preset": "auroc"}, False),
+        ({"preset": "auroc", "measure": "f1"}, True),
+    ],
 )
 def test_a_selector_that_ranks_by_auroc_is_not_resampled(folder, selector, resampled):
     config = CONFIG | {"selection": {"selectors": {"aape": selector}}}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +122,19 @@ class Encoder(nn.Module, ABC):
                 f"says {self.ffn[0]} of {self.ffn[1]}"
             )
         return found
+
+    @contextmanager
+    def listening(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:
+        """Within, ``hook(layer, hidden)`` sees what every down-projection reads, which a tuple replaces."""
+        handles = [
+            layer.register_forward_pre_hook(lambda _, inputs, number=number: hook(number, inputs[0]))
+            for number, layer in enumerate(self.down_projections())
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     @property
     def depth(self) -> int:
