@@ -20,6 +20,7 @@ from audio_neurons.effects import MEAN
 from audio_neurons.selection import specific_neurons
 from audio_neurons.sharing import p_value, ratio
 from audio_neurons.significance import interval, q_values
+from audio_neurons.summary import named
 
 DEMO = "the demo's recordings and models are not the paper's"
 NO_TASK = "this run has no such task"
@@ -123,8 +124,7 @@ def ablation_table(
     found = []
     for path, case in zip(ablation, cases, strict=True):
         model, task = models_by[case["model"]], tasks_by[case["task"]]
-        about = {"task": task["name"], "task_title": task["title"], "model": model["name"]}
-        about |= {"model_title": model["title"], "kind": model["kind"]}
+        about = {"task": task["name"], "task_title": task["title"], **named(model)}
         rows = _effects(tables.read(path, "ablation"), level).assign(**about)
         if not demo:
             rows = _beside(rows, theirs[theirs["task"] == task["name"]], lists.get(task["name"], {}))
@@ -225,8 +225,8 @@ def _classes(targets: str) -> frozenset[str]:
 
 def _models_of(name: str, lists: Mapping[str, Mapping], models: Mapping[str, Mapping]) -> list[str]:
     """Models of this run that the configuration says a published list is of."""
-    named = {m for block in lists.values() if block["published"] == name for m in block["models"]}
-    return [m for m in models if m in named]
+    its = {m for block in lists.values() if block["published"] == name for m in block["models"]}
+    return [m for m in models if m in its]
 
 
 def overlap_table(
