@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_neurons.models import ModelError
+from audio_neurons.tables import SAMPLE_RATE
 
 # Endings of the names that the second linear layer of a feed-forward network carries: its input is the
 # hidden layer after the activation function, whether that function is a module or not. BERT and its
@@ -25,7 +26,7 @@ class Encoder(nn.Module, ABC):
     Attributes
     ----------
     sample_rate
-        Of the input, in Hz.
+        Of the input, in Hz: that of clips.
     special_tokens
         Leading tokens of every sequence that stand for no place in the audio (CLS and the like).
     ffn
@@ -38,7 +39,7 @@ class Encoder(nn.Module, ABC):
         :meth:`assemble`), so that runs which differ only from some layer on share what lies below.
     """
 
-    sample_rate: int = 16_000
+    sample_rate: int = SAMPLE_RATE
     special_tokens: int = 0
     ffn: tuple[int, int] | None = None
     # nn.Module has a method of this name, which no encoder needs.

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from audio_neurons import audio, tables
-from audio_neurons.models.vit import HOP, SAMPLE_RATE, Architecture, ViT
+from audio_neurons.models.vit import HOP, Architecture, ViT
 from audio_neurons.runtime import progress
+from audio_neurons.tables import SAMPLE_RATE
 from audio_neurons.training import TrainingError, processes
 
 

@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from audio_neurons import audio, tables
-from audio_neurons.models.vit import HOP, SAMPLE_RATE, Architecture, ViT
+from audio_neurons.models.vit import HOP, Architecture, ViT
+from audio_neurons.tables import SAMPLE_RATE
 from audio_neurons.training import TrainingError, processes
 from audio_neurons.training.packed import LABEL, column, mapped
 from audio_neurons.training.pool import Batch, read_log_mel
