@@ -8,19 +8,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threads import one_thread  # noqa: F401
 
 from audio_neurons import audio, probes, tables
 from audio_neurons.probes import ProbeError, Probes, Settings
 
 QUICK = Settings(learning_rate=0.01, batch_size=64, epochs=40, patience=20, seeds=(0, 1))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def blobs(apart, clips=600, classes=3, size=20, folds=0, valid=True, seed=0):
