@@ -83,7 +83,7 @@ def extract(
     embeddings: Path,
     settings: Settings,
     responses: Path | None = None,
-    label: str = "extract",
+    name: str = "extract",
     medians: Path | None = None,
     workers: int = 1,
 ) -> None:
@@ -126,7 +126,7 @@ def extract(
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
         notes = stack.enter_context(Notes(names, tally, embedded, responded, clips))
-        meter = Meter(len(names), label, "clips")
+        meter = Meter(len(names), name, "clips")
         done = tokens = 0
         pin = encoder.device.type == "cuda"
         for wave, size in batches(clips, samples, settings.batch_size, workers, pin):

@@ -21,7 +21,7 @@ extract(
     Path(snakemake.output.embeddings),
     Settings(**json.loads(snakemake.params.settings)),
     responses=snakemake.output.get("responses"),
-    label=f"{name} on {snakemake.wildcards.dataset}",
+    name=f"{name} on {snakemake.wildcards.dataset}",
     medians=snakemake.input.get("medians"),
     workers=snakemake.threads,
 )
