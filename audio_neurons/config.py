@@ -77,8 +77,8 @@ def _leave_out(config: Any) -> None:
             config[section] = {n: block for n, block in blocks.items() if n not in gone[section]}
     ablation = config.get("ablation") if isinstance(config, dict) else None
     if isinstance(ablation, dict) and isinstance(ablation.get("tasks"), dict):
-        kept = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"] and b is not False}
-        ablation["tasks"] = kept
+        left = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"]}
+        ablation["tasks"] = {t: b for t, b in left.items() if not lost("ablation", b)}
 
 
 def _fill_defaults(

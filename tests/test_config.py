@@ -421,6 +421,8 @@ def test_what_is_false_is_left_out_with_what_needs_it():
     ablated = changed("ablation.tasks", {"events": {}, "sex": {}}, base)
     full = complete(changed("datasets.mine", False, ablated), SCHEMA)
     assert set(full["ablation"]["tasks"]) == {"events"}
+    full = complete(changed("ablation.tasks.events", "false", ablated), SCHEMA)
+    assert set(full["ablation"]["tasks"]) == {"sex"}
     # An empty block is not meant as one to leave out.
     assert problems(changed("datasets.esc50", None)) == ["datasets.esc50: None is not of type 'object'"]
 
