@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
-from audio_neurons.conditions import read_list
+from audio_neurons.conditions import common, read_list
 from audio_neurons.effects import MEAN
 from audio_neurons.selection import specific_neurons
 from audio_neurons.sharing import p_value, ratio
@@ -297,19 +297,17 @@ def _overlaps(path: str, classes: Iterable[str], theirs: frozenset) -> dict[str,
     if missing:
         remark = f"this run has no class {', '.join(missing)}"
         return {kind: {"remark": remark} for kind in ("shared", "exact")}
-    shared = frozenset.intersection(*(specific[name] for name in classes))
-    others = frozenset().union(*(found for name, found in specific.items() if name not in classes))
-    found = {"shared": shared, "exact": shared - others}
-    return {kind: _overlap(ours, theirs, SHAPE[0] * SHAPE[1]) for kind, ours in found.items()}
+    pool = SHAPE[0] * SHAPE[1]
+    return {kind: _overlap(ours, theirs, pool) for kind, ours in common(specific, classes).items()}
 
 
 def _overlap(ours: frozenset, theirs: frozenset, pool: int) -> dict:
-    common, a, b = len(ours & theirs), len(ours), len(theirs)
+    both, a, b = len(ours & theirs), len(ours), len(theirs)
     return {
         "ours": a,
-        "common": common,
+        "common": both,
         "ratio": ratio(ours, theirs),
         "pool": pool,
         "expected": a * b / pool,
-        "p_value": p_value(common, a, b, pool) if a else np.nan,
+        "p_value": p_value(both, a, b, pool) if a else np.nan,
     }

@@ -32,10 +32,11 @@ SHARING = [
     *("same", "same_expected", "other", "other_expected", "contrast"),
     *(f"{name}_{what}" for name in RATIOS for what in ("low", "high", "null", "p", "q")),
 ]
+INFERRED = ("groups", "null", "null_low", "null_high", "p_value", "q_value", "low", "high", "ceiling")
 PAIRS = [
     *("comparison", "comparison_title", "model", "model_title", "kind", "class_a", "class_b", "matched"),
     *("neurons_a", "neurons_b", "common", "ratio", "pool", "expected", "chance_p", "chance_q"),
-    *("groups", "null", "null_low", "null_high", "p_value", "q_value", "low", "high", "ceiling"),
+    *INFERRED,
 ]
 
 
@@ -140,7 +141,7 @@ def pairs_table(
         if inferred:
             ratios = _statistics(inferred).rename(columns={"null_mean": "null"})
             table = _inferred_pairs(table, ratios)
-            of_pairs = ratios.loc[ratios["statistic"] == "ratio", ["class_a", "class_b", *PAIRS[16:]]]
+            of_pairs = ratios.loc[ratios["statistic"] == "ratio", ["class_a", "class_b", *INFERRED]]
             table = table.merge(of_pairs, on=["class_a", "class_b"], validate="one_to_one")
         elif len(comparison["tasks"]) == 1:
             table = table[table["class_a"] < table["class_b"]]
