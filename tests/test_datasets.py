@@ -31,7 +31,7 @@ def test_there_are_eight_datasets_and_ones_own():
 
 ARCHIVE_KEYS = {
     "file", "urls", "sha256", "md5", "git_blob", "bytes", "zenodo", "parts", "batches", "manifest", "listing",
-    "bytes_vary", "manual", "note",
+    "bytes_vary", "manual",
 }  # fmt: skip
 
 
