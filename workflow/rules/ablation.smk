@@ -30,7 +30,7 @@ rule ablate:
         weights=weights,
         probe="results/probes/{model}/{task}.safetensors",
         neurons="results/neurons/{model}/{task}/{selector}.parquet",
-        lists=list_files,
+        lists=ablated_list_files,
     output:
         **ablation_outputs(),
     log:

@@ -46,7 +46,7 @@ def ablated_lists(wildcards):
     return {name: block for name, block in lists if wildcards.model in block.get("models", MODELS)}
 
 
-def list_files(wildcards):
+def ablated_list_files(wildcards):
     blocks = ablated_lists(wildcards).values()
     return [block.get("file") or published(f"neurons/{block['published']}") for block in blocks]
 
