@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
 from pathlib import Path
 
@@ -92,15 +91,20 @@ def sets_of(
         raise ConditionError(f"no class {', '.join(unknown)}; there are {', '.join(specific)}")
     found = [NeuronSet("class", c, (c,), specific[c]) for c in (specific if classes is None else classes)]
     for names in together:
-        common = reduce(frozenset.__and__, (specific[name] for name in names))
-        elsewhere: Neurons = frozenset().union(*(specific[name] for name in specific if name not in names))
-        found.append(NeuronSet("shared", "+".join(names), names, common))
-        found.append(NeuronSet("exact", "+".join(names), names, common - elsewhere))
+        for kind, neurons in common(specific, names).items():
+            found.append(NeuronSet(kind, "+".join(names), names, neurons))
     found += lists
     for one in found:
         if not one.neurons:
             tell(f"{one.label}: no neurons, not ablated")
     return [one for one in found if one.neurons]
+
+
+def common(specific: Mapping[str, Neurons], names: Sequence[str]) -> dict[str, Neurons]:
+    """Neurons specific to each of these classes (``shared``), and those of them to no other (``exact``)."""
+    shared = frozenset.intersection(*(specific[name] for name in names))
+    elsewhere: Neurons = frozenset().union(*(specific[name] for name in specific if name not in names))
+    return {"shared": shared, "exact": shared - elsewhere}
 
 
 def read_list(path: str | Path, name: str, targets: Sequence[str]) -> NeuronSet:

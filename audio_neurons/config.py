@@ -6,7 +6,7 @@ import csv
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
     if not problems:
         for name, block in completed["datasets"].items():
             block.setdefault("adapter", "custom" if "files" in block else name)
-        problems = [*_contradictions(completed), *_read_pairs(completed, Path(schema).resolve().parents[2])]
+        presets = validator.schema["$defs"]["selector"]["properties"]["preset"]["enum"]
+        home = Path(schema).resolve().parents[2]
+        problems = [*_contradictions(completed, presets), *_read_pairs(completed, home)]
     if not problems:
         for block in completed["datasets"].values():
             if block["shards"] == "auto":
@@ -75,8 +77,8 @@ def _leave_out(config: Any) -> None:
             config[section] = {n: block for n, block in blocks.items() if n not in gone[section]}
     ablation = config.get("ablation") if isinstance(config, dict) else None
     if isinstance(ablation, dict) and isinstance(ablation.get("tasks"), dict):
-        kept = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"] and b is not False}
-        ablation["tasks"] = kept
+        left = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"]}
+        ablation["tasks"] = {t: b for t, b in left.items() if not lost("ablation", b)}
 
 
 def _fill_defaults(
@@ -119,7 +121,7 @@ def _of_other_source(inner: ValidationError, outer: ValidationError) -> bool:
     return branch["properties"]["source"]["const"] != outer.instance.get("source")
 
 
-def _contradictions(config: Mapping) -> Iterator[str]:
+def _contradictions(config: Mapping, presets: Collection[str]) -> Iterator[str]:
     """What no schema can say: names that refer to nothing, settings that exclude each other."""
 
     def known(path: str, name: str, among: Mapping | tuple, what: str) -> Iterator[str]:
@@ -173,8 +175,8 @@ def _contradictions(config: Mapping) -> Iterator[str]:
     selection = config["selection"]
     yield from known("selection.selector", selection["selector"], selection["selectors"], "selector")
     for name, block in selection["selectors"].items():
-        if block.setdefault("preset", name) not in PRESET_NAMES:
-            yield f"selection.selectors.{name}: needs a preset; there are {', '.join(PRESET_NAMES)}"
+        if block.setdefault("preset", name) not in presets:
+            yield f"selection.selectors.{name}: needs a preset; there are {', '.join(presets)}"
     for name, block in config["ablation"]["tasks"].items():
         path = f"ablation.tasks.{name}"
         yield from known(path, name, config["tasks"], "task")
@@ -243,13 +245,6 @@ def _read_pairs(config: Mapping, home: Path) -> Iterator[str]:
         block["pairs"] = [[(cell or "").strip() for cell in pair] for pair in cells]
         if not rows or not all(len(pair) == 2 and all(pair) for pair in block["pairs"]):
             yield f"comparisons.{name}.pairs: {path} has no pairs, or an empty class, in its two columns"
-
-
-# As in selection.PRESETS; spelt here so that checking a configuration does not import pandas.
-PRESET_NAMES = (
-    *("aape", "aape-bottom5", "lape"),
-    *("lap", "mad", "probeless", "f1", "iou", "pearson", "auroc"),
-)
 
 
 def canonical(value: Any) -> str:

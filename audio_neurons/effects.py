@@ -269,18 +269,3 @@ def _empirical(values: np.ndarray, controls: Mapping[int, Sequence[int]]) -> np.
             lower = (values[others] <= values[k]).sum(0)
             found[k] = np.where(np.isnan(values[k]), np.nan, (1 + lower) / (1 + len(others)))
     return found
-
-
-def matrix(
-    table: pd.DataFrame,
-    value: str = "logprob_delta",
-    gain: float = 0.0,
-    replacement: str = "zero",
-    probe: str = MEAN,
-) -> pd.DataFrame:
-    """Class x class: ablating the specific neurons of the row's class, ``value`` of the column's class."""
-    mine = (table["kind"] == "class") & (table["control"] == "none") & (table["class"] != ALL)
-    mine &= (table["gain"] == gain) & (table["replacement"] == replacement) & (table["probe"] == probe)
-    order = table.loc[table["class"] != ALL, "class"].unique()
-    wide = table[mine].pivot(index="targets", columns="class", values=value)
-    return wide.reindex(index=[c for c in order if c in wide.index], columns=order)

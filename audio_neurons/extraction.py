@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audio_neurons import audio, tables
+from audio_neurons import audio, models, tables
 from audio_neurons.medians import read as read_medians
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.recorder import Batch, Recorder, TopClips
@@ -71,6 +71,11 @@ def pick_device(wish: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wish == "auto" else wish
 
 
+def load_encoder(name: str, block: Mapping, weights: Sequence[str], device: str) -> Encoder:
+    """Model ``name`` of a job: its checkpoint is the only one of ``weights``, where it has one."""
+    return models.load(name, block, weights[0] if weights else None, pick_device(device))
+
+
 def extract(
     encoder: Encoder,
     clips: Path,
@@ -78,7 +83,7 @@ def extract(
     embeddings: Path,
     settings: Settings,
     responses: Path | None = None,
-    label: str = "extract",
+    name: str = "extract",
     medians: Path | None = None,
     workers: int = 1,
 ) -> None:
@@ -121,7 +126,7 @@ def extract(
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
         notes = stack.enter_context(Notes(names, tally, embedded, responded, clips))
-        meter = Meter(len(names), label, "clips")
+        meter = Meter(len(names), name, "clips")
         done = tokens = 0
         pin = encoder.device.type == "cuda"
         for wave, size in batches(clips, samples, settings.batch_size, workers, pin):

@@ -70,7 +70,7 @@ def reserve(file: BinaryIO, size: int) -> None:
         os.ftruncate(file.fileno(), size)
 
 
-def checksum(path: str | os.PathLike, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file, read in blocks."""
+def checksum(path: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of a file, read in blocks."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -359,10 +360,10 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
 
 def _paper(found: Mapping, alpha: float) -> Iterator[str]:
     items = []
-    silent: dict[str, int] = {}
+    silent: Counter[str] = Counter()
     for row in found["published"]:
         if math.isnan(row["ours"]):
-            silent[row["remark"]] = silent.get(row["remark"], 0) + 1
+            silent[row["remark"]] += 1
             continue
         published, value = row["published"], with_interval(row["ours"], row["low"], row["high"])
         said = [f"{plain(row['task'])}, {row['quantity'].replace('_', ' ')} of {plain(row['model_title'])}:"]
@@ -373,7 +374,7 @@ def _paper(found: Mapping, alpha: float) -> Iterator[str]:
         items.append(" ".join([*said, plain(row["remark"])]).strip())
     for row in found["overlap"]:
         if row["remark"]:
-            silent[row["remark"]] = silent.get(row["remark"], 0) + 1
+            silent[row["remark"]] += 1
             continue
         verdict = "more than chance" if row["q_value"] < alpha else "not called more than chance"
         kind = "specific to" if row["set"] == "shared" else "specific to exactly"
@@ -385,7 +386,7 @@ def _paper(found: Mapping, alpha: float) -> Iterator[str]:
     beside = [row for row in found["ablation"] if row["list"]]
     for row in beside:
         if math.isnan(row["delta"]):
-            silent[row["remark"]] = silent.get(row["remark"], 0) + 1
+            silent[row["remark"]] += 1
             continue
         p = f"{_p(row['mcnemar_low'])} to {_p(row['mcnemar_high'])}"
         verdict = "a change" if changed(row, alpha) else "no change can be called"

@@ -53,7 +53,7 @@ class Intervention:
     Parameters
     ----------
     values
-        r of the change's replacement: :func:`mean_values`, :class:`Donors`; ``None`` for zero.
+        r of the change's replacement: :meth:`Means.values`, :class:`Donors`; ``None`` for zero.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class Means:
             self._tokens[layer, : self._special] += clips
             self._tokens[layer, self._special] += clips * (len(tokens) - self._special)
 
-        with _listening(self._encoder, hook):
+        with self._encoder.listening(hook):
             self._encoder(wave)
 
     def values(self) -> Values:
@@ -171,29 +171,12 @@ class Donors:
             if layer in self._units:
                 self._hidden[layer].append(hidden[..., self._units[layer]])
 
-        with _listening(self._encoder, hook):
+        with self._encoder.listening(hook):
             self._encoder(wave)
 
     def __call__(self, layer: int, chunk: int, units: Tensor, tokens: int) -> Tensor:
         kept = self._hidden[layer]
         return kept[chunk % len(kept)][..., torch.searchsorted(self._units[layer], units)]
-
-
-class _listening:
-    """Context in which ``hook(layer, hidden)`` sees what every down-projection reads."""
-
-    def __init__(self, encoder: Encoder, hook: Callable[[int, Tensor], None]):
-        self._layers, self._hook = encoder.down_projections(), hook
-        self._handles: list[RemovableHandle] = []
-
-    def __enter__(self) -> None:
-        for number, layer in enumerate(self._layers):
-            listen = lambda _, inputs, number=number: self._hook(number, inputs[0])  # noqa: E731
-            self._handles.append(layer.register_forward_pre_hook(listen))
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
 
 
 @torch.inference_mode()

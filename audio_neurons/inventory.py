@@ -26,8 +26,7 @@ from audio_neurons.tables import REMEDY, TableError
 
 def write_files(paths: Iterable[str], out: str | os.PathLike) -> None:
     """Write size, checksum and making of files, as :func:`facts` has them, as JSON by path."""
-    listed = sorted(set(paths))
-    _write({path: facts(path) for path in progress(listed, len(listed), "checksums", "files")}, out)
+    _write(_facts(paths), out)
 
 
 def write_provenance(
@@ -47,8 +46,7 @@ def write_provenance(
     listed
         What :func:`write_files` wrote of others.
     """
-    wanted = sorted(set(paths))
-    files = {path: facts(path) for path in progress(wanted, len(wanted), "checksums", "files")}
+    files = _facts(paths)
     for path in listed:
         files |= json.loads(Path(path).read_text(encoding="utf-8"))
     found = {
@@ -69,6 +67,11 @@ def _write(found: Mapping, out: str | os.PathLike) -> None:
     with atomic(out) as temporary:
         text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False)
         temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _facts(paths: Iterable[str]) -> dict[str, dict]:
+    listed = sorted(set(paths))
+    return {path: facts(path) for path in progress(listed, len(listed), "checksums", "files")}
 
 
 def facts(path: str | os.PathLike) -> dict[str, Any]:

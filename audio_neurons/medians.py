@@ -53,10 +53,9 @@ def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], settings: Set
     ``waves`` come with the number of their rows that are clips. Memory holds all sampled tokens:
     clips x per_clip x L x W numbers.
     """
-    layers = encoder.down_projections()
     special = {"patch": False, "all": True}[settings.tokens]
-    kept: list[list[np.ndarray]] = [[] for _ in layers]
-    place: dict[str, Any] = {"samples": 0, "clips": 0, "runs": [0] * len(layers)}
+    kept: list[list[np.ndarray]] = [[] for _ in range(encoder.depth)]
+    place: dict[str, Any] = {}
 
     def keep(layer: int, hidden: Tensor) -> None:
         counted = encoder.counted(place["samples"], place["runs"][layer], special)
@@ -65,18 +64,10 @@ def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], settings: Set
         some = torch.linspace(0, hidden.shape[1] - 1, min(settings.per_clip, hidden.shape[1])).round().long()
         kept[layer].append(hidden[:, some.to(hidden.device)].flatten(0, 1).float().cpu().numpy())
 
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, number=number: keep(number, inputs[0]))
-        for number, layer in enumerate(layers)
-    ]
-    try:
-        with torch.inference_mode():
-            for wave, clips in waves:
-                place.update(samples=wave.shape[1], clips=clips, runs=[0] * len(layers))
-                encoder(wave.to(encoder.device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with encoder.listening(keep), torch.inference_mode():
+        for wave, clips in waves:
+            place.update(samples=wave.shape[1], clips=clips, runs=[0] * len(kept))
+            encoder(wave.to(encoder.device))
     return np.stack([np.median(np.concatenate(layer), axis=0) for layer in kept])
 
 

@@ -212,6 +212,12 @@ class Dealer:
         return part
 
 
+def row_of(recording: Recording, flac: bytes, frames: int) -> dict:
+    """A clip's row of the table ``clips``, by column."""
+    fixed = {name: getattr(recording, name) for name in ("clip_id", "split", "fold", "group")}
+    return {**fixed, "audio": flac, "frames": frames, **recording.labels}
+
+
 class _Shard:
     """Collects clips and writes them in row groups."""
 
@@ -220,8 +226,7 @@ class _Shard:
         self._rows: list[dict] = []
 
     def add(self, recording: Recording, flac: bytes, frames: int) -> None:
-        fixed = {name: getattr(recording, name) for name in ("clip_id", "split", "fold", "group")}
-        self._rows.append({**fixed, "audio": flac, "frames": frames, **recording.labels})
+        self._rows.append(row_of(recording, flac, frames))
         if len(self._rows) == ROWS:
             self.flush()
 

@@ -354,10 +354,3 @@ def of_true_class(log_probabilities: Tensor, labels: Sequence[str], classes: Seq
     """The true class's log-probability (..., n) of (..., n, C); differentiable."""
     true = torch.from_numpy(pd.Index(classes).get_indexer(labels)).to(log_probabilities.device)
     return log_probabilities[..., torch.arange(len(true), device=true.device), true]
-
-
-def accuracy(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy per seed and class of a ``probes`` table: ``seed``, ``class``, ``n``, ``accuracy``."""
-    right = table.assign(accuracy=table["class"] == table["prediction"])
-    found = right.groupby(["seed", "class"])["accuracy"].agg(n="size", accuracy="mean").reset_index()
-    return found.sort_values("seed", kind="stable", ignore_index=True)

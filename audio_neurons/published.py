@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
-from audio_neurons.conditions import read_list
+from audio_neurons.conditions import common, read_list
 from audio_neurons.effects import MEAN
 from audio_neurons.selection import specific_neurons
 from audio_neurons.sharing import p_value, ratio
 from audio_neurons.significance import interval, q_values
+from audio_neurons.summary import named
 
 DEMO = "the demo's recordings and models are not the paper's"
 NO_TASK = "this run has no such task"
@@ -123,8 +124,7 @@ def ablation_table(
     found = []
     for path, case in zip(ablation, cases, strict=True):
         model, task = models_by[case["model"]], tasks_by[case["task"]]
-        about = {"task": task["name"], "task_title": task["title"], "model": model["name"]}
-        about |= {"model_title": model["title"], "kind": model["kind"]}
+        about = {"task": task["name"], "task_title": task["title"], **named(model)}
         rows = _effects(tables.read(path, "ablation"), level).assign(**about)
         if not demo:
             rows = _beside(rows, theirs[theirs["task"] == task["name"]], lists.get(task["name"], {}))
@@ -225,8 +225,8 @@ def _classes(targets: str) -> frozenset[str]:
 
 def _models_of(name: str, lists: Mapping[str, Mapping], models: Mapping[str, Mapping]) -> list[str]:
     """Models of this run that the configuration says a published list is of."""
-    named = {m for block in lists.values() if block["published"] == name for m in block["models"]}
-    return [m for m in models if m in named]
+    its = {m for block in lists.values() if block["published"] == name for m in block["models"]}
+    return [m for m in models if m in its]
 
 
 def overlap_table(
@@ -297,19 +297,17 @@ def _overlaps(path: str, classes: Iterable[str], theirs: frozenset) -> dict[str,
     if missing:
         remark = f"this run has no class {', '.join(missing)}"
         return {kind: {"remark": remark} for kind in ("shared", "exact")}
-    shared = frozenset.intersection(*(specific[name] for name in classes))
-    others = frozenset().union(*(found for name, found in specific.items() if name not in classes))
-    found = {"shared": shared, "exact": shared - others}
-    return {kind: _overlap(ours, theirs, SHAPE[0] * SHAPE[1]) for kind, ours in found.items()}
+    pool = SHAPE[0] * SHAPE[1]
+    return {kind: _overlap(ours, theirs, pool) for kind, ours in common(specific, classes).items()}
 
 
 def _overlap(ours: frozenset, theirs: frozenset, pool: int) -> dict:
-    common, a, b = len(ours & theirs), len(ours), len(theirs)
+    both, a, b = len(ours & theirs), len(ours), len(theirs)
     return {
         "ours": a,
-        "common": common,
+        "common": both,
         "ratio": ratio(ours, theirs),
         "pool": pool,
         "expected": a * b / pool,
-        "p_value": p_value(common, a, b, pool) if a else np.nan,
+        "p_value": p_value(both, a, b, pool) if a else np.nan,
     }

@@ -81,29 +81,21 @@ def estimates(
 
 def first_order(encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFrame) -> Tensor:
     """Estimates per clip (n, L, W) of the clips of ``frame``, the first of the waveforms (B, samples)."""
-    hidden: list[list[Tensor]] = [[] for _ in encoder.down_projections()]
+    hidden: list[list[Tensor]] = [[] for _ in range(encoder.depth)]
 
-    def hook(kept: list[Tensor], activations: Tensor) -> tuple[Tensor]:
+    def hook(layer: int, activations: Tensor) -> tuple[Tensor]:
         # Nothing below the first layer needs a gradient: the graph begins at its hidden activations.
         if not activations.requires_grad:
             activations = activations.detach().requires_grad_()
-        kept.append(activations)
+        hidden[layer].append(activations)
         return (activations,)
 
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, kept=kept: hook(kept, inputs[0]))
-        for layer, kept in zip(encoder.down_projections(), hidden, strict=True)
-    ]
-    try:
-        with torch.enable_grad():
-            features = encoder(wave)[: len(frame)].mean(1)
-            logs = probes.judge(features, frame["fold"].to_numpy())
-            total = of_true_class(logs, frame["class"], probes.classes).mean(0).sum()
-            flat = [one for chunks in hidden for one in chunks]
-            gradients = iter(torch.autograd.grad(total, flat))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with encoder.listening(hook), torch.enable_grad():
+        features = encoder(wave)[: len(frame)].mean(1)
+        logs = probes.judge(features, frame["fold"].to_numpy())
+        total = of_true_class(logs, frame["class"], probes.classes).mean(0).sum()
+        flat = [one for chunks in hidden for one in chunks]
+        gradients = iter(torch.autograd.grad(total, flat))
     layers = []
     for chunks in hidden:
         parts = [-(next(gradients) * one.detach())[: len(frame)].sum(1) for one in chunks]

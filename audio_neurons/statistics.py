@@ -26,6 +26,12 @@ def cell_keys(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     return frame[keys].drop_duplicates().sort_values(keys, ignore_index=True)
 
 
+def positions(frame: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
+    """The row of ``keys`` that each row of ``frame`` belongs to, int64."""
+    wanted = pd.MultiIndex.from_frame(frame[list(keys.columns)])
+    return pd.MultiIndex.from_frame(keys).get_indexer(wanted)
+
+
 def write_counts(path: str | Path, active: np.ndarray, depth: int) -> None:
     """Write counts (cells, depth * width) as a long table, one row group per cell."""
     width = active.shape[1] // depth
@@ -64,8 +70,6 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     parts = [tables.read(s / "cells.parquet", "cells") for s in shards]
     labels = tables.labels_of("cells", parts[0].columns)
     cells = cell_keys(pd.concat(parts), labels)
-    keys = list(cells.columns)
-    numbers = pd.MultiIndex.from_frame(cells)
 
     total, neurons = None, None
     clips, tokens = np.zeros((2, len(cells)), np.int64)
@@ -79,7 +83,7 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
             raise tables.TableError(
                 f"{shard}: counts other neurons than {shards[0]}; delete both and run again"
             )
-        rows = numbers.get_indexer(pd.MultiIndex.from_frame(part[keys]))
+        rows = positions(part, cells)
         np.add.at(total, rows, active)
         np.add.at(clips, rows, part["clips"].to_numpy())
         np.add.at(tokens, rows, part["tokens"].to_numpy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import product
 from operator import or_
@@ -32,10 +32,11 @@ SHARING = [
     *("same", "same_expected", "other", "other_expected", "contrast"),
     *(f"{name}_{what}" for name in RATIOS for what in ("low", "high", "null", "p", "q")),
 ]
+INFERRED = ("groups", "null", "null_low", "null_high", "p_value", "q_value", "low", "high", "ceiling")
 PAIRS = [
     *("comparison", "comparison_title", "model", "model_title", "kind", "class_a", "class_b", "matched"),
     *("neurons_a", "neurons_b", "common", "ratio", "pool", "expected", "chance_p", "chance_q"),
-    *("groups", "null", "null_low", "null_high", "p_value", "q_value", "low", "high", "ceiling"),
+    *INFERRED,
 ]
 
 
@@ -58,8 +59,7 @@ def coverage_table(
         Mappings with ``name`` and ``title``, models with ``kind`` too.
     """
     rows = []
-    cases = list(product(tasks, models))
-    for (task, model), path, inferred in zip(cases, classes, _each(inference, len(cases)), strict=True):
+    for (task, model), path, inferred in _cases(tasks, models, classes, inference):
         table = tables.read(path, "classes")
         counted = table[table["clips"] > 0]
         statistics = _statistics(inferred)
@@ -69,9 +69,7 @@ def coverage_table(
             {
                 "task": task["name"],
                 "task_title": task["title"],
-                "model": model["name"],
-                "model_title": model["title"],
-                "kind": model["kind"],
+                **named(model),
                 "classes": len(counted),
                 "covered": int(counted["covered"].sum()),
                 "coverage": coverage(table),
@@ -103,8 +101,7 @@ def sharing_table(
         Paths of these tables, for every comparison in turn those of all models; ``inference`` may be empty.
     """
     rows = []
-    cases = list(product(comparisons, models))
-    for (comparison, model), path, inferred in zip(cases, sharing, _each(inference, len(cases)), strict=True):
+    for (comparison, model), path, inferred in _cases(comparisons, models, sharing, inference):
         table, statistics = tables.read(path, "sharing"), _statistics(inferred)
         if inferred:  # the same pairs: without classes that have no clips
             table = _inferred_pairs(table, statistics)
@@ -116,9 +113,7 @@ def sharing_table(
                 "comparison": comparison["name"],
                 "comparison_title": comparison["title"],
                 "tasks": " x ".join(comparison["tasks"]),
-                "model": model["name"],
-                "model_title": model["title"],
-                "kind": model["kind"],
+                **named(model),
                 **means,
                 "contrast": means["same"] - means["other"],
                 **reduce(or_, told),
@@ -141,26 +136,35 @@ def pairs_table(
     listed once.
     """
     found = []
-    cases = list(product(comparisons, models))
-    for (comparison, model), path, inferred in zip(cases, sharing, _each(inference, len(cases)), strict=True):
+    for (comparison, model), path, inferred in _cases(comparisons, models, sharing, inference):
         table = tables.read(path, "sharing").rename(columns={"p_value": "chance_p"})
         if inferred:
             ratios = _statistics(inferred).rename(columns={"null_mean": "null"})
             table = _inferred_pairs(table, ratios)
-            of_pairs = ratios.loc[ratios["statistic"] == "ratio", ["class_a", "class_b", *PAIRS[16:]]]
+            of_pairs = ratios.loc[ratios["statistic"] == "ratio", ["class_a", "class_b", *INFERRED]]
             table = table.merge(of_pairs, on=["class_a", "class_b"], validate="one_to_one")
         elif len(comparison["tasks"]) == 1:
             table = table[table["class_a"] < table["class_b"]]
         about = {"comparison": comparison["name"], "comparison_title": comparison["title"]}
-        about |= {"model": model["name"], "model_title": model["title"], "kind": model["kind"]}
+        about |= named(model)
         # Of two sets without neurons, nothing can be asked.
         tested = table["chance_p"].where(table["ratio"].notna())
         found.append(table.assign(**about, chance_q=q_values(tested.to_numpy())))
     return pd.concat(found).reindex(columns=PAIRS) if found else pd.DataFrame(columns=PAIRS)
 
 
-def _each(paths: Sequence[str], cases: int) -> Sequence[str | None]:
-    return paths or [None] * cases
+def named(model: Mapping) -> dict[str, str]:
+    """What names a model in a table."""
+    return {"model": model["name"], "model_title": model["title"], "kind": model["kind"]}
+
+
+def _cases(
+    subjects: Sequence[Mapping], models: Sequence[Mapping], paths: Sequence[str], inference: Sequence[str]
+) -> Iterator[tuple[tuple[Mapping, Mapping], str, str | None]]:
+    """Every task or comparison with every model, and the paths of their tables."""
+    cases = list(product(subjects, models))
+    inferences: Sequence[str | None] = inference or [None] * len(cases)
+    yield from zip(cases, paths, inferences, strict=True)
 
 
 def _statistics(path: str | None) -> pd.DataFrame:
@@ -193,9 +197,7 @@ def _inferred_pairs(table: pd.DataFrame, statistics: pd.DataFrame) -> pd.DataFra
 def write_tables(found: Mapping[str, pd.DataFrame], out: Mapping[str, str | os.PathLike]) -> None:
     """Write tables to ``out[name]`` (CSV, numbers to six digits) and ``out[name_data]`` (Parquet)."""
     for name, table in found.items():
-        with atomic(out[name]) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-        tables.write_frame(out[f"{name}_data"], table)
+        tables.write_frame(out[f"{name}_data"], out[name], table)
 
 
 def write_text(

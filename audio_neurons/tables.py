@@ -254,11 +254,13 @@ def write(path: str | os.PathLike, name: str, data: pd.DataFrame | pa.Table) -> 
         parquet.write_table(table)
 
 
-def write_frame(path: str | os.PathLike, data: pd.DataFrame) -> None:
-    """Write a table that no stage reads and that has no schema here; complete or not at all."""
+def write_frame(path: str | os.PathLike, csv: str | os.PathLike, data: pd.DataFrame) -> None:
+    """Write a table without a schema, for programs (Parquet) and for people (CSV, numbers to six digits)."""
     table = pa.Table.from_pandas(data, preserve_index=False)
     with _parquet(path, table.schema) as parquet:
         parquet.write_table(table)
+    with atomic(csv) as temporary:
+        data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 @contextmanager

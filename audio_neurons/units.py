@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from audio_neurons import tables
 from audio_neurons.files import reserve
-from audio_neurons.statistics import cell_keys, natural, write_counts
+from audio_neurons.statistics import cell_keys, natural, positions, write_counts
 
 ROWS = 32  # units per row group: some 5 MB, of which a merge holds one per shard
 
@@ -52,12 +52,6 @@ class Units:
 def unit_keys(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """The distinct units of a table of clips, sorted: one row per cell and group that occur."""
     return cell_keys(frame, [*labels, "group"])
-
-
-def positions(frame: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
-    """The row of ``keys`` that each row of ``frame`` belongs to, int64."""
-    wanted = pd.MultiIndex.from_frame(frame[list(keys.columns)])
-    return pd.MultiIndex.from_frame(keys).get_indexer(wanted)
 
 
 class Tally:

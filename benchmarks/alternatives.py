@@ -10,7 +10,7 @@ counts per group, embeddings and the strongest clips, and writes tables.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,14 +36,6 @@ def batches(clips: Path, samples: int, size: int) -> dict[str, list[torch.Tensor
     return found
 
 
-def hooked(encoder: Encoder, keep: Callable[[int, torch.Tensor], None]) -> list:
-    layers = enumerate(encoder.down_projections())
-    return [
-        layer.register_forward_pre_hook(lambda _, inputs, number=number: keep(number, inputs[0]))
-        for number, layer in layers
-    ]
-
-
 @torch.inference_mode()
 def hooks(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
     found = {}
@@ -53,11 +45,9 @@ def hooks(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) 
         def keep(layer: int, hidden: torch.Tensor, total=total) -> None:
             total[layer] += (hidden[:, encoder.special_tokens :] > 0).sum((0, 1))
 
-        handles = hooked(encoder, keep)
-        for wave in waves:
-            encoder(wave.to(encoder.device))
-        for handle in handles:
-            handle.remove()
+        with encoder.listening(keep):
+            for wave in waves:
+                encoder(wave.to(encoder.device))
         found[name] = total.flatten().cpu().numpy()
     return found
 
@@ -65,17 +55,15 @@ def hooks(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) 
 @torch.inference_mode()
 def cache(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
     found, kept = {}, {}
-    handles = hooked(encoder, lambda layer, hidden: kept.setdefault(layer, []).append(hidden))
-    for name, waves in batches(clips, samples, size).items():
-        found[name] = np.zeros((encoder.depth, encoder.width), np.int64)
-        for wave in waves:
-            kept.clear()
-            encoder(wave.to(encoder.device))
-            for layer, chunks in kept.items():
-                hidden = torch.cat([chunk[:, encoder.special_tokens :] for chunk in chunks], dim=1)
-                found[name][layer] += (hidden > 0).sum((0, 1)).cpu().numpy()
-    for handle in handles:
-        handle.remove()
+    with encoder.listening(lambda layer, hidden: kept.setdefault(layer, []).append(hidden)):
+        for name, waves in batches(clips, samples, size).items():
+            found[name] = np.zeros((encoder.depth, encoder.width), np.int64)
+            for wave in waves:
+                kept.clear()
+                encoder(wave.to(encoder.device))
+                for layer, chunks in kept.items():
+                    hidden = torch.cat([chunk[:, encoder.special_tokens :] for chunk in chunks], dim=1)
+                    found[name][layer] += (hidden > 0).sum((0, 1)).cpu().numpy()
     return {name: counts.ravel() for name, counts in found.items()}
 
 
@@ -87,14 +75,13 @@ def notebook(encoder: Encoder, clips: Path, samples: int, size: int, folder: Pat
     def keep(layer: int, hidden: torch.Tensor) -> None:
         kept[layer].append(hidden[:, first:].flatten(0, 1).cpu().numpy())
 
-    handles, tokens = hooked(encoder, keep), {}
-    for name, waves in batches(clips, samples, size).items():
-        before = sum(map(len, kept[0]))
-        for wave in waves:
-            encoder(wave.to(encoder.device))
-        tokens[name] = slice(before, sum(map(len, kept[0])))
-    for handle in handles:
-        handle.remove()
+    tokens = {}
+    with encoder.listening(keep):
+        for name, waves in batches(clips, samples, size).items():
+            before = sum(map(len, kept[0]))
+            for wave in waves:
+                encoder(wave.to(encoder.device))
+            tokens[name] = slice(before, sum(map(len, kept[0])))
     layers = map(np.concatenate, kept)
     counts = [[(hidden[here] > 0).sum(0) for here in tokens.values()] for hidden in layers]
     return dict(zip(tokens, np.concatenate(counts, axis=1), strict=True))

@@ -24,6 +24,10 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from audio_neurons import download
+
 BLOCK = 1 << 16
 
 
@@ -232,6 +236,17 @@ class Server:
         finally:
             with self._lock:
                 self._busy -= 1
+
+
+@contextmanager
+def reachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that no proxy of the machine stands before; downloads try again without a pause."""
+    monkeypatch.setattr(download, "BACKOFF", 0.0)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with Server() as server:
+        yield server
 
 
 def until(condition: Callable[[], bool]) -> None:

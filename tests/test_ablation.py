@@ -11,7 +11,7 @@ from planted import CLASSES, PLANTED, Planted
 
 from audio_neurons import ablation, probes, tables
 from audio_neurons.ablation import AblationError, Settings, Study, ablate_task, measure
-from audio_neurons.effects import Measured, cluster_interval, matrix, mcnemar
+from audio_neurons.effects import Measured, cluster_interval, mcnemar
 from audio_neurons.intervention import Change, Intervention, InterventionError
 from audio_neurons.probes import Probes
 from audio_neurons.selection import specific_neurons
@@ -113,11 +113,11 @@ def test_shared_neurons_are_part_of_what_two_classes_need(done):
         assert rows.loc["low", "specificity"] == pytest.approx(expected)
 
 
-def test_matrix_of_classes(done):
-    wide = matrix(done["ablation"], "delta")
-    assert wide.index.tolist() == ["high", "low", "middle"]
-    assert wide.columns.tolist() == list(CLASSES)
-    np.testing.assert_array_equal(wide.to_numpy(), -np.eye(3, 4))
+def test_each_class_needs_its_own_neurons_and_no_others(done):
+    table = done["ablation"]
+    mine = (table["kind"] == "class") & (table["control"] == "none") & (table["probe"] == "mean")
+    wide = table[mine & (table["class"] != "*")].pivot(index="targets", columns="class", values="delta")
+    np.testing.assert_array_equal(wide.loc[["high", "low", "middle"], list(CLASSES)], -np.eye(3, 4))
 
 
 def test_the_table_follows_from_the_clips(done):

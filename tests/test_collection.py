@@ -12,7 +12,7 @@ import time
 from itertools import chain
 
 import pytest
-from server import Server, closed_port, until
+from server import closed_port, reachable, until
 
 from audio_neurons import archives, collection, download, runtime
 from audio_neurons.checksums import Lock
@@ -27,11 +27,7 @@ ITEMS = [Item(name) for name in NAMES]
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "BACKOFF", 0.0)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with Server() as server:
+    with reachable(monkeypatch) as server:
         for name in NAMES:
             put(server, name)
         yield server

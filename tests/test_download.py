@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from server import Server, closed_port, until
+from server import closed_port, reachable, until
 
 from audio_neurons import download, runtime
 from audio_neurons.download import DiskFull, DownloadError, fetch
@@ -31,11 +31,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "BACKOFF", 0.0)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with Server() as server:
+    with reachable(monkeypatch) as server:
         yield server
 
 

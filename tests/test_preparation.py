@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from upstream import changes, dataset, esc50, lfs_pointer, sound, table, tarred, tone, zipped
+from upstream import changes, dataset, esc50, lfs_pointer, real_esc50, sound, table, tarred, tone, zipped
 
 from audio_neurons import audio, datasets, preparation, tables
 from audio_neurons.archives import members
 from audio_neurons.datasets import Recording, source
 from audio_neurons.preparation import PreparationError, prepare
-
-SUBSET_TOOL = Path(__file__).parents[1].parent / "shared" / "tools" / "make_esc50_subset.py"
 
 
 def run(folder, archives, adapter="esc50", parts=1, **options):
@@ -336,10 +334,7 @@ def test_importing_is_light():
 
 @pytest.mark.recordings
 def test_real_recordings(tmp_path):
-    if not SUBSET_TOOL.is_file():
-        pytest.skip("no real recordings beside the repository")
-    path = tmp_path / "ESC-50-master.zip"
-    subprocess.run([sys.executable, SUBSET_TOOL, path, "--clips-per-class", "5"], check=True)
+    path = real_esc50(tmp_path)
     unverified = {"verify_members": False}
     summary, clips = run(tmp_path / "clips", {"archive": path}, parts=2, workers=2, options=unverified)
     assert summary == preparation.Summary(50, 0, 0, 250.0)

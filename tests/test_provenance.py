@@ -48,7 +48,7 @@ def test_a_table_says_how_it_was_made(tmp_path):
     tables.write(tmp_path / "a.parquet", "rejected", REJECTED)
     with tables.writer(tmp_path / "b.parquet", "rejected") as writer:
         writer.append(REJECTED.to_dict("list"))
-    tables.write_frame(tmp_path / "c.parquet", REJECTED)
+    tables.write_frame(tmp_path / "c.parquet", tmp_path / "c.csv", REJECTED)
     made = [told(pq.read_metadata(tmp_path / f"{n}.parquet").metadata[b"audio_neurons"]
                  .decode()) for n in "abc"]  # fmt: skip
     assert made[0] == made[1]

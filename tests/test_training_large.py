@@ -20,6 +20,7 @@ from scipy.stats import chisquare
 from sklearn.metrics import average_precision_score
 from test_training import ARCHITECTURE, Pool, Settings, one_batch, write_pool
 from test_training import block as block_in_memory
+from threads import one_thread  # noqa: F401
 
 from audio_neurons import audio, extraction, models, tables
 from audio_neurons.training import TrainingError, audioset, launch, loop, packed, train
@@ -43,14 +44,6 @@ OBJECTIVES = {
 def block(objective: str = "supervised", **training) -> dict:
     own = {"objective": objective, "steps": 12, "batch_size": 8, "clip_seconds": 0.8, "whiten": 16}
     return block_in_memory(**{**own, **OBJECTIVES[objective], **training})
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,21 @@ import csv
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from audio_neurons.archives import members
 from audio_neurons.datasets import source
 
+TOOL = Path(__file__).parents[1].parent / "shared" / "tools" / "make_esc50_subset.py"
 KEY = "test-key"
 BATCHES = 2  # archives of a collection
 SERVED = "served"  # folder of what is served and not in an archive of its own
@@ -33,6 +37,15 @@ def sound(
     file = io.BytesIO()
     soundfile.write(file, tone(rate=rate) if samples is None else samples, rate, subtype, format=kind)
     return file.getvalue()
+
+
+def real_esc50(folder: Path) -> Path:
+    """ESC-50's zip with five real recordings of each of ten categories; without them the test is skipped."""
+    if not TOOL.is_file():
+        pytest.skip("no real recordings beside the repository")
+    path = folder / "ESC-50-master.zip"
+    subprocess.run([sys.executable, TOOL, path, "--clips-per-class", "5"], check=True)
+    return path
 
 
 def zipped(path: Path, files: Mapping[str, bytes | str]) -> Path:

@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-import pandas as pd
-
 from audio_neurons import tables
 from audio_neurons.figures import style
-from audio_neurons.files import atomic
 
 
 def make(figure: str, inputs: Mapping[str, Sequence[str]], about: Mapping, out: Mapping[str, str]) -> None:
@@ -32,12 +29,5 @@ def make(figure: str, inputs: Mapping[str, Sequence[str]], about: Mapping, out: 
     """
     module = import_module(f"{__name__}.{figure}")
     data = module.data(inputs, about)
-    write(data, out["data"], out["csv"])
+    tables.write_frame(out["data"], out["csv"], data)
     style.save(module.draw(data, about), out["pdf"], out["png"])
-
-
-def write(data: pd.DataFrame, parquet: str, csv: str) -> None:
-    """Write a figure's data for programs, and for people with numbers to six digits."""
-    tables.write_frame(parquet, data)
-    with atomic(csv) as temporary:
-        data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

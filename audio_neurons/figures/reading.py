@@ -9,6 +9,7 @@ import pandas as pd
 
 from audio_neurons import tables
 from audio_neurons.effects import ALL, MEAN
+from audio_neurons.summary import named
 
 KINDS = ("class", "shared", "exact", "list")  # of sets of neurons, as they are drawn from above
 MANY = 20  # classes; of more, sets of neurons show their targets and the mean of the others
@@ -23,10 +24,6 @@ def cases(inputs: Mapping[str, Sequence[str]], about: Mapping, *roles: str) -> I
     paths: list[Sequence[str | None]] = [inputs.get(role) or [None] * len(pairs) for role in roles]
     for (task, model), *found in zip(pairs, *paths, strict=True):
         yield {"task": task["name"], "task_title": task["title"], **named(model)}, *found
-
-
-def named(model: Mapping) -> dict[str, str]:
-    return {"model": model["name"], "model_title": model["title"], "kind": model["kind"]}
 
 
 def per_neuron(path: str, name: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from audio_neurons.models import ModelError
+from audio_neurons.tables import SAMPLE_RATE
 
 # Endings of the names that the second linear layer of a feed-forward network carries: its input is the
 # hidden layer after the activation function, whether that function is a module or not. BERT and its
@@ -22,7 +26,7 @@ class Encoder(nn.Module, ABC):
     Attributes
     ----------
     sample_rate
-        Of the input, in Hz.
+        Of the input, in Hz: that of clips.
     special_tokens
         Leading tokens of every sequence that stand for no place in the audio (CLS and the like).
     ffn
@@ -35,7 +39,7 @@ class Encoder(nn.Module, ABC):
         :meth:`assemble`), so that runs which differ only from some layer on share what lies below.
     """
 
-    sample_rate: int = 16_000
+    sample_rate: int = SAMPLE_RATE
     special_tokens: int = 0
     ffn: tuple[int, int] | None = None
     # nn.Module has a method of this name, which no encoder needs.
@@ -119,6 +123,19 @@ class Encoder(nn.Module, ABC):
                 f"says {self.ffn[0]} of {self.ffn[1]}"
             )
         return found
+
+    @contextmanager
+    def listening(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:
+        """Within, ``hook(layer, hidden)`` sees what every down-projection reads, which a tuple replaces."""
+        handles = [
+            layer.register_forward_pre_hook(lambda _, inputs, number=number: hook(number, inputs[0]))
+            for number, layer in enumerate(self.down_projections())
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     @property
     def depth(self) -> int:

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from audio_neurons.models import ModelError
+from audio_neurons.tables import SAMPLE_RATE
 
-SAMPLE_RATE, WINDOW, HOP, FFT = 16_000, 400, 160, 512
+WINDOW, HOP, FFT = 400, 160, 512
 LOWEST, PREEMPHASIS = 20.0, 0.97
 # Of AudioSet, in the training of AST and AudioMAE.
 NORM_STATS = (-4.2677393, 4.5689974)

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from audio_neurons.models import ModelError, fbank
 from audio_neurons.models.checkpoint import check_fit, read_checkpoint
 from audio_neurons.models.encoder import Encoder
+from audio_neurons.tables import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-SAMPLE_RATE = 16_000
 REMEDY = "pip install 'audio-neurons[huggingface]'"
 # What checkpoints hold beside the encoder, wherever its own names start: heads of classification, speech
 # recognition, speaker recognition and pre-training, and Whisper's decoder.

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from audio_neurons.models import fbank
 from audio_neurons.models.checkpoint import check_fit, read_checkpoint, sizes_in_name
 from audio_neurons.models.encoder import Encoder
+from audio_neurons.tables import SAMPLE_RATE
 
-SAMPLE_RATE, WINDOW, HOP = 16_000, 400, 160
+WINDOW, HOP = 400, 160
 MEL_RANGE = (50.0, 8000.0)
 # Of the pre-training data, where a checkpoint carries none of its own: M2D's, and AudioMAE's.
 NORM_STATS = (-7.1, 4.2)
@@ -82,7 +83,6 @@ class ViT(Encoder):
         1 with a CLS token, 0 without.
     """
 
-    sample_rate = SAMPLE_RATE
     stepwise = True
     norm_stats: Tensor
 

@@ -310,8 +310,3 @@ POOL = [
     *_ESC50_ONLY.values(), *_GISE51_ONLY.values(),
     (_water, "water_wind"), (_engine, "engine"), (_drum, "drum"),
 ]  # fmt: skip
-TARGETS = {  # ESC-50's numbers
-    "dog": 0, "crickets": 13, "chirping_birds": 14, "wind": 16, "clapping": 22, "footsteps": 25,
-    "keyboard_typing": 32, "vacuum_cleaner": 36, "clock_alarm": 37, "siren": 42, "train": 45,
-    "church_bells": 46,
-}  # fmt: skip

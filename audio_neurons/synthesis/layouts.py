@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from audio_neurons import datasets
+from audio_neurons.datasets import SPLITS
 from audio_neurons.synthesis import events, instruments, music, speech
 from audio_neurons.synthesis.channel import fit, frames, record
 from audio_neurons.synthesis.packing import archive, lines, ogg, packed, text, wav
-from audio_neurons.synthesis.waves import generator
+from audio_neurons.synthesis.waves import RATE, generator
 
-SPLITS = ("train", "valid", "test")
 Archives = Mapping[str, Any]  # by role: a path, or a list of paths where the archives are many
 Maker = Callable[[np.random.Generator, int], np.ndarray]
 # Recording conditions of the tasks that are hard, or easy, by themselves.
@@ -58,16 +59,17 @@ def esc50(archives: Archives, clips: int, seconds: float, seed: int) -> None:
     per_fold, rest = divmod(clips, 5)
     if per_fold < len(events.ESC50):
         raise ValueError(f"{clips} recordings are too few: at least {5 * len(events.ESC50)} are needed")
-    order = sorted(events.ESC50, key=events.TARGETS.__getitem__)
+    target = datasets.source("esc50")["classes"]["category"].index
+    order = sorted(events.ESC50, key=target)
     names = {}
     for fold in range(1, 6):
         for i in range(per_fold + (fold <= rest)):
             category = order[(i + 5 * fold) % len(order)]
             number = 100000 + 1000 * fold + i
-            names[f"{fold}-{number}-A-{events.TARGETS[category]}.wav"] = (fold, category, number)
+            names[f"{fold}-{number}-A-{target(category)}.wav"] = (fold, category, number)
     rows = ["filename,fold,target,category,esc10,src_file,take"]
     for name, (fold, category, number) in sorted(names.items()):  # of these twelve, only the dog is in ESC-10
-        rows.append(f"{name},{fold},{events.TARGETS[category]},{category},{category == 'dog'},{number},A")
+        rows.append(f"{name},{fold},{target(category)},{category},{category == 'dog'},{number},A")
     with archive(archives["archive"]) as add:
         for index, (name, (_, category, _)) in enumerate(sorted(names.items())):
             audio = _event(seed, "esc50", index, events.ESC50[category], seconds)
@@ -204,7 +206,7 @@ def gtzan(archives: Archives, clips: int, seconds: float, seed: int) -> None:
         for index, name in enumerate(sorted(chain.from_iterable(lists.values()))):
             rng = generator(seed, "gtzan", index)
             n = frames(rng, seconds)
-            sound = music.band(rng, music.GENRES[name.split("/")[0]], n / 16_000)
+            sound = music.band(rng, music.GENRES[name.split("/")[0]], n / RATE)
             add(f"genres/{name}", wav(record(rng, sound[:n], **CLEANER), 22_050))
 
 
@@ -235,7 +237,7 @@ def nsynth(archives: Archives, clips: int, seconds: float, seed: int) -> None:
         first += count
         table = {
             note: {
-                "note": number, "note_str": note, "pitch": pitch, "velocity": velocity, "sample_rate": 16000,
+                "note": number, "note_str": note, "pitch": pitch, "velocity": velocity, "sample_rate": RATE,
                 "instrument": instrument + 1000 * families.index(family),
                 "instrument_str": note.split("-")[0],
                 "instrument_family": families.index(family), "instrument_family_str": family,
@@ -247,7 +249,7 @@ def nsynth(archives: Archives, clips: int, seconds: float, seed: int) -> None:
         with archive(archives[split]) as add:
             for note, (rng, build, pitch, velocity, *_) in sorted(notes.items()):
                 n = frames(rng, seconds)
-                sound = instruments.play(rng, build, pitch, velocity, n / 16_000)
+                sound = instruments.play(rng, build, pitch, velocity, n / RATE)
                 add(f"nsynth-{split}/audio/{note}.wav", wav(record(rng, fit(rng, sound[:n], n), **CLEANER)))
             add(f"nsynth-{split}/examples.json", json.dumps(table, indent=4).encode())
 
@@ -277,7 +279,7 @@ def surge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
             for pitch in sorted(pitches, key=str):
                 rng = generator(seed, "surge", number, pitch)
                 n = frames(rng, seconds)
-                sound = instruments.synthesise(rng, patch, pitch, n / 16_000)
+                sound = instruments.synthesise(rng, patch, pitch, n / RATE)
                 add(f"surge/{name}/{pitch}.ogg", ogg(record(rng, fit(rng, sound[:n], n)), 44_100))
 
 

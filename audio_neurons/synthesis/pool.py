@@ -9,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_neurons import tables
 from audio_neurons.synthesis import events, instruments, music, speech
 from audio_neurons.synthesis.channel import fit, frames, record
 from audio_neurons.synthesis.packing import flac
 from audio_neurons.synthesis.waves import RATE, generator
 
-TAGS = (
-    "alarm_bell", "animal", "bass", "drum", "engine", "impact", "keyboard", "music", "plucked", "speech",
-    "strings", "synth", "water_wind", "wind_brass",
-)  # fmt: skip
 _FAMILY_TAGS = {
     "bass": "bass", "brass": "wind_brass", "flute": "wind_brass", "guitar": "plucked", "keyboard": "keyboard",
     "mallet": "keyboard", "organ": "keyboard", "reed": "wind_brass", "string": "strings", "vocal": "synth",
@@ -69,8 +66,6 @@ def clip(seed: int, index: int, voice: speech.Voice, seconds: float) -> tuple[np
 
 def write(path: Path, clips: int, seconds: float, seed: int) -> None:
     """Write the pool as a ``clips`` table with the label column ``tags``, comma-joined."""
-    from audio_neurons import tables
-
     with speech.voice() as voice, tables.writer(path, "clips", ["tags"]) as table:
         for start in range(0, clips, BLOCK):
             numbers = range(start, min(start + BLOCK, clips))

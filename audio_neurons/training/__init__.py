@@ -129,7 +129,6 @@ def train(
     out: Path,
     log: Path,
     *,
-    label: str = "tags",
     device: str = "cpu",
     name: str = "model",
     evaluation: Path | None = None,
@@ -142,7 +141,7 @@ def train(
     block
         A model's block: its architecture, and ``training`` (see `Settings`).
     clips
-        Table ``clips``; supervised training reads the comma-joined classes in its column ``label``. Or
+        Table ``clips``; supervised training reads the comma-joined classes in its column ``tags``. Or
         the Arrow parts of a pool that is too large for memory (see `packed`).
     out
         Checkpoint of the encoder alone, safetensors under M2D's names, for `audio_neurons.models.load`.
@@ -189,9 +188,7 @@ def train(
                 seed=settings.seed, balance=settings.balance, workers=workers,
             )  # fmt: skip
         else:
-            pool = read_pool(
-                parts[0], architecture, settings.clip_seconds, label if supervised else None, name
-            )
+            pool = read_pool(parts[0], architecture, settings.clip_seconds, supervised, name)
         if settings.evaluate_steps and not (isinstance(pool, Stream) and pool.evaluation_clips):
             raise TrainingError("training.evaluate_steps is set, but the pool has no evaluation set")
         if settings.balance is not None and not streamed:

@@ -21,7 +21,7 @@ from pathlib import Path
 from audio_neurons import tables
 from audio_neurons.audio import AudioError
 from audio_neurons.datasets import Recording
-from audio_neurons.preparation import EXAMPLES, PreparationError, in_order
+from audio_neurons.preparation import EXAMPLES, PreparationError, in_order, row_of
 from audio_neurons.runtime import progress
 from audio_neurons.training.packed import writer
 
@@ -178,8 +178,7 @@ def pack(
             if isinstance(clip, AudioError):
                 refused.append((recording.clip_id, str(clip)))
                 continue
-            fixed = {key: getattr(recording, key) for key in ("clip_id", "split", "fold", "group")}
-            append({**fixed, "audio": clip[0], "frames": clip[1], **recording.labels})
+            append(row_of(recording, *clip))
         if len(refused) > max_rejected * len(rows):
             examples = "".join(f"\n  {clip}: {reason}" for clip, reason in refused[:EXAMPLES])
             raise PreparationError(

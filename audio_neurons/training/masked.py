@@ -55,7 +55,7 @@ class Masked(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Mean over masked patches of 2 - 2 cos(prediction, standardised target)."""
         patches = self.encoder.embed(batch.log_mel)
-        visible, masked = random_split(patches.shape[0], patches.shape[1], self.mask_ratio, patches.device)
+        visible, masked = random_split(patches, self.mask_ratio)
         encoded = self.encoder.encode_patches(take(patches, visible))
         return distance(self.predictor(encoded, visible, masked), self.targets(batch, masked))
 
@@ -102,9 +102,12 @@ class Predictor(nn.Module):
         return self.project(self.norm(tokens[:, -masked.shape[1] :]))
 
 
-def random_split(clips: int, tokens: int, ratio: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Places of visible (B, V) and masked (B, M) patches: another random set for every clip."""
-    order = processes.drawn(lambda rows: torch.rand(rows, tokens, device=device), clips).argsort(dim=1)
+def random_split(patches: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+    """Places of visible (B, V) and masked (B, M) among patches (B, N, D), drawn anew for every clip."""
+    clips, tokens, _ = patches.shape
+    order = processes.drawn(lambda rows: torch.rand(rows, tokens, device=patches.device), clips).argsort(
+        dim=1
+    )
     masked = min(max(round(tokens * ratio), 1), tokens - 1)
     return order[:, masked:], order[:, :masked]
 

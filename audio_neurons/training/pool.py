@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from audio_neurons import audio, tables
-from audio_neurons.models.vit import HOP, SAMPLE_RATE, Architecture, ViT
+from audio_neurons.models.vit import HOP, Architecture, ViT
 from audio_neurons.runtime import progress
+from audio_neurons.tables import SAMPLE_RATE
 from audio_neurons.training import TrainingError, processes
+from audio_neurons.training.packed import LABEL
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Pool:
             yield Batch(log_mel.unsqueeze(1).to(device), self.targets[chosen].to(device))
 
 
-def read_pool(clips: Path, architecture: Architecture, seconds: float, label: str | None, name: str) -> Pool:
+def read_pool(clips: Path, architecture: Architecture, seconds: float, supervised: bool, name: str) -> Pool:
     """Decode a ``clips`` table and compute its log-mel with the model's own front end.
 
-    ``label`` is the column of comma-joined classes; ``None`` leaves the classes unread.
+    The classes, comma-joined in the column ``tags``, are read for supervised training only.
 
     Raises
     ------
@@ -91,17 +93,17 @@ def read_pool(clips: Path, architecture: Architecture, seconds: float, label: st
         total, names = file.metadata.num_rows, file.schema_arrow.names
         if not total:
             raise TrainingError(f"{clips} has no clips to train on")
-        if label is not None and label not in names:
+        if supervised and LABEL not in names:
             there = ", ".join(tables.labels_of("clips", names)) or "none"
-            raise TrainingError(f"{clips} has no label '{label}' to learn (labels there: {there})")
+            raise TrainingError(f"{clips} has no label '{LABEL}' to learn (labels there: {there})")
     log_mel, norm_stats = read_log_mel(
         (flac for (flac,) in _rows(clips, ["audio"])), total, architecture, seconds, name, clips
     )
-    tags = [tag for (tag,) in _rows(clips, [label])] if label else []
+    tags = [tag for (tag,) in _rows(clips, [LABEL])] if supervised else []
     sets = [{t.strip() for t in tag.split(",") if t.strip()} for tag in tags]
     classes = sorted(set().union(*sets))
-    if label is not None and not classes:
-        raise TrainingError(f"{clips}: label '{label}' is empty in every clip")
+    if supervised and not classes:
+        raise TrainingError(f"{clips}: label '{LABEL}' is empty in every clip")
     targets = torch.tensor([[float(c in s) for c in classes] for s in sets] or [[]] * total)
     return Pool(log_mel, targets, classes, norm_stats)
 

@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from audio_neurons import audio, tables
-from audio_neurons.models.vit import HOP, SAMPLE_RATE, Architecture, ViT
+from audio_neurons.models.vit import HOP, Architecture, ViT
+from audio_neurons.tables import SAMPLE_RATE
 from audio_neurons.training import TrainingError, processes
 from audio_neurons.training.packed import LABEL, column, mapped
 from audio_neurons.training.pool import Batch, read_log_mel
@@ -89,7 +90,7 @@ class Stream:
         Arrow files of clips; those of the split ``train`` are learned from, those of ``test`` evaluate.
     seconds
         Length read of every clip.
-    label
+    supervised
         Whether classes are read.
     balance
         Offset of balanced sampling (see `sampling.balanced`); ``None`` draws all clips alike.
@@ -103,17 +104,17 @@ class Stream:
     """
 
     def __init__(
-        self, parts: Sequence[Path], architecture: Architecture, seconds: float, label: bool, name: str, *,
-        seed: int = 0, balance: float | None = None, workers: int = 0,
+        self, parts: Sequence[Path], architecture: Architecture, seconds: float, supervised: bool, name: str,
+        *, seed: int = 0, balance: float | None = None, workers: int = 0,
     ):  # fmt: skip
         opened = [mapped(part) for part in parts]
         splits = np.array(column(opened, "split"))
         self._rows = {split: np.flatnonzero(splits == split) for split in (TRAINED, EVALUATED)}
         if not len(self._rows[TRAINED]):
             raise TrainingError(f"{parts[0]}, ...: no clips to train on")
-        tags = [tag.split(",") for tag in column(opened, LABEL)] if label else [[]] * len(splits)
+        tags = [tag.split(",") for tag in column(opened, LABEL)] if supervised else [[]] * len(splits)
         self.classes = sorted({tag for some in tags for tag in some if tag})
-        if label and not self.classes:
+        if supervised and not self.classes:
             raise TrainingError(f"{parts[0]}, ...: label '{LABEL}' is empty in every clip")
         number = {tag: i for i, tag in enumerate(self.classes)}
         members = [np.array([number[tag] for tag in some if tag], np.int32) for some in tags]

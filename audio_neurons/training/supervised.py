@@ -42,7 +42,7 @@ class Supervised(nn.Module):
                 log_mel = mask(log_mel, dim, widest)
         patches = self.encoder.embed(log_mel)
         if self.patchout:
-            kept, _ = random_split(patches.shape[0], patches.shape[1], self.patchout, patches.device)
+            kept, _ = random_split(patches, self.patchout)
             patches = take(patches, kept)
         clips = self.encoder.encode_patches(patches)[:, 1:].mean(dim=1)
         return F.binary_cross_entropy_with_logits(self.head(clips), targets)

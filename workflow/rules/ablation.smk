@@ -30,7 +30,7 @@ rule ablate:
         weights=weights,
         probe="results/probes/{model}/{task}.safetensors",
         neurons="results/neurons/{model}/{task}/{selector}.parquet",
-        lists=list_files,
+        lists=ablated_list_files,
     output:
         **ablation_outputs(),
     log:
@@ -49,7 +49,7 @@ rule ablate:
         sets=ablated_sets,
         settings=ablation_settings(),
         selection_split=config["selection"]["statistics_split"],
-        code=ablation_code,
+        code=partial(encoder_code, "ablation"),
     message:
         "Ablate the neurons of {wildcards.model} for {wildcards.task}"
     script:
@@ -78,7 +78,7 @@ rule screen:
         device=config["extraction"]["device"],
         study=screening_study,
         settings=screening_settings(),
-        code=screening_code,
+        code=partial(encoder_code, "screening"),
     message:
         "Screen the neurons of {wildcards.model} for {wildcards.task}"
     script:

@@ -8,7 +8,7 @@ for _dataset in DATASETS:
         input:
             **archive_paths(_dataset),
         output:
-            parts=[f"results/clips/{_dataset}/part-{shard}.parquet" for shard in shards(_dataset)],
+            parts=clip_tables(_dataset),
             rejected=f"results/rejected/{_dataset}.parquet",
         log:
             f"logs/prepare/{_dataset}.log",
@@ -19,9 +19,9 @@ for _dataset in DATASETS:
         threads: 2
         params:
             adapter=DATASETS[_dataset]["adapter"],
-            options=canonical(dataset_options(_dataset)),
-            labels=canonical(configuration.labels(DATASETS[_dataset])),
-            excluded=excluded(_dataset),
+            options=partial(dataset_options, _dataset),
+            labels=partial(dataset_labels, _dataset),
+            excluded=partial(excluded, _dataset),
             listing=partial(own_listing, _dataset),
             max_seconds=config["preparation"]["max_seconds"],
             code=code_digest("preparation", f"datasets.{DATASETS[_dataset]['adapter']}"),

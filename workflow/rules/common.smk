@@ -1,6 +1,8 @@
-"""The checked configuration, and what rules ask of it. Paths are spelt in rules only."""
+"""The checked configuration, and what rules ask of it. Paths are spelt in rules only.
 
-import json
+Params that may hold text of a user's are functions: braces in plain text are taken for wildcards.
+"""
+
 import os
 import re
 import sys

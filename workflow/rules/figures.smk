@@ -31,179 +31,81 @@ rule draw_sharing:
         "../scripts/draw.py"
 
 
-rule draw_coverage:
-    input:
-        classes=class_tables(),
-        inference=inference_tables(),
-    output:
-        pdf="results/figures/coverage.pdf",
-        png=report(
-            "results/figures/coverage.png",
-            caption="../report/coverage.rst",
-            category="Class-specific neurons",
-            labels={"figure": "coverage"},
-        ),
-        data="results/figures/coverage.parquet",
-        csv="results/figures/coverage.csv",
-    log:
-        "logs/draw_coverage.log",
-    benchmark:
-        "logs/benchmarks/draw_coverage.tsv"
-    conda:
-        "../../envs/audio-neurons.yaml"
-    params:
-        figure="coverage",
-        about=about_tasks(),
-        code=code_digest("figures.coverage"),
-    message:
-        "Draw coverage"
-    script:
-        "../scripts/draw.py"
+# Figures over all tasks, and the tables that they are drawn from.
+for _figure, _tables in {
+    "coverage": {"classes": class_tables(), "inference": inference_tables()},
+    "layers": {"neurons": neuron_tables(), "stability": stability_tables()},
+    "entropy": {
+        "neurons": neuron_tables(),
+        "classes": class_tables(),
+        "stability": stability_tables(),
+    },
+}.items():
+
+    rule:
+        name:
+            f"draw_{_figure}"
+        input:
+            **_tables,
+        output:
+            pdf=f"results/figures/{_figure}.pdf",
+            png=report(
+                f"results/figures/{_figure}.png",
+                caption=f"../report/{_figure}.rst",
+                category="Class-specific neurons",
+                labels={"figure": _figure},
+            ),
+            data=f"results/figures/{_figure}.parquet",
+            csv=f"results/figures/{_figure}.csv",
+        log:
+            f"logs/draw_{_figure}.log",
+        benchmark:
+            f"logs/benchmarks/draw_{_figure}.tsv"
+        conda:
+            "../../envs/audio-neurons.yaml"
+        params:
+            figure=_figure,
+            about=about_tasks,
+            code=code_digest(f"figures.{_figure}"),
+        message:
+            f"Draw {_figure}"
+        script:
+            "../scripts/draw.py"
 
 
-rule draw_layers:
-    input:
-        neurons=neuron_tables(),
-        stability=stability_tables(),
-    output:
-        pdf="results/figures/layers.pdf",
-        png=report(
-            "results/figures/layers.png",
-            caption="../report/layers.rst",
-            category="Class-specific neurons",
-            labels={"figure": "layers"},
-        ),
-        data="results/figures/layers.parquet",
-        csv="results/figures/layers.csv",
-    log:
-        "logs/draw_layers.log",
-    benchmark:
-        "logs/benchmarks/draw_layers.tsv"
-    conda:
-        "../../envs/audio-neurons.yaml"
-    params:
-        figure="layers",
-        about=about_tasks(),
-        code=code_digest("figures.layers"),
-    message:
-        "Draw layers"
-    script:
-        "../scripts/draw.py"
+# Figures of an ablated task, with their folders and how the report calls them.
+for _figure, _folder, _title in (
+    ("ablation", "ablation", "effects"),
+    ("matrix", "ablation_matrix", "class x class"),
+    ("dose", "dose", "dose and response"),
+):
 
-
-rule draw_entropy:
-    input:
-        neurons=neuron_tables(),
-        classes=class_tables(),
-        stability=stability_tables(),
-    output:
-        pdf="results/figures/entropy.pdf",
-        png=report(
-            "results/figures/entropy.png",
-            caption="../report/entropy.rst",
-            category="Class-specific neurons",
-            labels={"figure": "entropy"},
-        ),
-        data="results/figures/entropy.parquet",
-        csv="results/figures/entropy.csv",
-    log:
-        "logs/draw_entropy.log",
-    benchmark:
-        "logs/benchmarks/draw_entropy.tsv"
-    conda:
-        "../../envs/audio-neurons.yaml"
-    params:
-        figure="entropy",
-        about=about_tasks(),
-        code=code_digest("figures.entropy"),
-    message:
-        "Draw entropies"
-    script:
-        "../scripts/draw.py"
-
-
-rule draw_ablation:
-    input:
-        ablation=figure_ablation,
-    output:
-        pdf="results/figures/ablation/{task}.pdf",
-        png=report(
-            "results/figures/ablation/{task}.png",
-            caption="../report/ablation.rst",
-            category="Ablation",
-            labels={"task": "{task}", "figure": "effects"},
-        ),
-        data="results/figures/ablation/{task}.parquet",
-        csv="results/figures/ablation/{task}.csv",
-    log:
-        "logs/draw_ablation/{task}.log",
-    benchmark:
-        "logs/benchmarks/draw_ablation/{task}.tsv"
-    conda:
-        "../../envs/audio-neurons.yaml"
-    params:
-        figure="ablation",
-        about=about_ablation,
-        code=code_digest("figures.ablation"),
-    message:
-        "Draw the ablation of {wildcards.task}"
-    script:
-        "../scripts/draw.py"
-
-
-rule draw_matrix:
-    input:
-        ablation=figure_ablation,
-    output:
-        pdf="results/figures/ablation_matrix/{task}.pdf",
-        png=report(
-            "results/figures/ablation_matrix/{task}.png",
-            caption="../report/matrix.rst",
-            category="Ablation",
-            labels={"task": "{task}", "figure": "class x class"},
-        ),
-        data="results/figures/ablation_matrix/{task}.parquet",
-        csv="results/figures/ablation_matrix/{task}.csv",
-    log:
-        "logs/draw_matrix/{task}.log",
-    benchmark:
-        "logs/benchmarks/draw_matrix/{task}.tsv"
-    conda:
-        "../../envs/audio-neurons.yaml"
-    params:
-        figure="matrix",
-        about=about_ablation,
-        code=code_digest("figures.matrix"),
-    message:
-        "Draw the ablation matrix of {wildcards.task}"
-    script:
-        "../scripts/draw.py"
-
-
-rule draw_dose:
-    input:
-        ablation=figure_ablation,
-    output:
-        pdf="results/figures/dose/{task}.pdf",
-        png=report(
-            "results/figures/dose/{task}.png",
-            caption="../report/dose.rst",
-            category="Ablation",
-            labels={"task": "{task}", "figure": "dose and response"},
-        ),
-        data="results/figures/dose/{task}.parquet",
-        csv="results/figures/dose/{task}.csv",
-    log:
-        "logs/draw_dose/{task}.log",
-    benchmark:
-        "logs/benchmarks/draw_dose/{task}.tsv"
-    conda:
-        "../../envs/audio-neurons.yaml"
-    params:
-        figure="dose",
-        about=about_ablation,
-        code=code_digest("figures.dose"),
-    message:
-        "Draw dose and response of {wildcards.task}"
-    script:
-        "../scripts/draw.py"
+    rule:
+        name:
+            f"draw_{_figure}"
+        input:
+            ablation=figure_ablation,
+        output:
+            pdf=f"results/figures/{_folder}/{{task}}.pdf",
+            png=report(
+                f"results/figures/{_folder}/{{task}}.png",
+                caption=f"../report/{_figure}.rst",
+                category="Ablation",
+                labels={"task": "{task}", "figure": _title},
+            ),
+            data=f"results/figures/{_folder}/{{task}}.parquet",
+            csv=f"results/figures/{_folder}/{{task}}.csv",
+        log:
+            f"logs/draw_{_figure}/{{task}}.log",
+        benchmark:
+            f"logs/benchmarks/draw_{_figure}/{{task}}.tsv"
+        conda:
+            "../../envs/audio-neurons.yaml"
+        params:
+            figure=_figure,
+            about=about_ablation,
+            code=code_digest(f"figures.{_figure}"),
+        message:
+            f"Draw {_title} of the ablation of {{wildcards.task}}"
+        script:
+            "../scripts/draw.py"

@@ -20,7 +20,7 @@ rule estimate_medians:
         model=architecture,
         settings=median_settings,
         device=config["extraction"]["device"],
-        code=median_code,
+        code=partial(encoder_code, "medians"),
     message:
         "Find the medians of {wildcards.model} on {wildcards.dataset}"
     script:
@@ -47,7 +47,7 @@ rule extract:
         model=architecture,
         settings=extraction_settings,
         device=config["extraction"]["device"],
-        code=encoder_code,
+        code=partial(encoder_code, "extraction"),
     message:
         "Run {wildcards.model} over {wildcards.dataset}, shard {wildcards.shard}"
     script:

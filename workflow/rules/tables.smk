@@ -45,7 +45,7 @@ rule tabulate:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        about=about_tables(),
+        about=about_tables,
         code=code_digest("summary", "differences"),
     message:
         "Put tables together"
@@ -90,7 +90,7 @@ rule tabulate_published:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        about=about_tables(),
+        about=about_tables,
         cases=ablated_cases(),
         listed=listed_cases(),
         known=published_lists(),
@@ -126,8 +126,8 @@ rule summarize:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        about=about_tables(),
-        notes=model_notes(),
+        about=about_tables,
+        notes=model_notes,
         code=code_digest("summary", "findings"),
     message:
         "Say what was found"
@@ -169,7 +169,7 @@ rule provenance:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        config=lambda _: canonical(config),  # braces in it are no wildcards
+        config=lambda _: canonical(config),
         files=made_between(),
         code=code_digest("inventory"),
     message:

@@ -15,8 +15,8 @@ rule make_pool:
     conda:
         "../../envs/demo.yaml"
     params:
-        clips=pool_clips,
-        seconds=pool_seconds,
+        clips=partial(of_pool, "clips"),
+        seconds=partial(of_pool, "clip_seconds"),
         seed=config["seed"],
         code=code_digest("synthesis"),
     message:
@@ -66,8 +66,8 @@ rule find_audioset:
         "../../envs/audio-neurons.yaml"
     # Not the folder: the same clips elsewhere are the same clips.
     params:
-        train=audioset_train,
-        max_missing=audioset_max_missing,
+        train=partial(of_audioset, "train"),
+        max_missing=partial(of_audioset, "max_missing"),
         code=code_digest("training.audioset"),
     message:
         "Find the clips of {wildcards.pool}"
@@ -90,7 +90,7 @@ rule pack_audioset:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        shards=audioset_shards,
+        shards=partial(of_audioset, "shards"),
         max_rejected=config["preparation"]["max_rejected"],
         code=code_digest("training.audioset"),
     message:

@@ -7,16 +7,12 @@ from audio_neurons import gpus, runtime
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 gpus.claim(snakemake.resources.gpu)
 
-from audio_neurons import models
 from audio_neurons.ablation import Settings, Study, ablate_task
-from audio_neurons.extraction import pick_device
+from audio_neurons.extraction import load_encoder
 
-name, weights = snakemake.wildcards.model, snakemake.input.get("weights")
-encoder = models.load(
-    name,
-    json.loads(snakemake.params.model),
-    weights[0] if weights else None,
-    pick_device(snakemake.params.device),
+name = snakemake.wildcards.model
+encoder = load_encoder(
+    name, json.loads(snakemake.params.model), snakemake.input.get("weights"), snakemake.params.device
 )
 study = Study(list(snakemake.input.clips), probe=snakemake.input.probe, **json.loads(snakemake.params.study))
 ablate_task(

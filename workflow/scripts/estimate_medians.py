@@ -7,17 +7,12 @@ from audio_neurons import gpus, runtime
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 gpus.claim(snakemake.resources.gpu)
 
-from audio_neurons import models
-from audio_neurons.extraction import pick_device
+from audio_neurons.extraction import load_encoder
 from audio_neurons.medians import Settings, estimate
 
 name = snakemake.wildcards.model
-weights = snakemake.input.get("weights")
-encoder = models.load(
-    name,
-    json.loads(snakemake.params.model),
-    weights[0] if weights else None,
-    pick_device(snakemake.params.device),
+encoder = load_encoder(
+    name, json.loads(snakemake.params.model), snakemake.input.get("weights"), snakemake.params.device
 )
 estimate(
     encoder,

@@ -8,16 +8,11 @@ from audio_neurons import gpus, runtime
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 gpus.claim(snakemake.resources.gpu)
 
-from audio_neurons import models
-from audio_neurons.extraction import Settings, extract, pick_device
+from audio_neurons.extraction import Settings, extract, load_encoder
 
 name = snakemake.wildcards.model
-weights = snakemake.input.get("weights")
-encoder = models.load(
-    name,
-    json.loads(snakemake.params.model),
-    weights[0] if weights else None,
-    pick_device(snakemake.params.device),
+encoder = load_encoder(
+    name, json.loads(snakemake.params.model), snakemake.input.get("weights"), snakemake.params.device
 )
 extract(
     encoder,
@@ -26,7 +21,7 @@ extract(
     Path(snakemake.output.embeddings),
     Settings(**json.loads(snakemake.params.settings)),
     responses=snakemake.output.get("responses"),
-    label=f"{name} on {snakemake.wildcards.dataset}",
+    name=f"{name} on {snakemake.wildcards.dataset}",
     medians=snakemake.input.get("medians"),
     workers=snakemake.threads,
 )

@@ -2,8 +2,7 @@
 
 
 def task_clips(wildcards):
-    dataset = TASKS[wildcards.task]["dataset"]
-    return [f"results/clips/{dataset}/part-{s}.parquet" for s in shards(dataset)]
+    return clip_tables(TASKS[wildcards.task]["dataset"])
 
 
 def task_embeddings(wildcards):
@@ -31,24 +30,29 @@ def screening_settings():
     return canonical(without(config["ablation"]["screening"], "split"))
 
 
-def ablated(wildcards):
+def ablated(task):
     """What is ablated in a task; every class's neurons where the configuration does not say."""
-    return config["ablation"]["tasks"].get(wildcards.task, {})
+    return config["ablation"]["tasks"].get(task, {})
+
+
+def models_ablated(task):
+    wanted = ablated(task).get("models", MODELS)
+    return [m for m in MODELS if m in wanted]
 
 
 def ablated_lists(wildcards):
     """Name → block of each list that fits the model, in order of their names."""
-    lists = sorted(ablated(wildcards).get("lists", {}).items())
+    lists = sorted(ablated(wildcards.task).get("lists", {}).items())
     return {name: block for name, block in lists if wildcards.model in block.get("models", MODELS)}
 
 
-def list_files(wildcards):
+def ablated_list_files(wildcards):
     blocks = ablated_lists(wildcards).values()
     return [block.get("file") or published(f"neurons/{block['published']}") for block in blocks]
 
 
 def ablated_sets(wildcards):
-    block = ablated(wildcards)
+    block = ablated(wildcards.task)
     lists = {name: one["classes"] for name, one in ablated_lists(wildcards).items()}
     return canonical({"classes": block.get("classes"), "shared": block.get("shared", []), "lists": lists})
 
@@ -64,14 +68,6 @@ def ablation_outputs():
     return {key: f"results/{name}/{{model}}/{{task}}/{{selector}}.parquet" for key, name in names.items()}
 
 
-def ablation_code(wildcards):
-    return code_digest("ablation", f"models.{MODELS[wildcards.model]['adapter']}")
-
-
-def screening_code(wildcards):
-    return code_digest("screening", f"models.{MODELS[wildcards.model]['adapter']}")
-
-
 def published(name):
     """What the paper's authors published, or readers report: numbers, and lists of neurons."""
     return str(Path(workflow.basedir) / "resources" / "published" / f"{name}.csv")
@@ -79,8 +75,7 @@ def published(name):
 
 def ablated_in():
     """Models and tasks whose neurons are ablated."""
-    tasks = {t: block for t, block in config["ablation"]["tasks"].items() if t in HERE}
-    return [(m, t) for t, block in tasks.items() for m in block.get("models", MODELS)]
+    return [(m, t) for t in config["ablation"]["tasks"] if t in HERE for m in models_ablated(t)]
 
 
 def ablation_tables():

@@ -44,7 +44,7 @@ def listing_of(wildcards):
     return [archive_paths(wildcards.dataset)[facts["listing"]]] if "listing" in facts else []
 
 
-def excluded(dataset):
+def excluded(dataset, wildcards):
     """Recordings left out on purpose, as text; null stands for the dataset's own list."""
     own = datasets.source(DATASETS[dataset]["adapter"]).get("excluded", {})
     return canonical(DATASETS[dataset].get("excluded", own))
@@ -72,10 +72,14 @@ def clip_seconds(dataset):
     return block.get("clip_seconds", datasets.source(block["adapter"])["clip_seconds"])
 
 
-def dataset_options(dataset):
-    """Options of a dataset's adapter: its own defaults, changed by the configuration."""
+def dataset_options(dataset, wildcards):
+    """Options of a dataset's adapter, as text: its own defaults, changed by the configuration."""
     block = DATASETS[dataset]
-    return {**datasets.source(block["adapter"]).get("options", {}), **block["options"]}
+    return canonical({**datasets.source(block["adapter"]).get("options", {}), **block["options"]})
+
+
+def dataset_labels(dataset, wildcards):
+    return canonical(configuration.labels(DATASETS[dataset]))
 
 
 def shards(dataset):

@@ -9,38 +9,35 @@ def told(block):
     return {key: block[key] for key in ("kind", "note") if key in block}
 
 
-def about(**more):
+def models_told(names):
+    return [{"name": m, "title": title(MODELS, m), **told(MODELS[m])} for m in names]
+
+
+def tasks_told():
+    return [{"name": t, "title": title(TASKS, t)} for t in HERE]
+
+
+def comparison_told(name):
+    tasks = [title(TASKS, t) for t in COMPARISONS[name]["tasks"]]
+    return {"name": name, "title": title(COMPARISONS, name), "tasks": tasks}
+
+
+def about(models=MODELS, level=config["inference"]["level"], **more):
     """What a figure is told beside its tables, as text: the models in their order, and more."""
-    models = [{"name": m, "title": title(MODELS, m), **told(MODELS[m])} for m in MODELS]
     alpha = config["findings"]["alpha"]
-    return canonical({"models": models, "level": config["inference"]["level"], "alpha": alpha, **more})
+    return canonical({"models": models_told(models), "level": level, "alpha": alpha, **more})
 
 
-def about_tasks():
-    return about(tasks=[{"name": t, "title": title(TASKS, t)} for t in HERE])
+def about_tasks(wildcards):
+    return about(tasks=tasks_told())
 
 
 def about_comparison(wildcards):
-    name = wildcards.comparison
-    tasks = [title(TASKS, t) for t in COMPARISONS[name]["tasks"]]
-    return about(comparison={"name": name, "title": title(COMPARISONS, name), "tasks": tasks})
+    return about(comparison=comparison_told(wildcards.comparison))
 
 
-def model_notes():
+def model_notes(wildcards):
     return [f"{title(MODELS, m)}: {block['note']}" for m, block in MODELS.items() if "note" in block]
-
-
-def comparison_titles(names):
-    return canonical(
-        [
-            {
-                "name": name,
-                "title": title(COMPARISONS, name),
-                "tasks": [title(TASKS, t) for t in COMPARISONS[name]["tasks"]],
-            }
-            for name in names
-        ]
-    )
 
 
 def sharing_tables(comparisons):
@@ -80,19 +77,13 @@ def neuron_tables():
     return [path.replace("results/classes/", "results/neurons/") for path in class_tables()]
 
 
-def models_ablated(task):
-    wanted = config["ablation"]["tasks"].get(task, {}).get("models", MODELS)
-    return [m for m in MODELS if m in wanted]
-
-
 def figure_ablation(wildcards):
     name = f"{wildcards.task}/{main_selector()}.parquet"
     return [f"results/ablation/{m}/{name}" for m in models_ablated(wildcards.task)]
 
 
 def about_ablation(wildcards):
-    models = [m for m in json.loads(about())["models"] if m["name"] in models_ablated(wildcards.task)]
-    return about(models=models, level=config["ablation"]["confidence"])
+    return about(models_ablated(wildcards.task), config["ablation"]["confidence"])
 
 
 def ablation_figures():

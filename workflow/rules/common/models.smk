@@ -34,9 +34,13 @@ def without(block, *keys):
     return {k: v for k, v in block.items() if k not in keys}
 
 
+def effective(block):
+    """What of a model's block decides its numbers."""
+    return without(block, "title", "kind", "licence", "citation", "note")
+
+
 def trained_model(wildcards):
-    """What of a model's block decides its training, as text."""
-    return canonical(without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "note"))
+    return canonical(effective(MODELS[wildcards.model]))
 
 
 def pools_of(kind):
@@ -58,20 +62,12 @@ def training_pool(wildcards):
     return [f"results/pools/{pool}.parquet"]
 
 
-def audioset(wildcards, key):
-    return config["pools"][wildcards.pool]["audioset"][key]
+def of_pool(key, wildcards):
+    return config["pools"][wildcards.pool][key]
 
 
-def audioset_train(wildcards):
-    return audioset(wildcards, "train")
-
-
-def audioset_shards(wildcards):
-    return audioset(wildcards, "shards")
-
-
-def audioset_max_missing(wildcards):
-    return audioset(wildcards, "max_missing")
+def of_audioset(key, wildcards):
+    return of_pool("audioset", wildcards)[key]
 
 
 def training_gpus(wildcards):
@@ -83,17 +79,9 @@ def training_threads(wildcards):
     return 1 if config["extraction"]["device"] == "cpu" else 8 * training_gpus(wildcards)
 
 
-def pool_clips(wildcards):
-    return config["pools"][wildcards.pool]["clips"]
-
-
-def pool_seconds(wildcards):
-    return config["pools"][wildcards.pool]["clip_seconds"]
-
-
 def architecture(wildcards):
     """What of a model's block decides its numbers beside its weights, as text."""
-    block = without(MODELS[wildcards.model], "title", "kind", "licence", "citation", "note", "training")
+    block = without(effective(MODELS[wildcards.model]), "training")
     # The checkpoint itself is an input; where it came from changes nothing.
     weights = without(block["weights"], "file", "urls", "sha256", "bytes")
     return canonical({**block, "weights": weights})

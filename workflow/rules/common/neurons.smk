@@ -51,7 +51,8 @@ def inference_settings():
 
 def resampled():
     """Whether the selector's choice can be drawn again from counts per class."""
-    return SELECTORS[main_selector()]["preset"] != "auroc"
+    selector = SELECTORS[main_selector()]
+    return selector.get("measure", selector["preset"]) != "auroc"
 
 
 def compared_units(wildcards):

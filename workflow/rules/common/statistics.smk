@@ -1,12 +1,9 @@
 """What rules ask of the forward pass."""
 
 
-def encoder_code(wildcards):
-    return code_digest("extraction", f"models.{MODELS[wildcards.model]['adapter']}")
-
-
-def median_code(wildcards):
-    return code_digest("medians", f"models.{MODELS[wildcards.model]['adapter']}")
+def encoder_code(module, wildcards):
+    """Digest of a module that runs an encoder, and of the encoder's adapter."""
+    return code_digest(module, f"models.{MODELS[wildcards.model]['adapter']}")
 
 
 def shard_outputs():

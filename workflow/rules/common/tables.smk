@@ -1,11 +1,11 @@
 """What rules ask of tables over all models and tasks."""
 
 
-def about_tables():
+def about_tables(wildcards):
     """What tables and findings are told beside their numbers, as text."""
     return about(
-        tasks=[{"name": t, "title": title(TASKS, t)} for t in HERE],
-        comparisons=json.loads(comparison_titles(COMPARED)),
+        tasks=tasks_told(),
+        comparisons=[comparison_told(name) for name in COMPARED],
         demo=bool(MADE_HERE),
         left_out=[title(TASKS, t) for t in TASKS if t not in HERE],
     )
