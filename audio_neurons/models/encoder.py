@@ -126,7 +126,10 @@ class Encoder(nn.Module, ABC):
 
     @contextmanager
     def listening(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:
-        """Within, ``hook(layer, hidden)`` sees what every down-projection reads, which a tuple replaces."""
+        """Within, ``hook(layer, hidden)`` sees what every down-projection reads.
+
+        Where it returns a tuple, the down-projection reads that instead.
+        """
         handles = [
             layer.register_forward_pre_hook(lambda _, inputs, number=number: hook(number, inputs[0]))
             for number, layer in enumerate(self.down_projections())

@@ -105,9 +105,8 @@ class Predictor(nn.Module):
 def random_split(patches: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
     """Places of visible (B, V) and masked (B, M) among patches (B, N, D), drawn anew for every clip."""
     clips, tokens, _ = patches.shape
-    order = processes.drawn(lambda rows: torch.rand(rows, tokens, device=patches.device), clips).argsort(
-        dim=1
-    )
+    noise = processes.drawn(lambda rows: torch.rand(rows, tokens, device=patches.device), clips)
+    order = noise.argsort(dim=1)
     masked = min(max(round(tokens * ratio), 1), tokens - 1)
     return order[:, masked:], order[:, :masked]
 
