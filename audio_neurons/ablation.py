@@ -16,10 +16,11 @@ import pandas as pd
 import torch
 
 from audio_neurons import tables
+from audio_neurons.changes import Change
 from audio_neurons.clips import batches, describe, encoded, waveforms
 from audio_neurons.conditions import Condition, conditions, membership, read_list, sets_of
 from audio_neurons.effects import Measured, effects
-from audio_neurons.intervention import Change, Donors, Means, Values, check, run_changes
+from audio_neurons.intervention import Donors, Means, Values, check, run_changes
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.probes import Probes, outcome
 from audio_neurons.runtime import Meter

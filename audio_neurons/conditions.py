@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audio_neurons.intervention import Change, Neurons, units_by_layer
+from audio_neurons.changes import Change, Neurons, units_by_layer
 from audio_neurons.runtime import tell
 from audio_neurons.selection import specific_neurons
 

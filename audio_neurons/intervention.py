@@ -1,22 +1,15 @@
-"""Changing neurons during the forward pass, and running many changes at the cost of few.
-
-A change sets the activations a of a set of neurons to ``r + gain * (a - r)``: gain 0 replaces them by r,
-gains between weaken and gains above 1 strengthen what departs from r. r is zero (EVAR's ablation, which
-multiplies by the gain), the neuron's mean, or its activation in another clip.
-"""
+"""Changing neurons during the forward pass, and running many changes at the cost of few."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from audio_neurons.changes import Change, units_by_layer
 from audio_neurons.models.encoder import Encoder
-
-Neurons = frozenset[tuple[int, int]]
 
 # (layer, number of the chunk of the audio, units (k,), tokens N) → values that broadcast to (B, N, k).
 Values = Callable[[int, int, Tensor, int], Tensor]
@@ -24,23 +17,6 @@ Values = Callable[[int, int, Tensor, int], Tensor]
 
 class InterventionError(ValueError):
     """A change asks for neurons that the encoder does not have."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A set of neurons (layer, unit), what their activations are multiplied by, and around what.
-
-    ``replacement`` is ``"zero"``, ``"mean"`` or ``"resample"``.
-    """
-
-    neurons: Neurons
-    gain: float = 0.0
-    replacement: str = "zero"
-
-    @property
-    def first_layer(self) -> int | None:
-        """The lowest layer that the change touches; ``None`` if it changes nothing."""
-        return None if self.gain == 1 else min((layer for layer, _ in self.neurons), default=None)
 
 
 class Intervention:
@@ -102,14 +78,6 @@ def check(encoder: Encoder, neurons: Iterable[tuple[int, int]]) -> None:
         raise InterventionError(
             f"no neuron {', '.join(sorted(missing)[:5])} in an encoder of {depth} layers of {width}"
         )
-
-
-def units_by_layer(neurons: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
-    """Layer → its units, both in ascending order."""
-    found: dict[int, list[int]] = {}
-    for layer, unit in sorted(neurons):
-        found.setdefault(int(layer), []).append(int(unit))
-    return found
 
 
 class Means:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from audio_neurons import ablation, tables
 from audio_neurons.ablation import AblationError, Study
+from audio_neurons.changes import Change
 from audio_neurons.clips import batches, describe
 from audio_neurons.effects import ALL, FIXED_POINT
-from audio_neurons.intervention import Change
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.probes import Probes, of_true_class
 from audio_neurons.runtime import progress

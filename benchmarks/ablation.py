@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from audio_neurons.intervention import Change, Intervention, run_changes
+from audio_neurons.changes import Change
+from audio_neurons.intervention import Intervention, run_changes
 from benchmarks.common import Report, full_size, options, turns
 
 

@@ -11,8 +11,9 @@ from planted import CLASSES, PLANTED, Planted
 
 from audio_neurons import ablation, probes, tables
 from audio_neurons.ablation import AblationError, Settings, Study, ablate_task, measure
+from audio_neurons.changes import Change
 from audio_neurons.effects import Measured, cluster_interval, mcnemar
-from audio_neurons.intervention import Change, Intervention, InterventionError
+from audio_neurons.intervention import Intervention, InterventionError
 from audio_neurons.probes import Probes
 from audio_neurons.selection import specific_neurons
 

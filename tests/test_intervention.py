@@ -5,14 +5,13 @@ from contextlib import ExitStack
 import pytest
 import torch
 
+from audio_neurons.changes import Change, units_by_layer
 from audio_neurons.intervention import (
-    Change,
     Donors,
     Intervention,
     InterventionError,
     Means,
     run_changes,
-    units_by_layer,
 )
 
 NEURONS = frozenset({(0, 3), (0, 60), (1, 0), (1, 17)})

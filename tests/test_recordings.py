@@ -76,7 +76,8 @@ def test_esc10_through_full_size_m2d_and_the_demos_ssl_model(mirror, tmp_path):
     }
     del config["ablation"]  # of another task
     # Two threads for the one large job: the small ones are few.
-    run(tmp_path, config, "--set-threads", "extract=2")
+    targets = [f"results/neurons/{model}/esc50/aape.parquet" for model in config["models"]]
+    run(tmp_path, config, *targets, "results/figures/esc10.png", "--set-threads", "extract=2")
 
     results = tmp_path / "results"
     assert len(pd.read_parquet(results / "rejected/esc50.parquet")) == 0

@@ -187,9 +187,9 @@ def test_the_same_table_has_the_same_bytes(path):
 
 def test_blocks_cross_row_groups_and_keep_one_in_memory(path):
     rng = np.random.default_rng(0)
-    data = [rng.bytes(20_000) for _ in range(100)]
+    data = [rng.bytes(20_000) for _ in range(400)]
     with tables.writer(path, "clips") as writer:
-        for start in range(0, 100, 5):
+        for start in range(0, 400, 5):
             n = 5
             columns = {"clip_id": [str(i) for i in range(start, start + n)], "audio": data[start : start + n]}
             others = {"frames": [1] * n, "split": ["train"] * n, "fold": [0] * n, "group": ["g"] * n}
@@ -198,6 +198,7 @@ def test_blocks_cross_row_groups_and_keep_one_in_memory(path):
     for block in tables.blocks(path, "clips", 7, ["clip_id", "audio"]):
         held.append(pa.total_allocated_bytes() - before)
         found.append(block)
-    assert [len(block["audio"]) for block in found] == [7] * 14 + [2]
+    assert [len(block["audio"]) for block in found] == [7] * 57 + [1]
     assert [flac for block in found for flac in block["audio"]] == data
-    assert max(held) < 0.5 * path.stat().st_size  # Arrow frees what it has read a little later
+    # Of 80 groups it holds two or three; Arrow's threads free what they have read a little later.
+    assert max(held) < 0.2 * path.stat().st_size
