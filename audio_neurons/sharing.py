@@ -25,7 +25,6 @@ def ratio(a: Neurons, b: Neurons) -> float:
     return len(a & b) / union if union else float("nan")
 
 
-@cache
 def expected_ratio(a: int, b: int, pool: int) -> float:
     """Mean of the ratio of two sets of ``a`` and ``b`` neurons drawn at random from ``pool``.
 
@@ -37,10 +36,12 @@ def expected_ratio(a: int, b: int, pool: int) -> float:
     return float((stats.hypergeom.pmf(common, pool, a, b) * (common / (a + b - common))).sum())
 
 
-@cache
 def p_value(common: int, a: int, b: int, pool: int) -> float:
     """Probability that two random sets of these sizes share at least ``common`` neurons."""
     return float(stats.hypergeom.sf(common - 1, pool, a, b))
+
+
+_expected_ratio, _p_value = cache(expected_ratio), cache(p_value)
 
 
 def compare(
@@ -81,8 +82,8 @@ def compare(
                     "common": len(x & y),
                     "ratio": ratio(x, y),
                     "pool": pool,
-                    "expected": expected_ratio(len(x), len(y), pool),
-                    "p_value": p_value(len(x & y), len(x), len(y), pool),
+                    "expected": _expected_ratio(len(x), len(y), pool),
+                    "p_value": _p_value(len(x & y), len(x), len(y), pool),
                 }
             )
     return pd.DataFrame(table)

@@ -3,12 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from audio_neurons import models
 
 # The same examples in every run; HYPOTHESIS_PROFILE=default draws others.
 settings.register_profile("same", derandomize=True)
+# A mutant is killed by an example that fails; the smallest such example is of no use.
+settings.register_profile("mutants", derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 ROOT = Path(__file__).parents[1]

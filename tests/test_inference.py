@@ -13,34 +13,10 @@ from audio_neurons import inference, resampling, selection, sharing, statistics,
 from audio_neurons.inference import Settings, Task, infer, infer_ratios, ratios, task_statistics
 from audio_neurons.resampling import Bootstrap, Draws, draw
 from audio_neurons.selection import Rule, rule_of
-from audio_neurons.significance import interval, p_values, q_values
+from audio_neurons.significance import interval
 
 QUICK = Settings(draws=39, bootstrap=39, halves=10)
 RULE = rule_of("aape", {"top_share": 0.05})
-
-
-# p-values, q-values, intervals
-
-
-def test_p_values_by_hand():
-    null = np.array([[1.0, 5.0], [2.0, np.nan], [3.0, 7.0]])
-    greater, less = p_values(np.array([2.0, 6.0]), null)
-    assert greater.tolist() == [3 / 4, 2 / 4]
-    assert less.tolist() == [3 / 4, 3 / 4]  # a ratio of two empty sets counts as 0
-    assert np.isnan(p_values(np.array([np.nan]), null[:, :1])).all()
-
-
-def test_benjamini_hochberg_by_hand():
-    """0.005 * 4 / 1, 0.01 * 4 / 2, 0.03 * 4 / 3, 0.04 * 4 / 4; none may exceed a later one."""
-    q = q_values(np.array([0.01, 0.04, np.nan, 0.03, 0.005]))
-    np.testing.assert_allclose(q, [0.02, 0.04, np.nan, 0.04, 0.02])
-    np.testing.assert_allclose(q_values(np.array([0.04, 0.041])), [0.041, 0.041])
-    assert np.isnan(q_values(np.array([np.nan]))).all()
-
-
-def test_intervals_hold_the_level():
-    low, high = interval(np.arange(1001.0)[:, None], 0.9)
-    assert (low[0], high[0]) == pytest.approx((50, 950))
 
 
 sets = st.integers(1, 4).flatmap(
