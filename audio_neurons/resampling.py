@@ -138,7 +138,7 @@ class Halves:
         for members in self._strata:
             half = (len(members) + rng.integers(2)) // 2  # an odd one goes to either side
             first[rng.permutation(members)[:half]] = 1
-        if len(first) > 1 and first.min() == first.max():  # strata of one group each
+        if first.min() == first.max():  # strata of one group each
             first[rng.integers(len(first))] ^= 1
         weights = first[self._units.groups]
         return np.stack([self._units.labels] * 2), np.stack([weights, 1 - weights])

@@ -22,7 +22,7 @@ class SharingError(ValueError):
 def ratio(a: Neurons, b: Neurons) -> float:
     """Common-neuron ratio ``|A ∩ B| / |A ∪ B|`` (Jaccard); NaN if both are empty."""
     union = len(a | b)
-    return len(a & b) / union if union else float("nan")
+    return len(a & b) / union if union else np.nan
 
 
 def expected_ratio(a: int, b: int, pool: int) -> float:
@@ -31,8 +31,8 @@ def expected_ratio(a: int, b: int, pool: int) -> float:
     The size of the intersection is hypergeometric; NaN if both sets are empty.
     """
     if a + b == 0:
-        return float("nan")
-    common = np.arange(max(0, a + b - pool), min(a, b) + 1)
+        return np.nan
+    common = np.arange(min(a, b) + 1)
     return float((stats.hypergeom.pmf(common, pool, a, b) * (common / (a + b - common))).sum())
 
 
@@ -120,9 +120,8 @@ def mean_ratios(table: pd.DataFrame, within: bool) -> dict[str, float]:
     """Mean ratio and its chance level over matched and other pairs of a ``sharing`` table.
 
     Within one task a class is not compared with itself, and a pair counts once. Pairs of two empty
-    sets have no ratio and are left out.
+    sets have no ratio, and no chance level, and are left out.
     """
-    table = table.dropna(subset=["ratio"])
     if within:
         other = table[table["class_a"] < table["class_b"]]
         same = table.iloc[:0]

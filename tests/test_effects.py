@@ -239,6 +239,9 @@ def test_matrix_shows_one_kind_of_condition(table):
     np.testing.assert_allclose(matrix(table, "delta", probe="3"), [[-1, 1 / 4, 0]] * 2)
     assert matrix(table, gain=0.5).index.tolist() == ["a"]
     assert matrix(table, replacement="mean").index.tolist() == ["a"]
+    octaves = table.replace({name: {"a": "8", "b": "10", "c": "9"} for name in ("class", "targets")})
+    wide = matrix(octaves)
+    assert (wide.index.tolist(), wide.columns.tolist()) == (["8", "10"], ["8", "10", "9"])  # as in the table
     assert matrix(table[table["kind"] != "class"]).empty
     shuffled = table.assign(kind=np.where(table["set"] == "class:b", "exact", "class"))
     assert matrix(shuffled).index.tolist() == ["a"]
