@@ -257,6 +257,7 @@ def test_as_few_groups_as_can_be(labels):
     small = replace(units, labels=np.array(labels), groups=np.zeros(len(labels), int) + np.array(labels))
     rows, _, _ = infer(Task.of(small, RULE), QUICK)
     assert rows["ceiling"].isna().all()
+    assert np.isnan(inference.ceilings(Task.of(small, RULE), QUICK)).all()
     assert rows["groups"].tolist() == [len(set(labels))] * 3 + [1] * len(set(labels))
 
 

@@ -187,10 +187,10 @@ def test_units_by_layer():
 class Reader:
     """An encoder of one layer whose down-projection reads what it is given, (B, tokens, width), by chunks."""
 
-    depth, width, device = 1, 3, torch.device("cpu")
+    depth, device = 1, torch.device("cpu")
 
-    def __init__(self, special):
-        self.special_tokens = special
+    def __init__(self, special, width=3):
+        self.special_tokens, self.width = special, width
         self.layer = torch.nn.Identity()
 
     def down_projections(self):
@@ -214,6 +214,13 @@ def test_means_by_hand(special, clips):
         units = torch.tensor([2, 0])
         found = means.values()(0, 0, units, 6)  # of another number of tokens
         torch.testing.assert_close(found, torch.stack(expected)[:, units], rtol=1e-12, atol=0)
+
+
+def test_means_of_more_tokens_than_single_precision_can_count():
+    means = Means(Reader(0, width=1))
+    for clips in (2**12, 1):
+        means.add(torch.ones(1, clips, clips, 1), clips)
+    assert means.values()(0, 0, torch.tensor([0]), 1) == 1
 
 
 def test_a_layer_that_no_clip_went_through_has_means_of_zero():
