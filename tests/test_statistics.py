@@ -118,6 +118,7 @@ def folder(tmp_path):
             "clips": [1, 2, 3, 4],
             "tokens": [10, 20, 30, 40],
             "octave": ["9", "10", "9", "-1"],
+            "timbre": ["dark", "dark", "bright", "bright"],
         }
     )
     tables.write(tmp_path / "cells.parquet", "cells", cells)
@@ -140,11 +141,12 @@ def test_class_counts_by_hand(folder, splits, clips, active):
     assert classes["clips"].tolist() == clips
     assert classes["tokens"].tolist() == [10 * n for n in clips]
     assert counted.tolist() == active
+    assert counted.dtype == np.int64  # exact, and so are those of any number of cells
     assert neurons.tolist() == [[0, 0], [0, 1]]
 
 
 def test_an_unknown_label_is_named_with_the_known_ones(folder):
-    with pytest.raises(tables.TableError, match="no label 'pitch'; there are octave"):
+    with pytest.raises(tables.TableError, match="no label 'pitch'; there are octave, timbre$"):
         class_counts(folder, "pitch", None)
 
 
