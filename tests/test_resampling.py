@@ -148,9 +148,18 @@ def test_no_rows_are_an_error():
         pooled(empty)
 
 
+def test_rows_in_another_order_keep_their_counts():
+    units = pooled(rows((1, 0), (0, 1), (0, 0)))
+    assert list(zip(units.groups, units.labels, units.active[:, 0], strict=True)) == [
+        (0, 0, 4), (0, 1, 2), (1, 0, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", [2**24, 100])
 @pytest.mark.parametrize("scale", [1, 2**12, 2**20])
-def test_sums_are_exact_however_large(scale):
-    """Around and above 2^24, where float32 ends."""
+def test_sums_are_exact_however_large(scale, cells, monkeypatch):
+    """Around and above 2^24, where float32 ends; three neurons at a time."""
+    monkeypatch.setattr(resampling, "CELLS", cells)
     rng = np.random.default_rng(0)
     labels, weights = rng.integers(0, 3, (4, 30)), rng.integers(0, 9, (4, 30))
     tokens = rng.integers(scale, 2 * scale, 30)

@@ -78,6 +78,29 @@ def test_counts_clips_and_tokens_add_up(tmp_path):
         here = here[here["octave"] == row.octave]
         assert (row.clips, row.tokens) == (len(here), 7 * len(here))
         np.testing.assert_array_equal(counts, sum(here["active"]))
+    strongest = tables.read(out / "top_clips.parquet", "top_clips")
+    assert len(strongest) == 3 * DEPTH * WIDTH
+    for (layer, unit), rows in strongest.groupby(["layer", "neuron"]):
+        peaks = [
+            (-peak[layer * WIDTH + unit], clip)
+            for clip, peak in zip(frame["clip_id"], frame["peak"], strict=True)
+        ]
+        assert list(zip(-rows["activation"], rows["clip_id"], strict=True)) == sorted(peaks)[:3]
+        assert rows["rank"].tolist() == [0, 1, 2]
+
+
+def test_shards_without_clips_leave_the_others_alone(tmp_path):
+    frame = dataset(6)
+    one = merged(tmp_path, [frame], "one")
+    shards = [write_shard(tmp_path / str(n), part) for n, part in enumerate((frame.iloc[:2], frame.iloc[2:]))]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in ("cells", "counts", "top_clips"):
+        table = tables.read(shards[0] / f"{name}.parquet", name)
+        tables.write(empty / f"{name}.parquet", name, table.iloc[:0])
+    for n, order in enumerate(([empty, *shards], [shards[0], empty, shards[1]])):
+        merge(order, tmp_path / f"out{n}", 3)
+        assert {name: (tmp_path / f"out{n}" / f"{name}.parquet").read_bytes() for name in NAMES} == one
 
 
 def test_shards_of_other_neurons_do_not_merge(tmp_path):
