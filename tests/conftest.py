@@ -13,6 +13,12 @@ settings.register_profile("same", derandomize=True)
 settings.register_profile("mutants", derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+
+def pytest_collection_modifyitems(items):
+    """Tests that need a trained world come last, so that a mutant is killed by one that takes no time."""
+    items.sort(key=lambda item: "world" in item.fixturenames)
+
+
 ROOT = Path(__file__).parents[1]
 TINY = {
     "adapter": "vit",
