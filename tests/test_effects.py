@@ -172,6 +172,11 @@ def test_effects_by_hand(table, probe, column, values):
             assert value == pytest.approx(expected, nan_ok=True)
 
 
+def test_specificity_leaves_out_the_targets_of_its_own_condition(table):
+    found = of(table, "class:b gain=0 zero", "mean")["specificity"]
+    np.testing.assert_allclose(found, [np.nan, -2.5 - 2, 0 - (-2.5 + 2) / 2, 2 + 2.5])
+
+
 def test_conditions_are_described(table):
     about = table.drop_duplicates("condition").set_index("condition")
     assert len(about) == 9
