@@ -7,7 +7,7 @@ SNAKEMAKE := $(VENV)/bin/snakemake
 LOCK := envs/lock.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test lint format docs reference bench lock clean-demo
+.PHONY: help environment demo test lint format docs reference bench mutants lock clean-demo
 
 help: ## This list.
 	@echo "Audio Neurons. Usage: make TARGET [CORES=n] [PYTHON=python3.12]"
@@ -53,6 +53,11 @@ reference: $(READY) ## Write anew what is generated: config/README.md, docs/{tab
 
 bench: $(READY) ## Measure speed, memory and growth against the bare work (half an hour on two cores).
 	@$(VENV)/bin/python -m benchmarks
+
+mutants: $(READY) ## Ask of every line that decides what is found whether a test would notice a fault in it.
+	@HYPOTHESIS_PROFILE=mutants OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run $(MUTMUT_ARGS)
+	@$(VENV)/bin/mutmut results --all true | awk -F '[.:] *' \
+	  'NF > 3 {n[$$2 ": " $$NF]++} END {for (what in n) print what, n[what]}' | sort
 
 lock: ## Write the lock file anew (needs uv).
 	@uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \

@@ -74,7 +74,7 @@ def differences_table(
             names = dict.fromkeys(table[place])
             rows = [_difference(quantity, name, of, a, b, level) for name in names]
             found.append(_adjusted([row for row in rows if row["difference"] == row["difference"]], place))
-    return pd.concat(found).reindex(columns=COLUMNS) if found else pd.DataFrame(columns=COLUMNS)
+    return pd.concat(found) if found else pd.DataFrame(columns=COLUMNS)
 
 
 def pairs(models: Sequence[Mapping]) -> Iterator[tuple[Mapping, Mapping]]:
@@ -106,8 +106,7 @@ def _difference(
     for side, model in (("a", a), ("b", b)):
         about = {f"model_{side}": model["name"], f"model_{side}_title": model["title"]}
         row |= {**about, f"kind_{side}": model["kind"]}
-    row |= {"value_a": value_a, "value_b": value_b, "difference": value_a - value_b}
-    row |= {"low": np.nan, "high": np.nan, "draws": 0, "p_value": np.nan}
+    row |= {"value_a": value_a, "value_b": value_b, "difference": value_a - value_b, "draws": 0}
     if first is not None and len(first):
         if len(first) != len(second):
             raise tables.TableError(
@@ -120,12 +119,12 @@ def _difference(
 
 
 def _adjusted(rows: Sequence[Mapping], place: str) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)  # what a row lacks, without draws, is NaN
     if rows:
         what = {"task": "tasks", "comparison": "comparisons"}[place]
         first = rows[0]
         table["family"] = (
             f"{first['quantity']} of {len(rows)} {what}, {first['model_a']} - {first['model_b']}"
         )
-        table["q_value"] = q_values(table["p_value"].to_numpy(float))
+        table["q_value"] = q_values(table["p_value"].to_numpy())
     return table

@@ -145,7 +145,7 @@ def effects(
     """
     if not conditions:
         return pd.DataFrame(columns=tables.SCHEMAS["ablation"].names)
-    present = np.bincount(measured.codes, minlength=len(measured.classes))
+    present = np.bincount(measured.codes)
     here = np.flatnonzero(present)
     classes = [ALL, *np.array(measured.classes)[here]]
     n = np.array([present.sum(), *present[here]])

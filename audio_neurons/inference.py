@@ -77,7 +77,7 @@ def task_statistics(chosen: Selection) -> np.ndarray:
 def mean(values: np.ndarray) -> float:
     """The mean of those that are not NaN; NaN if there are none."""
     values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else float("nan")
+    return float(values.mean()) if len(values) else np.nan
 
 
 def ratios(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -119,13 +119,13 @@ def infer(
     groups.
     """
     neurons, classes = len(task.chosen.entropy), len(task.units.classes)
-    below, expected = np.zeros(neurons, np.int64), np.zeros(neurons)
+    below, expected = np.zeros((2, neurons))
     null, resampled = [], []
     for (chosen,) in draw(task.units, task.rule, Permutation(task.units), _draws("draws", settings, threads)):
         below += chosen.entropy <= task.chosen.entropy
         expected += chosen.entropy
         null.append(task_statistics(chosen))
-    selected, assigned = np.zeros(neurons, np.int64), np.zeros((classes, neurons), np.int64)
+    selected, assigned = np.zeros(neurons), np.zeros((classes, neurons))
     plan = _draws("bootstrap", settings, threads)
     for (chosen,) in draw(task.units, task.rule, Bootstrap(task.units), plan):
         selected += chosen.selected

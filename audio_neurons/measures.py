@@ -134,6 +134,6 @@ def auroc(active: np.ndarray, tokens: np.ndarray, labels: np.ndarray, classes: i
 
 
 def _over(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Their ratio; NaN where the denominator is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(denominator > 0, numerator / denominator, np.nan)
+    """Their ratio; NaN for 0 / 0: without tokens in the denominator there are none in the numerator."""
+    with np.errstate(invalid="ignore"):
+        return numerator / denominator

@@ -102,7 +102,7 @@ class Bootstrap:
     """Groups are drawn with replacement, with all their rows (cluster bootstrap).
 
     Groups of one class are drawn within their class, so its size stays; groups of several are drawn
-    together. A class that would lose all its groups gets one of them, picked at random, in addition.
+    together. A class that would lose all its groups keeps one of them, picked at random, in addition.
     A class of a single group therefore never varies: its interval says nothing of other groups.
     """
 
@@ -118,7 +118,7 @@ class Bootstrap:
             weights[members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)))
         kept = np.bincount(labels, weights[groups])
         for missing in np.flatnonzero(kept == 0):
-            weights[rng.choice(groups[labels == missing])] += 1
+            weights[rng.choice(groups[labels == missing])] = 1  # once, however many of its classes are
         return labels[None], weights[groups][None]
 
 
@@ -138,7 +138,7 @@ class Halves:
         for members in self._strata:
             half = (len(members) + rng.integers(2)) // 2  # an odd one goes to either side
             first[rng.permutation(members)[:half]] = 1
-        if len(first) > 1 and first.min() == first.max():  # strata of one group each
+        if first.min() == first.max():  # strata of one group each
             first[rng.integers(len(first))] ^= 1
         weights = first[self._units.groups]
         return np.stack([self._units.labels] * 2), np.stack([weights, 1 - weights])

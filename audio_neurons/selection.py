@@ -99,7 +99,7 @@ class Selection:
 def probabilities(active: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """p_c of every neuron: (C, N) counts over (C,) tokens; NaN in classes without tokens."""
     with np.errstate(invalid="ignore"):
-        return active / np.asarray(tokens, np.float64)[:, None]
+        return active / tokens[:, None]
 
 
 def select(p: np.ndarray, rule: Rule) -> Selection:

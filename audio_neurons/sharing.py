@@ -22,25 +22,26 @@ class SharingError(ValueError):
 def ratio(a: Neurons, b: Neurons) -> float:
     """Common-neuron ratio ``|A ∩ B| / |A ∪ B|`` (Jaccard); NaN if both are empty."""
     union = len(a | b)
-    return len(a & b) / union if union else float("nan")
+    return len(a & b) / union if union else np.nan
 
 
-@cache
 def expected_ratio(a: int, b: int, pool: int) -> float:
     """Mean of the ratio of two sets of ``a`` and ``b`` neurons drawn at random from ``pool``.
 
     The size of the intersection is hypergeometric; NaN if both sets are empty.
     """
     if a + b == 0:
-        return float("nan")
-    common = np.arange(max(0, a + b - pool), min(a, b) + 1)
+        return np.nan
+    common = np.arange(min(a, b) + 1)
     return float((stats.hypergeom.pmf(common, pool, a, b) * (common / (a + b - common))).sum())
 
 
-@cache
 def p_value(common: int, a: int, b: int, pool: int) -> float:
     """Probability that two random sets of these sizes share at least ``common`` neurons."""
     return float(stats.hypergeom.sf(common - 1, pool, a, b))
+
+
+_expected_ratio, _p_value = cache(expected_ratio), cache(p_value)
 
 
 def compare(
@@ -81,8 +82,8 @@ def compare(
                     "common": len(x & y),
                     "ratio": ratio(x, y),
                     "pool": pool,
-                    "expected": expected_ratio(len(x), len(y), pool),
-                    "p_value": p_value(len(x & y), len(x), len(y), pool),
+                    "expected": _expected_ratio(len(x), len(y), pool),
+                    "p_value": _p_value(len(x & y), len(x), len(y), pool),
                 }
             )
     return pd.DataFrame(table)
@@ -119,9 +120,8 @@ def mean_ratios(table: pd.DataFrame, within: bool) -> dict[str, float]:
     """Mean ratio and its chance level over matched and other pairs of a ``sharing`` table.
 
     Within one task a class is not compared with itself, and a pair counts once. Pairs of two empty
-    sets have no ratio and are left out.
+    sets have no ratio, and no chance level, and are left out.
     """
-    table = table.dropna(subset=["ratio"])
     if within:
         other = table[table["class_a"] < table["class_b"]]
         same = table.iloc[:0]

@@ -44,7 +44,7 @@ def table(
     found["low"], found["high"] = interval(resampled, level)
     upward = found["alternative"] == "greater"
     found["p_value"], found["p_other"] = np.where(upward, [greater, less], [less, greater])
-    adjusted = found.groupby("family", sort=False)["p_value"].transform(lambda p: q_values(p.to_numpy()))
+    adjusted = found.groupby("family")["p_value"].transform(lambda p: q_values(p.to_numpy()))
     found["q_value"] = adjusted.where(found["family"] != "alone", found["p_value"])
     drawn = ["null_mean", "null_low", "null_high", "low", "high"]
     found.loc[np.isnan(value), drawn] = np.nan

@@ -90,8 +90,8 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
 
     assert total is not None
     assert neurons is not None
-    cells.insert(0, "cell", np.arange(len(cells), dtype=np.int32))
-    tables.write(out / "cells.parquet", "cells", cells.assign(clips=clips, tokens=tokens))
+    cells = cells.assign(cell=np.arange(len(cells)), clips=clips, tokens=tokens)
+    tables.write(out / "cells.parquet", "cells", cells)
     write_counts(out / "counts.parquet", total, int(neurons[:, 0].max()) + 1)
     strongest = pd.concat([tables.read(s / "top_clips.parquet", "top_clips") for s in shards])
     tables.write(out / "top_clips.parquet", "top_clips", rank_clips(strongest, top_clips))

@@ -3,12 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from audio_neurons import models
 
 # The same examples in every run; HYPOTHESIS_PROFILE=default draws others.
 settings.register_profile("same", derandomize=True)
+# A mutant is killed by an example that fails; the smallest such example is of no use.
+settings.register_profile("mutants", derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Encoders of the tests are small, and two workers share the cores.
@@ -26,9 +28,12 @@ TINY = {
 
 
 def pytest_collection_modifyitems(items):
-    """Files that run Snakemake first: two workers then end at about the same time."""
+    """Files that run Snakemake first, so that two workers end together; tests of a trained world last.
+
+    A mutant is then killed by a test that takes no time.
+    """
     long = {item.path for item in items if any(map(item.get_closest_marker, ("slurm", "workflow")))}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (item.path not in long, "world" in item.fixturenames))
 
 
 @pytest.fixture

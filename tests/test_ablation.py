@@ -12,7 +12,7 @@ from planted import CLASSES, PLANTED, Planted
 from audio_neurons import ablation, probes, tables
 from audio_neurons.ablation import AblationError, Settings, Study, ablate_task, measure
 from audio_neurons.changes import Change
-from audio_neurons.effects import Measured, cluster_interval, mcnemar
+from audio_neurons.effects import mcnemar
 from audio_neurons.intervention import Intervention, InterventionError
 from audio_neurons.probes import Probes
 from audio_neurons.selection import specific_neurons
@@ -264,53 +264,3 @@ def test_measured_changes_are_those_of_single_runs(world):
     logs = Probes.load(study.probe).log_probabilities(features)
     true = list(CLASSES).index(measured.frame["class"][5])
     np.testing.assert_allclose(measured.kept[0][1][:, 5], logs[:, 0, true], rtol=1e-12)
-
-
-# The arithmetic of effects
-
-
-@pytest.mark.parametrize(
-    ("lost", "gained", "p"),
-    [(0, 0, 1), (4, 0, 0.125), (0, 6, 2 / 64), (8, 2, 2 * (1 + 10 + 45) / 1024), (5, 5, 1), (1, 0, 1)],
-)
-def test_mcnemar_by_hand(lost, gained, p):
-    assert mcnemar(lost, gained) == pytest.approx(p)
-
-
-def test_cluster_interval_draws_whole_groups():
-    rng = np.random.default_rng(0)
-    group = np.repeat(np.arange(30), 10)
-    values = rng.normal(0, 1, 30)[group] + 0.01 * rng.normal(0, 1, 300)
-    low, high = cluster_interval(values[None], group, 2000, 0.95, np.random.default_rng(1))
-    width = 2 * 1.96 * values.reshape(30, 10).mean(1).std() / np.sqrt(30)
-    assert (high - low)[0] == pytest.approx(width, rel=0.1)
-    assert low[0] < values.mean() < high[0]
-    alone = cluster_interval(values[None], np.arange(300), 2000, 0.95, np.random.default_rng(1))
-    assert (alone[1] - alone[0])[0] < 0.5 * width
-    for args in ((np.zeros(300), 100), (group, 0)):
-        assert np.isnan(cluster_interval(values[None], *args, 0.95, rng)).all()
-
-
-def test_cluster_interval_against_drawing_one_by_one():
-    values, group = np.array([[1.0, 2, 4, 8, 16]]), np.array([0, 0, 1, 2, 2])
-    low, high = cluster_interval(values, group, 4000, 0.9, np.random.default_rng(0))
-    members = [np.flatnonzero(group == g) for g in range(3)]
-    rng = np.random.default_rng(5)
-    means = [
-        values[0, np.concatenate([members[g] for g in rng.integers(0, 3, 3)])].mean() for _ in range(4000)
-    ]
-    np.testing.assert_allclose([low[0], high[0]], np.quantile(means, [0.05, 0.95]), rtol=0.1)
-
-
-def test_sums_of_outcomes_by_hand():
-    frame = pd.DataFrame({"clip_id": list("vwxyz"), "class": list("aabbb")})
-    measured = Measured.empty(frame, "ab", (0,), 1, [0])
-    before = np.array([[0, 1, 1, 1, 0]]), np.log([[0.9, 0.4, 0.8, 0.7, 0.3]])
-    after = np.array([[1, 0, 1, 0, 0]]), np.log([[0.45, 0.8, 0.8, 0.35, 0.3]])
-    for rows in (np.array([0, 4]), np.array([1, 2, 3])):
-        measured.add(rows, {k: (p[:, rows], t[:, rows]) for k, (p, t) in ((-1, before), (0, after))})
-    assert measured.correct[0].tolist() == [[1, 1]]
-    assert measured.lost[0].tolist() == [[1, 1]]
-    assert measured.gained[0].tolist() == [[1, 0]]
-    np.testing.assert_allclose(measured.change[0] / 2**32, [[0, np.log(0.5)]], atol=1e-9)
-    np.testing.assert_array_equal(measured.kept[0][1], after[1])

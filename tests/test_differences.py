@@ -83,6 +83,35 @@ def test_without_draws_there_is_a_difference_and_no_more(found):
     assert (table["draws"] == 0).all()
 
 
+def test_a_row_says_what_is_compared(found):
+    coverage, sharing, *_ = found
+    table = differences_table(coverage, sharing, [], [], MODELS, 0.9).set_index(["quantity", "model_a"])
+    assert table.loc[[("contrast", "s")]].dropna(axis=1).to_dict("records") == [
+        {
+            "name": "x",
+            "title": "X",
+            "model_a_title": "S",
+            "kind_a": "sl",
+            "model_b": "r",
+            "model_b_title": "R",
+            "kind_b": "random",
+            "value_a": 0,
+            "value_b": 0,
+            "difference": 0,
+            "draws": 0,
+            "family": "contrast of 1 comparisons, s - r",
+        }
+    ]
+    row = table.loc[("coverage", "m")].set_index(["model_b", "name"]).loc[("s", "b")]
+    assert row[["title", "value_a", "value_b", "difference"]].tolist() == ["B", 3, 1, 2]
+
+
+def test_draws_of_fewer_models_than_there_are_rows_are_refused(found):
+    coverage, sharing, paths, *rest = found
+    with pytest.raises(ValueError, match="shorter"):
+        differences_table(coverage, sharing, paths[:-1], *rest)
+
+
 def test_one_model_differs_from_none(found):
     coverage, sharing, *_ = found
     table = differences_table(coverage, sharing.iloc[:0], [], [], MODELS[:1], 0.9)

@@ -13,34 +13,10 @@ from audio_neurons import inference, resampling, selection, sharing, statistics,
 from audio_neurons.inference import Settings, Task, infer, infer_ratios, ratios, task_statistics
 from audio_neurons.resampling import Bootstrap, Draws, draw
 from audio_neurons.selection import Rule, rule_of
-from audio_neurons.significance import interval, p_values, q_values
+from audio_neurons.significance import interval
 
 QUICK = Settings(draws=39, bootstrap=39, halves=10)
 RULE = rule_of("aape", {"top_share": 0.05})
-
-
-# p-values, q-values, intervals
-
-
-def test_p_values_by_hand():
-    null = np.array([[1.0, 5.0], [2.0, np.nan], [3.0, 7.0]])
-    greater, less = p_values(np.array([2.0, 6.0]), null)
-    assert greater.tolist() == [3 / 4, 2 / 4]
-    assert less.tolist() == [3 / 4, 3 / 4]  # a ratio of two empty sets counts as 0
-    assert np.isnan(p_values(np.array([np.nan]), null[:, :1])).all()
-
-
-def test_benjamini_hochberg_by_hand():
-    """0.005 * 4 / 1, 0.01 * 4 / 2, 0.03 * 4 / 3, 0.04 * 4 / 4; none may exceed a later one."""
-    q = q_values(np.array([0.01, 0.04, np.nan, 0.03, 0.005]))
-    np.testing.assert_allclose(q, [0.02, 0.04, np.nan, 0.04, 0.02])
-    np.testing.assert_allclose(q_values(np.array([0.04, 0.041])), [0.041, 0.041])
-    assert np.isnan(q_values(np.array([np.nan]))).all()
-
-
-def test_intervals_hold_the_level():
-    low, high = interval(np.arange(1001.0)[:, None], 0.9)
-    assert (low[0], high[0]) == pytest.approx((50, 950))
 
 
 sets = st.integers(1, 4).flatmap(
@@ -161,6 +137,69 @@ def test_two_tasks_that_share_by_class():
     assert same["groups"] == 10
 
 
+def test_ceilings_are_mean_ratios_of_halves():
+    """Of classes of one group, of two and of five; a class that no half has neurons for counts as 0."""
+    units = simulated.units(1, groups=8, classes=3, neurons=200, planted=5)[0]
+    order = np.argsort(units.labels, kind="stable")
+    units = replace(units, active=units.active[order], labels=np.repeat(range(3), [1, 2, 5]))
+    task = Task.of(units, RULE)
+    ratios = []
+    for halves in draw(task.units, task.rule, resampling.Halves(task.units), Draws(10)):
+        sets = [[{*np.flatnonzero(row)} for row in half.assigned] for half in halves]
+        ratios.append([len(a & b) / len(a | b) if a | b else 0 for a, b in zip(*sets, strict=True)])
+    found = inference.ceilings(task, QUICK)
+    np.testing.assert_allclose(found, [np.nan, *np.mean(ratios, axis=0)[1:]])
+    two = Task.of(replace(units, labels=np.repeat(range(4), 2), classes=tuple("abcd")), RULE)
+    assert not np.isnan(inference.ceilings(two, QUICK)).any()
+    assert (inference.ceilings(task, replace(QUICK, seed=1)) != found).all()
+
+
+def test_ceilings_and_groups_of_a_pair_are_those_of_its_two_classes():
+    """Classes of 2, 4 and 8 groups in one task, of 6 and 3 in the other."""
+    sizes = [2, 4, 8], [6, 3]
+    tasks = []
+    for seed, groups in enumerate(sizes, 1):
+        units = simulated.units(seed, groups=sum(groups), classes=len(groups), neurons=300, planted=5)[0]
+        order = np.argsort(units.labels, kind="stable")
+        units = replace(units, active=units.active[order], labels=np.repeat(range(len(groups)), groups))
+        tasks.append(Task.of(units, RULE))
+    own = [inference.ceilings(task, QUICK) for task in tasks]
+    rows = infer_ratios(tasks, None, QUICK)[0].set_index(["class_a", "class_b"])
+    for i, a in enumerate("abc"):
+        for j, b in enumerate("ab"):
+            assert rows.loc[(a, b), "groups"] == min(sizes[0][i], sizes[1][j])
+            assert rows.loc[(a, b), "ceiling"] == pytest.approx((own[0][i] * own[1][j]) ** 0.5)
+    ratios = rows[rows["statistic"] == "ratio"]
+    matched = ratios.index.isin([("a", "a"), ("b", "b")])
+    means = rows.set_index("statistic")
+    for name, mine in (("mean_matched", matched), ("mean_other", ~matched)):
+        assert means.loc[name, "ceiling"] == pytest.approx(ratios.loc[mine, "ceiling"].mean())
+        assert means.loc[name, "groups"] == 9
+    assert np.isnan(means.loc["contrast", "ceiling"])
+    # Each of these answers a question of its own.
+    three = means.loc[["mean_matched", "mean_other", "contrast"]]
+    assert three["q_value"].tolist() == three["p_value"].tolist()
+    assert (ratios["q_value"] >= ratios["p_value"]).all()
+    assert (ratios["q_value"] > ratios["p_value"]).any()
+
+
+def test_two_tasks_are_drawn_independently():
+    """Even where they have the same groups: a task that is compared with itself does not stay the same."""
+    task = Task.of(simulated.units(1, groups=12, classes=3, neurons=100, spread=3)[0], RULE)
+    rows, draws = infer_ratios([task, task], None, QUICK)
+    assert rows.set_index("statistic").loc["mean_matched", "value"] == 1
+    assert (draws.loc[draws["statistic"] == "mean_matched", "value"] < 1).all()
+    assert rows.set_index("statistic").loc["mean_matched", "null_high"] < 1
+
+
+def test_a_task_of_one_class_has_no_pairs():
+    units = simulated.units(1, groups=6, classes=1, neurons=50)[0]
+    rows, draws = infer_ratios([Task.of(units, RULE)], None, QUICK)
+    assert rows["statistic"].tolist() == ["mean_other"]
+    assert rows[["value", "p_value", "low", "high", "ceiling"]].isna().all(axis=None)
+    assert len(draws) == QUICK.bootstrap
+
+
 def test_pairs_say_what_is_compared():
     a = Task.of(simulated.units(1, neurons=100)[0], RULE)
     b = Task.of(replace(simulated.units(2, neurons=100)[0], classes=("w", "x", "y", "z")), RULE)
@@ -218,6 +257,7 @@ def test_as_few_groups_as_can_be(labels):
     small = replace(units, labels=np.array(labels), groups=np.zeros(len(labels), int) + np.array(labels))
     rows, _, _ = infer(Task.of(small, RULE), QUICK)
     assert rows["ceiling"].isna().all()
+    assert np.isnan(inference.ceilings(Task.of(small, RULE), QUICK)).all()
     assert rows["groups"].tolist() == [len(set(labels))] * 3 + [1] * len(set(labels))
 
 
@@ -235,6 +275,60 @@ def other_model(units, seed):
     return replace(
         units, active=units.active[:, np.random.default_rng(seed).permutation(units.active.shape[1])]
     )
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_every_number_of_a_task_follows_from_its_draws(within):
+    """Of few groups, so that some permutations are the labels themselves, and neurons equal their null."""
+    units = simulated.units(3, groups=3, classes=2, neurons=40, within=within)[0]
+    task = Task.of(units, rule_of("aape", {"top_share": 0.1}))
+    rows, draws, found = infer(task, QUICK)
+    null, boot = (
+        [c for (c,) in draw(task.units, task.rule, scheme(task.units), Draws(39))]
+        for scheme in (resampling.Permutation, Bootstrap)
+    )
+    h = np.array([c.entropy for c in null])
+    assert (h == task.chosen.entropy).any()
+    np.testing.assert_allclose(
+        found["p_value"], [(1 + (x <= y).sum()) / 40 for x, y in zip(h.T, task.chosen.entropy, strict=True)]
+    )
+    np.testing.assert_allclose(found["null_entropy"], h.mean(0))
+    np.testing.assert_allclose(found["selected"], np.mean([c.selected for c in boot], axis=0))
+    np.testing.assert_allclose(found["assigned"], np.mean([c.assigned for c in boot], axis=0))
+
+    assert rows["statistic"].tolist() == ["coverage", "neurons_per_class", "entropy", "neurons", "neurons"]
+    assert rows["class_a"].tolist() == ["", "", "", "a", "b"]
+    assert set(rows["class_b"]) == {""}
+    assert rows["alternative"].tolist() == ["greater", "greater", "less", "greater", "greater"]
+    assert rows["family"].tolist() == ["alone"] * 3 + ["neurons of 2 classes"] * 2
+
+    def plainly(c):
+        sizes = [int(row.sum()) for row in c.assigned]
+        chosen = [x for x, s in zip(c.entropy, c.selected, strict=True) if s]
+        return [sum(n > 0 for n in sizes) / 2, sum(sizes) / 2, sum(chosen) / len(chosen), *sizes]
+
+    np.testing.assert_allclose(rows["value"], plainly(task.chosen))
+    np.testing.assert_allclose(rows["null_mean"], np.mean([plainly(c) for c in null], axis=0))
+    drawn = np.array([plainly(c) for c in boot])
+    np.testing.assert_allclose(rows[["low", "high"]].T, np.quantile(drawn, [0.025, 0.975], axis=0))
+    for name, values in zip(["coverage", "neurons_per_class", "entropy"], drawn.T, strict=False):
+        mine = draws[draws["statistic"] == name]
+        assert mine["draw"].tolist() == list(range(39))
+        np.testing.assert_allclose(mine["value"], values)
+
+
+def test_statistics_of_a_selection_by_hand():
+    chosen = selection.Selection(
+        entropy=np.array([0.1, 0.5, np.nan, 0.2]),
+        candidates=np.ones(4, bool),
+        selected=np.array([True, True, True, False]),
+        assigned=np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]], bool),
+        response_threshold=0.0,
+        assignment_threshold=0.0,
+    )
+    np.testing.assert_allclose(task_statistics(chosen), [2 / 3, 1, 0.3, 2, 0, 1])
+    none = replace(chosen, selected=np.zeros(4, bool), assigned=np.zeros((3, 4), bool))
+    np.testing.assert_array_equal(task_statistics(none), [0, 0, np.nan, 0, 0, 0])
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -300,9 +394,12 @@ def folder(tmp_path):
     cells = pd.DataFrame({"split": "train", "fold": 0, "kind": [units.classes[c] for c in units.labels]})
     cells["place"] = np.where(np.arange(18) % 2, "in", "out")
     rows = cells.assign(group=[f"g{n:02d}" for n in units.groups], clips=2, tokens=units.tokens)
-    tables.write(tmp_path / "units.parquet", "units", rows.assign(active=list(units.active)))
-    tables.write(tmp_path / "cells.parquet", "cells", rows.drop(columns="group").assign(cell=range(18)))
-    statistics.write_counts(tmp_path / "counts.parquet", units.active.astype(np.int64), 2)
+    # Clips of another split, in which everything is otherwise: none of it may matter.
+    active = np.concatenate([units.active, units.active[:, ::-1]])
+    rows = pd.concat([rows, rows.assign(split="test", kind=rows["kind"].to_numpy()[::-1])])
+    tables.write(tmp_path / "units.parquet", "units", rows.assign(active=list(active)))
+    tables.write(tmp_path / "cells.parquet", "cells", rows.drop(columns="group").assign(cell=range(36)))
+    statistics.write_counts(tmp_path / "counts.parquet", active.astype(np.int64), 2)
     for label in ("kind", "place"):
         out = [tmp_path / f"{what}-{label}.parquet" for what in ("neurons", "classes")]
         selection.select_task(tmp_path, label, ["train"], {"preset": "aape", "top_share": 0.1}, *out)
@@ -361,6 +458,20 @@ def test_table_of_a_comparison(folder, labels):
         if (row.class_a, row.class_b) in rows.index:
             assert rows.loc[(row.class_a, row.class_b), "value"] == pytest.approx(row.ratio, nan_ok=True)
     assert (rows["statistic"] == "ratio").sum() == (3 if len(labels) == 1 else 6)
+
+
+def test_pairs_of_a_comparison_are_those_that_are_named(folder):
+    neurons = [folder / f"neurons-{label}.parquet" for label in ("kind", "place")]
+    units, rules = [folder / "units.parquet"] * 2, [{"preset": "aape", "top_share": 0.1}] * 2
+    out, pairs = [folder / "out.parquet", folder / "draws.parquet"], [["b", "in"], ["a", "out"]]
+    inference.infer_sharing(units, neurons, ["kind", "place"], ["train"], rules, pairs, QUICK, 1, *out)
+    rows = tables.read(out[0], "inference").query("statistic == 'ratio'")
+    assert list(zip(rows["class_a"], rows["class_b"], strict=True)) == [
+        ("b", "in"), ("b", "out"), ("a", "in"), ("a", "out"),
+    ]  # fmt: skip
+    matched = rows.iloc[[0, 3]]["value"].fillna(0).mean()
+    means = tables.read(out[0], "inference").set_index("statistic")["value"]
+    assert means["mean_matched"] == pytest.approx(matched)
 
 
 def test_neurons_that_the_units_do_not_lead_to_are_refused(folder):

@@ -13,6 +13,7 @@ from audio_neurons.intervention import (
     Means,
     run_changes,
 )
+from audio_neurons.models.encoder import Encoder
 
 NEURONS = frozenset({(0, 3), (0, 60), (1, 0), (1, 17)})
 
@@ -181,3 +182,49 @@ def test_what_lies_below_is_computed_once(encoder, wave):
 
 def test_units_by_layer():
     assert units_by_layer({(3, 5), (1, 9), (3, 2)}) == {1: [9], 3: [2, 5]}
+
+
+class Reader:
+    """An encoder of one layer whose down-projection reads what it is given, (B, tokens, width), by chunks."""
+
+    depth, device = 1, torch.device("cpu")
+
+    def __init__(self, special, width=3):
+        self.special_tokens, self.width = special, width
+        self.layer = torch.nn.Identity()
+
+    def down_projections(self):
+        return [self.layer]
+
+    def listening(self, hook):
+        return Encoder.listening(self, hook)
+
+    def __call__(self, chunks):
+        for chunk in chunks:
+            self.layer(chunk)
+
+
+@pytest.mark.parametrize("special", [0, 1, 2])
+@pytest.mark.parametrize("clips", [1, 4])
+def test_means_by_hand(special, clips):
+    """Of every special token, and of all others together, in double precision; the last clip is filler."""
+    chunks = torch.randn(2, clips + 1, 5, 3, generator=torch.Generator().manual_seed(0)) + 1000
+    for given in (chunks, chunks[:1]):
+        means = Means(Reader(special))
+        means.add(given, clips)
+        tokens = given[:, :clips].double().mean((0, 1))  # of every position
+        expected = [*tokens[:special], *[tokens[special:].mean(0)] * (6 - special)]
+        units = torch.tensor([2, 0])
+        found = means.values()(0, 0, units, 6)  # of another number of tokens
+        torch.testing.assert_close(found, torch.stack(expected)[:, units], rtol=1e-12, atol=0)
+
+
+def test_means_of_more_tokens_than_single_precision_can_count():
+    means = Means(Reader(0, width=1))
+    for clips in (2**12, 1):
+        means.add(torch.ones(1, clips, clips, 1), clips)
+    assert means.values()(0, 0, torch.tensor([0]), 1) == 1
+
+
+def test_a_layer_that_no_clip_went_through_has_means_of_zero():
+    assert (Means(Reader(1)).values()(0, 0, torch.tensor([1]), 4) == 0).all()

@@ -31,6 +31,7 @@ def counts(seed, classes, neurons=40):
         ("lap", [0.6, 0.1, 0.05]),
         ("mad", [0.6 - 2 / 30, 0.1 - 7 / 30, 0.05 - 7 / 20]),
         ("probeless", [0.5 + 0.55, 0.5 + 0.05, 0.55 + 0.05]),
+        ("pearson", [(40 * 6 - 80) / np.sqrt(8 * 32 * 10 * 30), -40 / np.sqrt(8 * 32 * 10 * 30), -120 / 320]),
         ("f1", [12 / 18, 2 / 18, 2 / 28]),
         ("iou", [6 / 12, 1 / 17, 1 / 27]),
     ],
@@ -52,8 +53,9 @@ def test_measures_are_those_of_scikit_learn_over_tokens(name):
                 assert scores[c, neuron] == pytest.approx(theirs[name](truth == c, on))
 
 
-def test_auroc_is_that_of_scikit_learn_over_units():
+def test_auroc_is_that_of_scikit_learn_over_units(monkeypatch):
     units, _ = simulated.units(1, groups=30, classes=3, neurons=20, tokens=5)  # few tokens: equal rates
+    monkeypatch.setattr(measures, "BLOCK", 7)
     scores = auroc(units.active, units.tokens, units.labels, 3)
     rates = units.active / units.tokens[:, None]
     for c in range(3):
@@ -73,9 +75,19 @@ def test_a_silent_neuron_and_a_class_without_clips(measure):
     active = np.vstack([ACTIVE, np.zeros((1, 3), int)])
     scores = MEASURES[measure](active, np.append(TOKENS, 0))
     np.testing.assert_array_equal(scores[:3], MEASURES[measure](ACTIVE, TOKENS))
-    chosen = choose(active, np.append(TOKENS, 0), rule_of(measure, {"top_share": 1.0}))
+    rule = rule_of(measure, {"top_share": 1 / 3})
+    chosen, without = choose(active, np.append(TOKENS, 0), rule), choose(ACTIVE, TOKENS, rule)
     assert chosen.assigned.tolist()[3] == [False] * 3
+    np.testing.assert_array_equal(chosen.assigned[:3], without.assigned)
+    assert without.assigned.sum(1).tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(chosen.entropy, without.entropy)
+    assert np.isnan(chosen.entropy).tolist() == [False, True, False]
     assert not chosen.selected[1]
+
+
+def test_probeless_of_classes_of_one_token():
+    scores = measures.probeless(np.array([[1, 0], [0, 0], [0, 0]]), np.array([1, 1, 0]))
+    np.testing.assert_array_equal(scores, [[1, 0], [1, 0], [np.nan, np.nan]])
 
 
 @few
@@ -100,6 +112,9 @@ def test_a_ranking_takes_the_highest_scores_of_each_class(seed, classes, measure
         assert np.flatnonzero(chosen.assigned[c]).tolist() == sorted(ranked[: round(share * 40)])
     np.testing.assert_array_equal(chosen.selected, chosen.assigned.any(0))
     np.testing.assert_array_equal(chosen.candidates, active.sum(0) > 0)
+    np.testing.assert_array_equal(chosen.entropy, measures.entropy(active / tokens[:, None]))
+    assert math.isnan(chosen.response_threshold)
+    assert math.isnan(chosen.assignment_threshold)
 
 
 @few

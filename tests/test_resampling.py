@@ -74,6 +74,11 @@ def test_permutation_keeps_every_groups_number_of_classes(pairs, number):
 # What is resampled
 
 
+def test_groups_of_one_class_by_class_and_those_of_several_take_each_others_place():
+    units = rows((0, 1), (1, 0), (2, 0), (2, 2), (3, 1), (4, 0), (4, 1), (4, 2), classes=3)
+    assert [members.tolist() for members in resampling.strata(units)] == [[1], [0, 3], [2, 4]]
+
+
 def test_bootstrap_draws_groups_of_one_class_within_it():
     units = rows((0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 2))
     weights = np.stack([drawn(Bootstrap(units), i)[1][0] for i in range(2000)])
@@ -81,6 +86,19 @@ def test_bootstrap_draws_groups_of_one_class_within_it():
         assert (weights[:, units.labels == label].sum(1) == groups).all()
     assert weights.mean(0) == pytest.approx(np.ones(6), abs=0.08)
     assert (weights[:, 0] == 3).mean() == pytest.approx(1 / 27, abs=0.02)
+
+
+def test_a_class_that_would_be_lost_keeps_one_of_its_groups_once():
+    """Classes c and d are in the first of three groups alone, which 8 of 27 draws do not have."""
+    units = rows((0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (2, 0), (2, 1), classes=4)
+    weights = np.stack([drawn(Bootstrap(units), i)[1][0] for i in range(1000)])[:, [0, 3, 5]]
+    assert weights[:, 0].min() == 1
+    # Class b is in the other two, and lost where the first is drawn three times: one of them is kept.
+    added, thrice = weights.sum(1) == 4, weights[:, 0] == 3
+    assert (weights[~added].sum(1) == 3).all()
+    assert (weights[added & ~thrice, 0] == 1).all()
+    assert {tuple(w) for w in weights[thrice, 1:]} == {(0, 1), (1, 0)}
+    assert added.mean() == pytest.approx(8 / 27 + 1 / 27, abs=0.04)
 
 
 @few
@@ -130,9 +148,18 @@ def test_no_rows_are_an_error():
         pooled(empty)
 
 
+def test_rows_in_another_order_keep_their_counts():
+    units = pooled(rows((1, 0), (0, 1), (0, 0)))
+    assert list(zip(units.groups, units.labels, units.active[:, 0], strict=True)) == [
+        (0, 0, 4), (0, 1, 2), (1, 0, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", [2**24, 100])
 @pytest.mark.parametrize("scale", [1, 2**12, 2**20])
-def test_sums_are_exact_however_large(scale):
-    """Around and above 2^24, where float32 ends."""
+def test_sums_are_exact_however_large(scale, cells, monkeypatch):
+    """Around and above 2^24, where float32 ends; three neurons at a time."""
+    monkeypatch.setattr(resampling, "CELLS", cells)
     rng = np.random.default_rng(0)
     labels, weights = rng.integers(0, 3, (4, 30)), rng.integers(0, 9, (4, 30))
     tokens = rng.integers(scale, 2 * scale, 30)

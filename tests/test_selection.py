@@ -421,6 +421,22 @@ def test_select_task_end_to_end(tmp_path):
     assert selection.specific_neurons(neurons) == {"8": {(1, 1)}, "9": set(), "10": {(0, 0)}}
 
 
+def test_select_task_ranks_units_of_the_splits_by_auroc(tmp_path):
+    """Of neurons 0 to 3 of the six train clips, 2 tells the octaves apart; of all clips 0 does."""
+    rates = np.array([[5, 9, 9, 5], [4, 8, 8, 5], [6, 1, 7, 5], [5, 2, 2, 5], [4, 3, 1, 5], [6, 9, 0, 5]])
+    active = np.concatenate([rates, [[10, 0, 0, 0]] * 2 + [[0, 9, 10, 0]] * 8]).astype(np.uint32)
+    rows = pd.DataFrame({"split": ["train"] * 6 + ["test"] * 10, "fold": 0, "clips": 1, "tokens": 10})
+    rows["octave"] = ["8"] * 3 + ["9"] * 3 + ["8"] * 2 + ["9"] * 8
+    units = rows.assign(group=[f"g{n}" for n in range(16)], active=list(active))
+    tables.write(tmp_path / "units.parquet", "units", units)
+    tables.write(tmp_path / "cells.parquet", "cells", rows.assign(cell=range(16)))
+    statistics.write_counts(tmp_path / "counts.parquet", active.astype(np.int64), 2)
+    out = [tmp_path / name for name in ("neurons.parquet", "classes.parquet")]
+    for splits, best in ((["train"], (1, 0)), (None, (0, 0))):
+        selection.select_task(tmp_path, "octave", splits, {"preset": "auroc", "top_share": 0.25}, *out)
+        assert selection.specific_neurons(tables.read(out[0], "neurons"))["8"] == {best}
+
+
 def test_select_task_counts_the_splits_it_is_told(tmp_path):
     write_statistics(tmp_path)
     settings = {"preset": "aape", "top_share": 0.75, "response_percentile": 0.5, "assignment_percentile": 0.5}

@@ -102,6 +102,12 @@ def test_an_unknown_class_is_named_with_the_known_ones(pair):
         compare({"dog": neurons(1)}, {"Dog": neurons(1)}, 9, [pair])
 
 
+def test_all_unknown_classes_are_named():
+    sets = {"dog": neurons(1), "owl": neurons(2)}
+    with pytest.raises(SharingError, match=r"^no class cat, emu; there are dog, owl$"):
+        compare(sets, sets, 9, [("cat", "dog"), ("dog", "dog"), ("emu", "owl")])
+
+
 def write_task(path, specific: dict[str, set[int]], selected: set[int], width: int = 12):
     frames = [
         pd.DataFrame(

@@ -78,6 +78,29 @@ def test_counts_clips_and_tokens_add_up(tmp_path):
         here = here[here["octave"] == row.octave]
         assert (row.clips, row.tokens) == (len(here), 7 * len(here))
         np.testing.assert_array_equal(counts, sum(here["active"]))
+    strongest = tables.read(out / "top_clips.parquet", "top_clips")
+    assert len(strongest) == 3 * DEPTH * WIDTH
+    for (layer, unit), rows in strongest.groupby(["layer", "neuron"]):
+        peaks = [
+            (-peak[layer * WIDTH + unit], clip)
+            for clip, peak in zip(frame["clip_id"], frame["peak"], strict=True)
+        ]
+        assert list(zip(-rows["activation"], rows["clip_id"], strict=True)) == sorted(peaks)[:3]
+        assert rows["rank"].tolist() == [0, 1, 2]
+
+
+def test_shards_without_clips_leave_the_others_alone(tmp_path):
+    frame = dataset(6)
+    one = merged(tmp_path, [frame], "one")
+    shards = [write_shard(tmp_path / str(n), part) for n, part in enumerate((frame.iloc[:2], frame.iloc[2:]))]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in ("cells", "counts", "top_clips"):
+        table = tables.read(shards[0] / f"{name}.parquet", name)
+        tables.write(empty / f"{name}.parquet", name, table.iloc[:0])
+    for n, order in enumerate(([empty, *shards], [shards[0], empty, shards[1]])):
+        merge(order, tmp_path / f"out{n}", 3)
+        assert {name: (tmp_path / f"out{n}" / f"{name}.parquet").read_bytes() for name in NAMES} == one
 
 
 def test_shards_of_other_neurons_do_not_merge(tmp_path):
@@ -118,6 +141,7 @@ def folder(tmp_path):
             "clips": [1, 2, 3, 4],
             "tokens": [10, 20, 30, 40],
             "octave": ["9", "10", "9", "-1"],
+            "timbre": ["dark", "dark", "bright", "bright"],
         }
     )
     tables.write(tmp_path / "cells.parquet", "cells", cells)
@@ -140,11 +164,12 @@ def test_class_counts_by_hand(folder, splits, clips, active):
     assert classes["clips"].tolist() == clips
     assert classes["tokens"].tolist() == [10 * n for n in clips]
     assert counted.tolist() == active
+    assert counted.dtype == np.int64  # exact, and so are those of any number of cells
     assert neurons.tolist() == [[0, 0], [0, 1]]
 
 
 def test_an_unknown_label_is_named_with_the_known_ones(folder):
-    with pytest.raises(tables.TableError, match="no label 'pitch'; there are octave"):
+    with pytest.raises(tables.TableError, match=r"no label 'pitch'; there are octave, timbre$"):
         class_counts(folder, "pitch", None)
 
 
@@ -162,11 +187,14 @@ def test_natural_order_is_an_order(names, random):
 
 
 def test_strongest_clips_of_equal_activation_rank_by_name():
-    rows = [(0, 0, "b", 1.0), (0, 0, "a", 1.0), (0, 0, "c", 2.0), (0, 1, "z", 0.5), (0, 0, "0", 1.0)]
+    rows = [
+        (1, 0, "y", 3.0), (0, 0, "b", 1.0), (0, 0, "a", 1.0),
+        (0, 0, "c", 2.0), (0, 1, "z", 0.5), (0, 0, "0", 1.0),
+    ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["layer", "neuron", "clip_id", "activation"])
     ranked = rank_clips(frame, 3)
-    assert list(zip(ranked["neuron"], ranked["rank"], ranked["clip_id"], strict=True)) == [
-        (0, 0, "c"), (0, 1, "0"), (0, 2, "a"), (1, 0, "z"),
+    assert ranked[["layer", "neuron", "rank", "clip_id"]].to_numpy().tolist() == [
+        [0, 0, 0, "c"], [0, 0, 1, "0"], [0, 0, 2, "a"], [0, 1, 0, "z"], [1, 0, 0, "y"],
     ]  # fmt: skip
 
 
