@@ -22,14 +22,6 @@ PROBE = probes.Settings(learning_rate=0.05, batch_size=16, epochs=40, score="los
 TASK = {"classes": None, "shared": [["low", "middle"]], "lists": {}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """The planted encoder, a study of it, and the neurons that were selected."""

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from threads import one_thread  # noqa: F401
 
 transformers = pytest.importorskip("transformers", reason="adapter huggingface needs transformers")
 

@@ -17,7 +17,6 @@ from test_huggingface import (
     transformers,
 )
 from test_models import Intruder
-from threads import one_thread  # noqa: F401
 
 from audio_neurons.models import ModelError
 from audio_neurons.models.huggingface import TYPES

@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from threads import one_thread  # noqa: F401
 
 from audio_neurons import audio, probes, tables
 from audio_neurons.probes import ProbeError, Probes, Settings

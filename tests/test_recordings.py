@@ -66,7 +66,7 @@ def test_esc10_through_full_size_m2d_and_the_demos_ssl_model(mirror, tmp_path):
             "esc50": {
                 "archives": {"archive": {"urls": [f"{mirror}/ESC-50-master.zip"]}},
                 "options": {"verify_members": False},
-                "clip_seconds": 1.6,
+                "clip_seconds": 1.59,
             }
         },
         "tasks": {"esc50": {"dataset": "esc50", "label": "category", "title": "ESC-10", "top_share": 0.02}},
@@ -84,7 +84,7 @@ def test_esc10_through_full_size_m2d_and_the_demos_ssl_model(mirror, tmp_path):
     cells = pd.read_parquet(results / "statistics/m2d/esc50/cells.parquet")
     assert set(cells["category"]) == CLASSES
     assert cells["clips"].sum() == 400
-    assert cells["tokens"].sum() == 400 * 50  # 1.6 s: 10 columns of 5 patches
+    assert cells["tokens"].sum() == 400 * 50  # 1.59 s: 10 columns of 5 patches
     assert set(cells.loc[cells["split"] == "test", "fold"]) == {5}
     neurons = pd.read_parquet(results / "neurons/m2d/esc50/aape.parquet")
     assert len(neurons) == 12 * 3072 * 10

@@ -18,15 +18,12 @@ PROBE = probes.Settings(learning_rate=0.05, batch_size=16, epochs=8, score="loss
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     clips = planted.make_clips(folder, parts=2)
     embeddings, _ = planted.extract_and_select(Planted(), folder, clips)
     probes.probe_task(
         clips, embeddings, "pitch", PROBE, folder / "probe.safetensors", folder / "probe.parquet"
     )
-    yield Planted(), Study(clips, "pitch", folder / "probe.safetensors", planted.SECONDS)
-    torch.set_num_threads(threads)
+    return Planted(), Study(clips, "pitch", folder / "probe.safetensors", planted.SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from scipy.stats import chisquare
 from sklearn.metrics import average_precision_score
 from test_training import ARCHITECTURE, Pool, Settings, one_batch, write_pool
 from test_training import block as block_in_memory
-from threads import one_thread  # noqa: F401
 
 from audio_neurons import audio, extraction, models, tables
 from audio_neurons.training import TrainingError, audioset, launch, loop, packed, train
