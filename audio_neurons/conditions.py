@@ -135,9 +135,9 @@ def response_bins(table: pd.DataFrame, bins: int) -> tuple[np.ndarray, np.ndarra
 
     Bins divide the neurons of a layer into ``bins`` parts of equal size, weakest first.
     """
-    rate = table.groupby(["layer", "neuron"])["response"].mean().fillna(0.0)  # NaN: class without clips
+    rate = table.groupby(["layer", "neuron"])["response"].mean()  # over those with clips: the others are NaN
     values = rate.to_numpy().reshape(rate.index.get_level_values("layer").nunique(), -1)
-    rank = values.argsort(1, kind="stable").argsort(1, kind="stable")
+    rank = values.argsort(1, kind="stable").argsort(1)
     return rank, rank * min(bins, values.shape[1]) // values.shape[1]
 
 

@@ -55,6 +55,8 @@ def test_unknown_classes_are_named():
         lists = [NeuronSet("list", "mine", tuple(targets), frozenset({(0, 0)}))]
         with pytest.raises(ConditionError, match="no class x; there are a, b, c, d"):
             sets_of(neurons(), classes, shared, lists)
+    with pytest.raises(ConditionError, match="no class x, y; there are a, b, c, d"):
+        sets_of(neurons(), ["y", "a"], [["a", "x"]], [])
 
 
 # Layer and index as in EVAR's configurations, and the neurons of its controls.
@@ -138,6 +140,14 @@ def test_random_sets_match_in_number_per_layer_and_response(seed):
     )
 
 
+def test_a_bin_with_just_as_many_others_borrows_none():
+    rank, bins = response_bins(neurons(width=40), 10)
+    four = np.flatnonzero(bins[1] == 4)
+    for seed in range(5):
+        drawn = matched(frozenset((1, int(u)) for u in four[:2]), rank, bins, np.random.default_rng(seed))
+        assert drawn == {(1, int(u)) for u in four[2:]}
+
+
 def test_a_bin_that_is_taken_up_borrows_from_its_neighbours():
     table = neurons(width=40)
     rank, bins = response_bins(table, 10)
@@ -152,7 +162,7 @@ def test_a_bin_that_is_taken_up_borrows_from_its_neighbours():
 
 def test_sets_too_large_for_a_control_are_refused():
     rank, bins = response_bins(neurons(), 10)
-    with pytest.raises(ConditionError, match="21 of the 40 neurons of layer 1"):
+    with pytest.raises(ConditionError, match=r"21 of the 40 neurons of layer 1 .*set ablation\.random to 0$"):
         matched(frozenset((1, u) for u in range(21)), rank, bins, np.random.default_rng(0))
     assert len(matched(frozenset((1, u) for u in range(20)), rank, bins, np.random.default_rng(0))) == 20
 
@@ -177,5 +187,6 @@ def test_conditions_are_sets_and_controls_at_every_gain_and_replacement():
     assert [c.change for c in other] != [c.change for c in found]
     table = membership(found)
     assert len(table) == 2 * 5 * 3
-    assert set(table["control"]) == {"none", "shifted", "random"}
+    draws = table.groupby("control")["draw"].unique().map(sorted)
+    assert draws.to_dict() == {"none": [0], "shifted": [0], "random": [0, 1, 2]}
     assert not conditions(sets, neurons(), [0], ["zero"], with_shifted=False, random=0)[0].draw

@@ -53,6 +53,7 @@ NOT_RUN = {
     "sinfo --summarize": "asks a cluster",
     "sacctmgr show associations user=$USER format=account": "asks a cluster",
     "tail -f run.log": "never ends",
+    "mutmut show audio_neurons.sharing.x_ratio__mutmut_1": "prints what `make mutants` has made",
     "ls results/figures": "lists what a run has made",
 }
 

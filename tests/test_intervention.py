@@ -200,8 +200,23 @@ class Reader:
         return Encoder.listening(self, hook)
 
     def __call__(self, chunks):
-        for chunk in chunks:
-            self.layer(chunk)
+        return [self.layer(chunk) for chunk in chunks]
+
+
+def test_replacements_know_the_number_of_the_chunk_and_do_not_depend_on_what_they_replace():
+    encoder, change = Reader(0), Change(frozenset({(0, 1)}), 0.0, "resample")
+    chunks = torch.full((4, 1, 2, 3), float("inf"))
+    for _ in range(2):  # every context counts anew
+        with Intervention(encoder, change, lambda layer, chunk, units, tokens: torch.tensor([10.0 + chunk])):
+            seen = torch.stack(encoder(chunks))
+        assert (seen[..., 1] == torch.tensor([10.0, 11, 12, 13])[:, None, None]).all()
+        assert torch.equal(seen[..., [0, 2]], chunks[..., [0, 2]])
+
+
+def test_gain_one_is_exact_whatever_the_replacement():
+    encoder, small = Reader(0), torch.full((1, 1, 2, 3), 1e-9)
+    with Intervention(encoder, Change(frozenset({(0, 1)}), 1.0), lambda *_: torch.tensor([1000.0])):
+        assert torch.equal(encoder(small)[0], small[0])
 
 
 @pytest.mark.parametrize("special", [0, 1, 2])
