@@ -430,7 +430,9 @@ def test_what_is_false_is_left_out_with_what_needs_it():
 def test_a_misspelt_name_to_leave_out_is_refused(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**MINIMAL, "models": {**MINIMAL["models"], "gone": False}}))
-    config = changed("comparisons.zzzz", "false", changed("datasets.esc5", False, changed("models.gone", False)))
+    config = changed(
+        "comparisons.zzzz", "false", changed("datasets.esc5", False, changed("models.gone", False))
+    )
     with pytest.raises(ConfigError) as caught:
         complete(config, SCHEMA, [file])
     assert str(caught.value).splitlines()[1:] == [
