@@ -16,7 +16,7 @@ help: ## This list.
 $(READY): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 	  || { echo "error: Python 3.11 to 3.14 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); set PYTHON=..."; exit 1; }
-	@echo "Creating $(VENV) (about 5 GB, a few minutes) ..."
+	@echo "Creating $(VENV) (about 5 GB, a few minutes, in which pip says nothing) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@touch $@

@@ -6,7 +6,7 @@ import csv
 import difflib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,27 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from audio_neurons import datasets, models
 
+SECTIONS = ("datasets", "tasks", "models", "comparisons")  # blocks that have names, and can be false
+
 
 class ConfigError(ValueError):
     """The configuration says something that cannot be done; every problem is listed with its path."""
 
 
-def complete(config: Mapping, schema: str | os.PathLike) -> dict:
+def complete(config: Mapping, schema: str | os.PathLike, files: Iterable[str | os.PathLike] = ()) -> dict:
     """A copy of ``config`` with the schema's defaults filled in, checked, and without what it leaves out.
 
     Relative paths in it (``files``, ``pairs``) are looked up in the working directory; ``pairs``, which
     this project ships too, then beside the schema's ``workflow`` folder.
+
+    Parameters
+    ----------
+    config
+        What Snakemake has read: ``files``, changed by its ``--config``.
+    schema
+        Path of the schema.
+    files
+        Given these, a name that is set to false and stands in none of them is a problem.
 
     Raises
     ------
@@ -37,9 +48,10 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
         completed: dict = json.loads(json.dumps(config, default=str, allow_nan=False))
     except ValueError as error:
         raise ConfigError(f"the configuration is not valid: {error}") from error
+    unknown = [*_left_out_in_vain(completed, files)] if files else []
     _leave_out(completed)
     validator = _Completing(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
-    problems = [line for error in validator.iter_errors(completed) for line in _explain(error)]
+    problems = unknown + [line for error in validator.iter_errors(completed) for line in _explain(error)]
     if not problems:
         for name, block in completed["datasets"].items():
             block.setdefault("adapter", "custom" if "files" in block else name)
@@ -57,19 +69,37 @@ def complete(config: Mapping, schema: str | os.PathLike) -> dict:
     return completed
 
 
+def _is_false(block: Any) -> bool:
+    return str(block).lower() == "false"  # of the command line's, Snakemake makes text
+
+
+def _left_out_in_vain(config: Any, files: Iterable[str | os.PathLike]) -> Iterator[str]:
+    """Names that the command line sets to false, and that nothing has: misspelt, they would be ignored."""
+    read = [yaml.safe_load(Path(file).read_text(encoding="utf-8")) for file in files]
+    for section in SECTIONS:
+        named = [one.get(section) for one in (config, *read) if isinstance(one, dict)]
+        blocks, *others = (block if isinstance(block, dict) else {} for block in named or [{}])
+        known = sorted({str(name) for names in others for name in names})
+        for name, block in blocks.items():
+            if _is_false(block) and name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known) or 'none'}"
+                yield f"{section}.{name}: there is nothing of this name to leave out; {hint}"
+
+
 def _leave_out(config: Any) -> None:
     """Take away what is set to false, and what cannot be without it."""
     gone: dict[str, list] = {}
 
     def lost(section: str, block: Any) -> bool:
         if not isinstance(block, dict):
-            return str(block).lower() == "false"  # of the command line's, Snakemake makes text
+            return _is_false(block)
         if section == "comparisons":
             tasks = block.get("tasks")
             return isinstance(tasks, list) and any(task in gone["tasks"] for task in tasks)
         return section == "tasks" and block.get("dataset") in gone["datasets"]
 
-    for section in ("datasets", "tasks", "models", "comparisons"):
+    for section in SECTIONS:
         blocks = config.get(section) if isinstance(config, dict) else None
         gone[section] = []
         if isinstance(blocks, dict):

@@ -270,7 +270,8 @@ def _sharing(found: Mapping, alpha: float) -> Iterator[str]:
             of_pairs = _pairs(pairs.get((name, row["model"]), ()), alpha)
             items.append(f"{plain(row['model_title'])}: {told}. {of_pairs}".strip())
         items += [_difference(row, "{:.3f}", alpha) for row in of_comparison.get((name,), ())]
-        yield f"**{plain(title)}** ({plain(rows[0]['tasks'])})"
+        tasks = rows[0]["tasks"]
+        yield f"**{plain(title)}**" + (f" ({plain(tasks)})" if tasks not in (name, title) else "")
         yield _list(items)
 
 
@@ -395,9 +396,8 @@ def _paper(found: Mapping, alpha: float) -> Iterator[str]:
             f"published {100 * row['published_delta']:+.2f} points, ours {100 * row['delta']:+.2f} "
             f"(McNemar's p {p}): {verdict}." + (f" Remark: {plain(row['remark'])}." if row["remark"] else "")
         )
-    if items:
-        yield _list(items)
-    if beside:
+    yield _list(items) if items else "No number of this run is one that the paper has published too."
+    if items and beside:
         yield "What the published changes of accuracy say by themselves, whatever this run found:"
         yield _list([_theirs(rows, alpha) for rows in _by(beside, "list").values()])
     if silent:
@@ -443,6 +443,17 @@ def _limits(found: Mapping, about: Mapping) -> Iterator[str]:
         items.append(f"Left out, since recordings are missing: {plain(', '.join(about['left_out']))}.")
     if any(math.isnan(row["coverage_p"]) for row in found["coverage"]):
         items.append("The selector cannot be resampled: there are neither intervals nor permutations.")
+    bare = dict.fromkeys(
+        f"{plain(row['task_title'])} in {plain(row['model_title'])}"
+        for row in found["coverage"]
+        if row["neurons_per_class"] == 0
+    )
+    if bare:
+        items.append(
+            f"No class has a specific neuron: {', '.join(bare)}. With few recordings, or with very uniform ones, "
+            "so many neurons are active all the time in some class that no response exceeds the response "
+            "filter's percentile."
+        )
     single = dict.fromkeys(row["task_title"] for row in found["coverage"] if row["fewest_groups"] == 1)
     if single:
         items.append(

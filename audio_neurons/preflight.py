@@ -60,14 +60,17 @@ def request(
     lines = [
         f"{facts['title']} cannot be fetched without you.",
         f"  This run leaves out its tasks ({', '.join(tasks) or 'none'}){figures}; everything else is done.",
-        "  What to get:",
-        *(f"    {_described(file)}" for file in files),
     ]
     own = [facts["manual"]] if facts.get("manual") else []
-    for text in dict.fromkeys([*own, *(file["manual"] for file in files if file.get("manual"))]):
+    texts = dict.fromkeys([*own, *(file["manual"] for file in files if file.get("manual"))])
+    if all(any(file["file"] in text for text in texts) for file in files):  # which says the rest of them
+        lines.append(f"  What to get: {', '.join(file['file'] for file in files)}")
+    else:
+        lines += ["  What to get:", *(f"    {_described(file)}" for file in files)]
+    for text in texts:
         lines += [f"  {line}" for line in text.strip().splitlines()]
     where = access.by_hand(name)[0].resolve()
-    lines.append(f"  Put it into {where}/ and run again; it is verified and linked from there.")
+    lines.append(f"  Put the files into {where}/ and run again; they are verified and linked from there.")
     if keys:
         lines.append(f"  Or set the environment variable {' and '.join(keys)}, and the run fetches it.")
     lines.append(f"  To leave it out for good, and see this no more: --config 'datasets={{{name}: false}}'")
@@ -94,8 +97,8 @@ def space_warning(lacking: Mapping[str, float], folder: Path) -> str:
     sizes = ", ".join(f"{name} {size / GB:.1f}" for name, size in lacking.items() if size)
     return (
         f"The archives that are still to fetch need {sum(lacking.values()) / GB:.0f} GB ({sizes}), and "
-        f"{folder.resolve()} has {free / GB:.0f} GB free. Free some room, run elsewhere (--directory), "
-        "or leave datasets out (--config 'datasets={NAME: false}')."
+        f"{folder.resolve()} has {free / GB:.0f} GB free. A download that has no room is not begun: free some, "
+        "run elsewhere (--directory), or leave datasets out (--config 'datasets={NAME: false}')."
     )
 
 

@@ -55,6 +55,7 @@ def prepare(
     workers: int = 1,
     options: Mapping[str, object] = {},
     excluded: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> Summary:
     """Decode a dataset's recordings into tables of clips; every table appears, or none does.
 
@@ -81,6 +82,8 @@ def prepare(
     excluded
         Recordings to leave out: shell patterns of their ``clip_id``, each with the reason. ``None``
         for those of the dataset's YAML file.
+    name
+        What progress and errors call the dataset; by default as its module.
 
     Raises
     ------
@@ -106,14 +109,14 @@ def prepare(
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
         converted = in_order(recordings, max_seconds, workers, excluded)
-        for recording, clip in progress(converted, None, f"prepare {adapter}", "recordings"):
+        for recording, clip in progress(converted, None, f"prepare {name or adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
                 continue
             shards[dealer.part(recording.group)].add(recording, *clip)
             clips, frames = clips + 1, frames + clip[1]
         refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
-        _judge(adapter, clips, refused, max_rejected, listing)
+        _judge(name or adapter, clips, refused, max_rejected, listing, paths.get("files"))
         for shard in shards:
             shard.flush()
         table = stack.enter_context(tables.writer(rejected, "rejected"))
@@ -236,18 +239,33 @@ class _Shard:
             self._rows = []
 
 
-def _judge(adapter: str, clips: int, refused: list[tuple[str, str]], share: float, listing: Path) -> None:
-    """Raise, and leave a listing, if too many recordings were refused."""
+def _judge(
+    name: str,
+    clips: int,
+    refused: list[tuple[str, str]],
+    share: float,
+    listing: Path,
+    own: Path | list[Path] | None,
+) -> None:
+    """Raise, and leave a listing, if too many recordings were refused; ``own`` are the user's own files."""
     total = clips + len(refused)
     if clips and len(refused) <= share * total:
         return
     if not total:
-        raise PreparationError(f"{adapter}: all recordings are left out (`excluded`)")
+        raise PreparationError(f"{name}: all recordings are left out (`excluded`)")
     with atomic(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("clip_id", "reason"), *refused])
     examples = "".join(f"\n  {clip_id}: {reason}" for clip_id, reason in refused[:EXAMPLES])
     raise PreparationError(
-        f"{adapter}: {len(refused)} of {total} recordings ({len(refused) / total:.1%}) cannot be used; "
-        f"`max_rejected` allows {share:.1%}. All of them are listed in {listing}; the first:{examples}\n"
-        "Remedy: replace the archive if it is damaged or incomplete; otherwise raise `max_rejected`."
+        f"{name}: {len(refused)} of {total} recordings ({len(refused) / total:.1%}) cannot be used; "
+        f"`preparation.max_rejected` allows {share:.1%}. All of them are listed in {listing.resolve()}; "
+        f"the first:{examples}\nRemedy: {_remedy(own)}; otherwise raise `preparation.max_rejected`."
     )
+
+
+def _remedy(own: Path | list[Path] | None) -> str:
+    if not isinstance(own, Path):
+        return "replace the archive if it is damaged or incomplete"
+    if own.is_dir():
+        return f"replace these files in {own.resolve()}, or take them out"
+    return f"correct them in {own.resolve()} (paths are relative to its folder), or take them out"

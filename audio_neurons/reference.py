@@ -152,7 +152,7 @@ needs most:
 
 | option | what |
 |---|---|
-| `-n` | list the jobs, and run none |
+| `-n`, `-n --quiet rules` | list the jobs, or only count them, and run none |
 | `--configfile FILE` | another configuration instead of `config/config.yaml` |
 | `--config 'datasets={{voxforge: false}}'` | change the configuration |
 | `--directory FOLDER` | where `resources/`, `results/` and `logs/` are; by default here |

@@ -61,7 +61,8 @@ def _report(
     told = str(error) if own else _remedy(error)
     if not own and not told:
         traceback.print_exception(kind, error, trace)
-    tell(f"error: {told or str(error) or kind.__name__}\n  (log: {log})")
+    # In full: the folder that a job runs in (--directory) is seldom the one that its reader is in.
+    tell(f"error: {told or str(error) or kind.__name__}\n  (log: {os.path.abspath(log)})")
 
 
 def _remedy(error: BaseException) -> str:

@@ -427,6 +427,22 @@ def test_what_is_false_is_left_out_with_what_needs_it():
     assert problems(changed("datasets.esc50", None)) == ["datasets.esc50: None is not of type 'object'"]
 
 
+def test_a_misspelt_name_to_leave_out_is_refused(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({**MINIMAL, "models": {**MINIMAL["models"], "gone": False}}))
+    config = changed(
+        "comparisons.zzzz", "false", changed("datasets.esc5", False, changed("models.gone", False))
+    )
+    with pytest.raises(ConfigError) as caught:
+        complete(config, SCHEMA, [file])
+    assert str(caught.value).splitlines()[1:] == [
+        "  comparisons.zzzz: there is nothing of this name to leave out; there are e",
+        "  datasets.esc5: there is nothing of this name to leave out; did you mean 'esc50'?",
+    ]
+    config = changed("datasets.mine", False, changed("models.gone", False))
+    assert set(complete(config, SCHEMA, [file])["datasets"]) == {"esc50"}
+
+
 # Pairs from a table
 
 

@@ -103,7 +103,9 @@ def test_first_lines_that_are_refused(tmp_path, header, told):
 
 
 def test_files_that_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"nowhere\.csv: no such file or folder; give the path of"):
+    with pytest.raises(
+        DatasetError, match=r"nowhere\.csv: no such file or folder; give the path of.*which is /"
+    ):
         custom.labels(tmp_path / "nowhere.csv")
     for encoding in ("latin-1", "utf-16"):
         path = listed(tmp_path, "path,Käfer", "a.wav,x", encoding=encoding)
@@ -423,12 +425,23 @@ def test_folder_to_clips(tmp_path):
 def test_missing_files_count_as_refused(tmp_path):
     with_files(tmp_path, "a.wav", "b.wav", data=sound())
     path = listed(tmp_path, "path,x", "a.wav,1", "b.wav,2", "gone.wav,1")
-    with pytest.raises(PreparationError, match=r"1 of 3 recordings .*\n  gone\.wav: missing"):
-        prepared(tmp_path, path)
+    with pytest.raises(PreparationError, match=r"birds: 1 of 3 recordings .*\n  gone\.wav: missing") as error:
+        prepared(tmp_path, path, name="birds")
+    remedy = f"Remedy: correct them in {path} (paths are relative to its folder), or take them out; otherwise"
+    assert remedy in str(error.value)
     summary, _ = prepared(tmp_path, path, max_rejected=0.5)
     assert (summary.clips, summary.rejected) == (2, 1)
     rejected = tables.read(tmp_path / "rejected.parquet", "rejected")
     assert list(rejected["clip_id"]) == ["gone.wav"]
+
+
+def test_files_of_a_folder_that_are_no_sound_are_to_be_replaced(tmp_path):
+    with_files(tmp_path / "birds", "owl/a.wav", "jay/b.wav", data=sound())
+    folder = with_files(tmp_path / "birds", "owl/c.mp3", data=b"text")
+    with pytest.raises(
+        PreparationError, match=f"owl/c.mp3: unreadable(.*\n)*.*replace these files in {folder}"
+    ):
+        prepared(tmp_path, folder)
 
 
 def test_unknown_options_are_named(tmp_path):

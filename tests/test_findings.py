@@ -59,7 +59,7 @@ def tables_of(**given):
     """Tables of these rows; what is not given is empty, with all its columns."""
     nothing = pd.DataFrame()
     empty = {
-        "coverage": pd.DataFrame(columns=["coverage_p", "fewest_groups"]),
+        "coverage": pd.DataFrame(columns=["coverage_p", "fewest_groups", "neurons_per_class"]),
         "sharing": summary.sharing_table([], [], MODELS, []),
         "pairs": summary.pairs_table([], [], MODELS, []),
         "differences": pd.DataFrame(columns=differences.COLUMNS),
@@ -240,6 +240,27 @@ def test_beside_the_paper(tmp_path):
     assert "all clips unchanged in number" in text
     assert "all clips +2 of 290 (p at least 0.5: no change can be called)" in text
     assert "- 13: this run has no such task." in text  # 2, and GTZAN's 11
+
+
+def test_of_a_run_that_has_nothing_of_the_papers_only_that_is_said(tmp_path):
+    alone = ablation(tmp_path).assign(delta=NAN, remark="this run has no such task")
+    text = section(text_of(ablation=alone), "Beside the paper")
+    assert text.startswith("No number of this run is one that the paper has published too. Published numbers")
+    assert "by themselves" not in text
+
+
+def test_a_task_that_is_called_as_its_comparison_is_named_once():
+    assert "**Across** (A x B)" in text_of(sharing=[sharing_row(MODELS[0])])
+    assert "**Across**\n" in text_of(sharing=[sharing_row(MODELS[0]) | {"tasks": "Across"}])
+
+
+def test_why_there_may_be_no_specific_neuron_is_said():
+    empty = [coverage_row(model, 0, 1, 1, classes=3) for model in MODELS]
+    text = section(text_of(coverage=empty), "What this run cannot say")
+    assert "No class has a specific neuron: Task in M2D, Task in random. With few recordings" in text
+    assert "specific neuron" not in section(
+        text_of(coverage=[coverage_row(MODELS[0], 1, 1, 1)]), "What this run cannot say"
+    )
 
 
 def test_what_a_run_cannot_say():

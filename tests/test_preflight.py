@@ -61,12 +61,18 @@ def test_the_request_says_all_there_is_to_do(access, tmp_path):
     files = preflight.wanted(VOXCELEB, tmp_path / "voxceleb1", access)
     text = preflight.request("vox", VOXCELEB, files, access, ["gender_task"], ["gender"])
     for needed in (
-        *PARTS, "vox1_test_wav.zip (1.1 GB", "8de57f347fe22b2c24526e9f444f689ecf5096fc2a92018cf420ff6b5b15",
+        f"What to get: {', '.join(PARTS)}, vox1_test_wav.zip\n", "vox1_test_wav.zip     1.1 GB  md5 185fdc63c3c",
         "VOXCELEB_KEY", "https://cn01.mmai.io/keyreq/voxceleb", str(tmp_path / "mine" / "vox"),
         "gender_task", "figures (gender)", "--config 'datasets={vox: false}'",
     ):  # fmt: skip
         assert needed in text, needed
     assert all(len(line) < 160 for line in text.splitlines())
+
+
+def test_files_of_which_no_text_tells_are_described(access, tmp_path):
+    files = [{"file": "a.zip", "bytes": 2_000_000_000, "sha256": "12ab", "urls": []}]
+    text = preflight.request("vox", VOXCELEB, files, access, [], [])
+    assert "What to get:\n    a.zip (2.0 GB, sha256 12ab)\n" in text
 
 
 def test_a_disk_that_is_too_small_is_told(tmp_path, monkeypatch):

@@ -191,7 +191,10 @@ def test_too_many_unusable_recordings_stop_the_preparation(tmp_path):
     with pytest.raises(PreparationError) as error:
         run(tmp_path / "clips", {"archive": path}, max_rejected=0.2)
     message = str(error.value)
-    assert "esc50: 4 of 15 recordings (26.7%) cannot be used; `max_rejected` allows 20.0%" in message
+    assert (
+        "esc50: 4 of 15 recordings (26.7%) cannot be used; `preparation.max_rejected` allows 20.0%" in message
+    )
+    assert "Remedy: replace the archive if" in message
     assert "1-1001-A-10.wav: silent" in message
     listing = tmp_path / "clips" / "rejected.parquet.failed.csv"
     assert str(listing) in message

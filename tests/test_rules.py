@@ -53,6 +53,12 @@ def test_braces_in_options_labels_reasons_titles_and_notes_are_no_wildcards(fold
     assert {"draw_coverage", "summarize"} <= planned(run(folder, CONFIG, "-n").stdout).keys()
 
 
+def test_a_run_that_does_not_make_the_summary_does_not_print_that_of_an_earlier_one(folder):
+    (folder / "results").mkdir()
+    (folder / "results" / "summary.txt").write_text("of before\n", encoding="utf-8")
+    assert "of before" not in run(folder, CONFIG, "clips").stdout
+
+
 @pytest.mark.parametrize(
     ("selector", "resampled"),
     [

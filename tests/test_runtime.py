@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -25,8 +26,9 @@ raise KeyError("at the end")
 def test_everything_a_job_prints_lands_in_its_log_and_progress_on_the_terminal_too(tmp_path, root):
     log = tmp_path / "logs" / "job.log"
     done = subprocess.run(
-        [sys.executable, "-c", JOB, str(log)], cwd=root, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", JOB, os.path.relpath(log, root)],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     text = log.read_text()
     assert done.returncode == 1
     assert done.stdout == "before\n"

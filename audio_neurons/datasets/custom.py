@@ -142,7 +142,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path}: no such file or folder; give the path of a CSV or of a folder of recordings, absolute "
-            "or relative to the working directory"
+            f"or relative to the working directory, which is {Path.cwd()} (--directory sets another)"
         ) from error
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error

@@ -18,7 +18,10 @@ from snakemake.exceptions import WorkflowError
 
 try:
     config = configuration.complete(
-        config, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
+        config,
+        Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml",
+        # A job of a run has the run's own configuration, and checks nothing again.
+        workflow.configfiles if workflow.is_main_process else [],
     )
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None

@@ -19,5 +19,6 @@ summary = prepare(
     workers=snakemake.threads,
     options=json.loads(snakemake.params.options),
     excluded=json.loads(snakemake.params.excluded),
+    name=snakemake.rule.removeprefix("prepare_"),
 )
 print(summary)
