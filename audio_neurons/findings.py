@@ -450,7 +450,7 @@ def _limits(found: Mapping, about: Mapping) -> Iterator[str]:
     )
     if bare:
         items.append(
-            f"No class has a specific neuron: {', '.join(bare)}. With few recordings, or with very uniform ones, "
+            f"No class has a specific neuron: {', '.join(bare)}. With few recordings, or very uniform ones, "
             "so many neurons are active all the time in some class that no response exceeds the response "
             "filter's percentile."
         )

@@ -97,8 +97,8 @@ def space_warning(lacking: Mapping[str, float], folder: Path) -> str:
     sizes = ", ".join(f"{name} {size / GB:.1f}" for name, size in lacking.items() if size)
     return (
         f"The archives that are still to fetch need {sum(lacking.values()) / GB:.0f} GB ({sizes}), and "
-        f"{folder.resolve()} has {free / GB:.0f} GB free. A download that has no room is not begun: free some, "
-        "run elsewhere (--directory), or leave datasets out (--config 'datasets={NAME: false}')."
+        f"{folder.resolve()} has {free / GB:.0f} GB free. A download that has no room is not begun: "
+        "free some, run elsewhere (--directory), or leave datasets out (--config 'datasets={NAME: false}')."
     )
 
 

@@ -259,5 +259,5 @@ def _handles(pairs: pd.DataFrame, means: pd.DataFrame, about: Mapping) -> list:
         label = f"more than with permuted labels (q < {about['alpha']:g})"
         handles.append(Line2D([], [], marker="o", markersize=2, label=label, **marker))
     if pairs["relative"].isna().any():
-        handles.append(Patch(facecolor=style.UNDEFINED, label="no neurons to share"))
+        handles.append(Patch(facecolor=style.UNDEFINED, label="grey cell: no neurons to share"))
     return handles
