@@ -12,8 +12,9 @@ from planted import CLASSES, PLANTED, Planted
 from audio_neurons import ablation, probes, tables
 from audio_neurons.ablation import AblationError, Settings, Study, ablate_task, measure
 from audio_neurons.changes import Change
+from audio_neurons.conditions import conditions, sets_of
 from audio_neurons.effects import mcnemar
-from audio_neurons.intervention import Intervention, InterventionError
+from audio_neurons.intervention import Intervention, InterventionError, Means
 from audio_neurons.probes import Probes
 from audio_neurons.selection import specific_neurons
 
@@ -192,6 +193,63 @@ def test_gains_and_replacements(world, tmp_path):
         assert change(0) <= change(0, replacement) < 0
         one = of(table, f"class:high gain=1 {replacement}")
         assert one[["delta", "logprob_delta", "low", "high"]].eq(0).all(axis=None)
+
+
+def test_sets_and_controls_are_those_of_the_settings(world, tmp_path):
+    encoder, study, neurons = world
+    settings = Settings(random=3, bins=2, seed=5, bootstrap=0, shifted=False)
+    out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "sets")}
+    ablate_task(encoder, study, neurons, TASK, (), settings, out, selection_split="all")
+    table = tables.read(neurons, "neurons")
+    found = conditions(sets_of(table, None, [["low", "middle"]], []), table, [0], ["zero"], False, 3, 2, 5)
+    expected = {(c.set.label, c.control, c.draw, *n) for c in found for n in c.change.neurons}
+    assert {
+        tuple(row) for row in tables.read(out["sets"], "ablation_sets").itertuples(index=False)
+    } == expected
+    assert set(tables.read(out["ablation"], "ablation")["selection_split"]) == {"all"}
+
+
+def test_donors_are_training_clips_and_depend_on_the_clip_and_the_seed_alone(world, monkeypatch):
+    encoder, study, _ = world
+    frame = pd.concat([tables.read(path, "clips") for path in study.clips])
+    train = set(frame.loc[frame["split"] == "train", "clip_id"])
+    change, waveforms = Change(frozenset({(0, 1)}), 0.0, "resample"), ablation.waveforms
+
+    def donors(batch_size=8, **how):
+        seen = []
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                ablation, "waveforms", lambda clips, *args: seen.extend(clips) or waveforms(clips, *args)
+            )
+            measured = measure(encoder, replace(study, batch_size=batch_size), [change], (), Settings(**how))
+        assert len(seen) == len(measured.frame)
+        return [name for name, _ in seen]
+
+    every = donors()
+    assert set(every) <= train
+    assert len(set(every)) > 15  # of 32 clips
+    assert len(set(donors(donors=3))) == 3
+    assert donors(seed=1) != every
+    assert donors(batch_size=5) == every
+
+
+def test_means_are_those_of_the_training_clips(world):
+    encoder, study, _ = world
+    frame = pd.concat([tables.read(path, "clips") for path in study.clips]).set_index("clip_id")
+    change = Change(frozenset({(0, 0), (1, 2)}), 0.5, "mean")
+    measured = measure(encoder, study, [change], [0], SETTINGS)
+    train, test = (
+        torch.from_numpy(ablation.waveforms(list(clips["audio"].items()), 1280, len(clips)))
+        for clips in (frame[frame["split"] == "train"], frame.loc[measured.frame["clip_id"]])
+    )
+    means = Means(encoder)
+    means.add(train, len(train))
+    with Intervention(encoder, change, means.values()), torch.inference_mode():
+        features = encoder(test)
+    logs = Probes.load(study.probe).log_probabilities(features.mean(1))
+    true = [list(CLASSES).index(name) for name in measured.frame["class"]]
+    expected = logs[:, range(len(true)), true]
+    np.testing.assert_allclose(measured.kept[0][1], expected, rtol=1e-5)
 
 
 def test_a_task_without_neurons_has_an_empty_table(world, tmp_path):
