@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import random
 import re
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from server import closed_port, reachable, until
 from audio_neurons import download, runtime
 from audio_neurons.download import DiskFull, DownloadError, fetch
 
-DATA = os.urandom(2_000_000)  # half of it is less than `download.PROGRESS`
+DATA = random.Random(0).randbytes(2_000_000)  # half of it is less than `download.PROGRESS`
 SHA256, MD5 = hashlib.sha256(DATA).hexdigest(), hashlib.md5(DATA).hexdigest()
 GIT = hashlib.sha1(b"blob %d\0" % len(DATA) + DATA).hexdigest()
 SECRET = "s3cr?t &/#k%C3%A9y"
