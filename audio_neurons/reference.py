@@ -148,7 +148,7 @@ This page is written from the Makefile and the commands' own parsers by `make re
 | a path, such as `results/figures/genre.pdf` | that file and what it needs |
 
 Of Snakemake's own [options](https://snakemake.readthedocs.io/en/stable/executing/cli.html) those that one
-needs most:
+needs most. Put targets before them: several, `--configfile` for one, take every word that follows.
 
 | option | what |
 |---|---|

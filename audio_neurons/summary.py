@@ -216,7 +216,8 @@ def write_text(
     found = [
         *(_cells(coverage, "task_title", *columns) for columns in COVERAGE_TEXT),
         [
-            (f"{name}, {what}", cells)
+            # Without classes that mean the same, there are no others.
+            (f"{name}, {what}" if group["same"].notna().any() else name, cells)
             for name, group in sharing.groupby("comparison_title", sort=False)
             for what in ("same", "other")
             if group[what].notna().any() or what == "other"

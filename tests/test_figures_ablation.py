@@ -82,7 +82,7 @@ def world(
         paths.append(folder / f"{model['name']}.parquet")
         found = measured(table, classes, strength, gains, replacements, random, lists)
         tables.write(paths[-1], "ablation", found)
-    about = {"models": models, "tasks": [{"name": "t", "title": "T"}], "level": 0.95, "alpha": 0.05}
+    about = {"models": models, "task": "T", "level": 0.95, "alpha": 0.05}
     return {"ablation": paths}, about
 
 
@@ -93,6 +93,7 @@ def test_everything_is_legible(tmp_path, figure, classes, models):
     gains = (0, 0.5, 2) if figure is dose else (0,)
     inputs, about = world(tmp_path, classes, MODELS[:models], gains, planted=6 if len(classes) > 6 else 12)
     drawn = figure.draw(figure.data(inputs, about), about)
+    assert drawn.legends[0].get_title().get_text().startswith("T: ")  # which task it is of
     legible(drawn, style.COLUMN if figure is dose and models == 1 else style.WIDE)
 
 
@@ -190,7 +191,7 @@ def test_matrix_data_and_colours(tmp_path):
     shown = [text.get_text() for text in figure.axes[0].texts]
     expected = [matrix._number(v) for v in own.loc[NAMES, NAMES].to_numpy().ravel()]
     assert shown == expected
-    assert [matrix._number(x) for x in (-0.284, 0.0, 0.996, -12.34)] == ["−.28", ".00", "1.0", "−12.3"]
+    assert [matrix._number(x) for x in (-0.284, -0.003, 0.996, -12.34)] == ["−.28", "0", "1.0", "−12.3"]
     # A class without neurons has no row in the data, and a grey one in the figure.
     without = data[(data["model"] != "s") | (data["ablated"] != "FEA")]
     cells = matrix.draw(without, about).axes[1].collections[0].get_array()

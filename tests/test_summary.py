@@ -196,7 +196,7 @@ def test_the_text_says_what_the_tables_hold(coverage, sharing, tmp_path):
         "\n"
         "Common-neuron ratio, mean over pairs of classes [interval] (by chance)\n"
         "                                         M2D                     random\n"
-        "  Genre, other                 0.111 (0.130)                          -\n"
+        "  Genre                        0.111 (0.130)                          -\n"
         "  Across, same                 0.500 (0.059)                          -\n"
         "  Across, other                0.083 (0.030)              0.000 (0.000)\n"
     )

@@ -177,7 +177,8 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
         _above(top, textwrap.fill(model["title"], 12), 20, ha="center", x=0.5)
         bottom.set_xlabel(MEASURES[measure][-1], size=style.SMALL)
     sns.despine(figure, left=True)
-    style.legend(figure, _handles(about["level"], about["alpha"]))
+    title = f"{about['task']}: what probes lose without these neurons (in brackets: clips)"
+    style.legend(figure, _handles(about["level"], about["alpha"]), title=title)
     return figure
 
 

@@ -139,7 +139,8 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     figure.supxlabel("gain of the neurons (0 silences, 1 changes nothing)", size=style.TEXT)
     figure.supylabel("change of log-probability (nats)", size=style.TEXT)
     sns.despine(figure)
-    style.legend(figure, _handles(data, about["level"]))
+    title = f"{about['task']}: neurons silenced and strengthened"
+    style.legend(figure, _handles(data, about["level"]), title=title)
     return figure
 
 

@@ -51,7 +51,7 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, about: Mapping) -> Figure:
-    """A panel per model; ``about`` has ``models`` and the ``alpha`` by which q is judged."""
+    """A panel per model; ``about`` has ``task``, ``models`` and the ``alpha`` by which q is judged."""
     style.style()
     if data.empty:
         return nothing()
@@ -80,7 +80,8 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     dot: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 2, "color": style.INK}
     label = f"more harm than random sets, q ≤ {about['alpha']:g}"
     handles = [Line2D([], [], **dot, label=label), Patch(color=style.UNDEFINED, label="no neurons to ablate")]
-    style.legend(figure, handles)
+    title = f"{about['task']}: what probes lose without the neurons of each class"
+    style.legend(figure, handles, title=title)
     return figure
 
 
@@ -95,7 +96,9 @@ def _across(models: int, classes: int, beside: float) -> tuple[int, float]:
 
 
 def _number(value: float) -> str:
-    """Three letters beside the sign."""
+    """Three letters beside the sign; what rounds to nothing has none."""
+    if abs(value) < 0.005:
+        return "0"
     text = f"{abs(value):.2f}".removeprefix("0") if abs(value) < 0.995 else f"{abs(value):.1f}"
     return f"−{text}" if value < 0 else text
 

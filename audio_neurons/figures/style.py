@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -67,6 +68,7 @@ def style() -> None:
             **dict.fromkeys(sizes, TEXT),
             **dict.fromkeys(small, TEXT - 0.5),
             "figure.titlesize": TEXT + 1,
+            "legend.title_fontsize": TEXT + 1,
             "axes.linewidth": 0.6,
             "grid.linewidth": 0.5,
             "lines.linewidth": 1.0,
@@ -136,9 +138,14 @@ def spaced(figure: Figure, **pads: Any) -> None:
 
 
 def legend(figure: Figure, handles: Sequence, where: Any = "outside upper center", **more: Any) -> None:
-    """A legend of the whole figure, in as many columns as its width has room for."""
+    """A legend of the whole figure, in as many columns as its width has room for.
+
+    Its ``title`` is the figure's: matplotlib would draw a title of the figure over a legend outside.
+    """
     widest = text_width([handle.get_label() for handle in handles], TEXT - 0.5) + 0.5
     columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
+    if "title" in more:
+        more["title"] = textwrap.fill(more["title"], int(figure.get_figwidth() / 0.08))
     figure.legend(handles=list(handles), loc=where, ncols=columns, **more)
 
 

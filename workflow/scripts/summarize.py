@@ -14,7 +14,7 @@ from audio_neurons import findings, summary
 about = json.loads(snakemake.params.about)
 found = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
 findings.write(found, about, snakemake.output.text, snakemake.output.html)
-more = f"What may be said of it, and by which rules: {Path(snakemake.output.html)}"
+more = f"What may be said of it, and by which rules: {Path(snakemake.output.html).name}, beside this file"
 summary.write_text(
     found["coverage"],
     found["sharing"],

@@ -83,7 +83,8 @@ def figure_ablation(wildcards):
 
 
 def about_ablation(wildcards):
-    return about(models_ablated(wildcards.task), config["ablation"]["confidence"])
+    models, level = models_ablated(wildcards.task), config["ablation"]["confidence"]
+    return about(models, level, task=title(TASKS, wildcards.task))
 
 
 def ablation_figures():

@@ -72,7 +72,8 @@ def announce():
         print(summary.read_text(encoding="utf-8"))
         for name in WANTED:
             print(f"Left out, since its archives are missing: {name} (see the beginning of this output)")
-        print(f"Figures: {summary.parent.resolve() / 'figures'}")
+        print(f"Findings: {summary.parent.resolve() / 'findings.html'}")
+        print(f"Figures:  {summary.parent.resolve() / 'figures'}")
 
 
 def explain(log):
