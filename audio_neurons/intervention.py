@@ -178,7 +178,7 @@ def run_changes(
             yield i, features
         features = encoder.encode(inputs)
     else:
-        waiting, states = iter(order[: len(order) - len(unchanged)]), encoder.states(inputs)
+        waiting, states = iter(order), encoder.states(inputs)  # what changes nothing begins in no layer
         depth, this = encoder.depth, next(waiting, None)
         for layer in range(depth):
             expanded = [encoder.expand(layer, state) for state in states]
