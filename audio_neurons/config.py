@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def complete(config: Mapping, schema: str | os.PathLike, files: Iterable[str | o
         raise ConfigError(f"the configuration is not valid: {error}") from error
     unknown = [*_left_out_in_vain(completed, files)] if files else []
     _leave_out(completed)
-    validator = _Completing(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    validator = _Completing(_schema(Path(schema)))
     problems = unknown + [line for error in validator.iter_errors(completed) for line in _explain(error)]
     if not problems:
         for name, block in completed["datasets"].items():
@@ -67,6 +68,11 @@ def complete(config: Mapping, schema: str | os.PathLike, files: Iterable[str | o
             "the configuration is not valid:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
         )
     return completed
+
+
+@cache
+def _schema(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _is_false(block: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +67,7 @@ class Measured:
         sums = (np.zeros((changes, len(seeds), len(classes)), np.int64) for _ in range(4))
         return cls(frame, tuple(classes), tuple(seeds), outcomes(), {k: outcomes() for k in keep}, *sums)
 
-    @property
+    @cached_property
     def codes(self) -> np.ndarray:
         """Class number of every clip."""
         return pd.Index(self.classes).get_indexer(self.frame["class"])

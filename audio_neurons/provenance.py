@@ -17,6 +17,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -50,7 +51,12 @@ def stamp(**more: str) -> str:
     """JSON of what is written now, with ``more`` beside what the job said; ASCII, keys in order."""
     job = json.loads(os.environ.get(_JOB, "{}"))
     made = {"version": audio_neurons.__version__, "python": platform.python_version()}
-    return json.dumps({**made, "packages": versions(PACKAGES), **job, **more}, sort_keys=True)
+    return json.dumps({**made, "packages": _packages(), **job, **more}, sort_keys=True)
+
+
+@cache
+def _packages() -> dict[str, str]:
+    return versions(PACKAGES)  # looked up anew, they took longer than writing a table
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Figures of ablations that were made by the real arithmetic, of outcomes whose truth is known."""
 
+from functools import cache
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -41,8 +43,11 @@ def neurons(classes, planted):
     return neurons_table(frame, index, probabilities(active, tokens), chosen)
 
 
-def measured(table, classes, strength, gains, replacements, random, lists=(), clips=8):
-    """An ``ablation`` table in which only specific neurons matter, each by as much."""
+@cache
+def measured(classes, planted, strength, gains, replacements, random, listed, clips=8):
+    """An ``ablation`` table in which only specific neurons matter, each by as much; some have a list too."""
+    table = neurons(classes, planted)
+    lists = [NeuronSet("list", "paper", classes[:1], frozenset({(2, 5), (2, 90)}))] if listed else []
     pairs = [[classes[0], classes[3 % len(classes)]]] if len(classes) > 1 else []
     sets = sets_of(table, None, pairs, lists)
     found = conditions(sets, table, gains, replacements, random=random)
@@ -59,7 +64,7 @@ def measured(table, classes, strength, gains, replacements, random, lists=(), cl
     for k, one in enumerate([None, *found]):
         after = before.copy()
         if one:
-            hit = np.array([len(one.change.neurons & needed.get(c, set())) for c in frame["class"]])
+            hit = np.repeat([len(one.change.neurons & needed.get(c, set())) for c in classes], clips)
             after -= strength * (1 - one.change.gain) * hit * rng.uniform(0.9, 1.1, len(frame)) / PLANTED
             after += 0.001 * (1 - one.change.gain) * rng.normal(size=after.shape)
         right = after > -0.8
@@ -75,13 +80,12 @@ def world(
     """Tables of models that need their neurons ever less, the last not at all; the first has a list."""
     paths = []
     for i, model in enumerate(models):
-        table = neurons(classes, planted)
-        listed = [NeuronSet("list", "paper", tuple(classes[:1]), frozenset({(2, 5), (2, 90)}))]
         strength = 1 - i / (len(models) - 1) if len(models) > 1 else 1.0
-        lists = () if i or not planted else listed
+        given = (strength, tuple(gains), tuple(replacements), random)
         paths.append(folder / f"{model['name']}.parquet")
-        found = measured(table, classes, strength, gains, replacements, random, lists)
-        tables.write(paths[-1], "ablation", found)
+        tables.write(
+            paths[-1], "ablation", measured(tuple(classes), planted, *given, bool(planted and not i))
+        )
     about = {"models": models, "task": "T", "level": 0.95, "alpha": 0.05}
     return {"ablation": paths}, about
 
