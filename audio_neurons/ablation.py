@@ -173,10 +173,11 @@ def measure(
         ):
             logs = probes.judge(features[: len(names)].mean(1).float(), here["fold"].to_numpy())
             found[number] = outcome(logs, here["class"], probes.classes)
+            meter.add(len(names))
+        for number in sorted(found):  # without any change comes first
             if not np.isfinite(found[number][1]).all():
                 what = f"under {changes[number]}" if number >= 0 else "without any change"
                 raise AblationError(f"features are not finite {what:.200}")
-            meter.add(len(names))
         measured.add(rows, found)
     meter.finish()
     return measured

@@ -9,7 +9,7 @@ import pytest
 import torch
 from planted import CLASSES, PLANTED, Planted
 
-from audio_neurons import ablation, probes, tables
+from audio_neurons import ablation, probes, runtime, tables
 from audio_neurons.ablation import AblationError, Settings, Study, ablate_task, measure
 from audio_neurons.changes import Change
 from audio_neurons.conditions import conditions, sets_of
@@ -229,8 +229,32 @@ def test_donors_are_training_clips_and_depend_on_the_clip_and_the_seed_alone(wor
     assert set(every) <= train
     assert len(set(every)) > 15  # of 32 clips
     assert len(set(donors(donors=3))) == 3
+    assert donors(donors=3) == donors(donors=3)
     assert donors(seed=1) != every
     assert donors(batch_size=5) == every
+
+
+def test_donors_are_different_clips_and_only_replacements_need_training_clips(world, tmp_path):
+    encoder, study, _ = world
+    frame = pd.concat([tables.read(path, "clips") for path in study.clips])
+    test, train = (frame[frame["split"] == split] for split in ("test", "train"))
+
+    def pool(training, replacement, seed=0):
+        path = tmp_path / "clips.parquet"
+        tables.write(path, "clips", pd.concat([test, training]))
+        change = Change(frozenset({(0, 1)}), 0.0, replacement)
+        one, settings = replace(study, clips=[path]), Settings(seed=seed)
+        measure(encoder, one, [change], (), settings)
+        made = ablation._Replacements(encoder, one, pd.concat([test, training]), [change], settings)
+        return getattr(made, "_pool", None)
+
+    few = train.head(3)
+    for seed in range(4):
+        assert [name for name, _ in pool(few, "resample", seed)] == sorted(few["clip_id"])
+    for replacement in ("mean", "resample"):
+        with pytest.raises(AblationError, match=r"^no clips of split 'train' to take replacements from$"):
+            pool(few.head(0), replacement)
+    assert pool(few.head(0), "zero") is None
 
 
 def test_means_are_those_of_the_training_clips(world):
@@ -299,6 +323,21 @@ def test_features_that_are_not_finite_are_named(world):
     change = Change(frozenset({(0, 0)}), gain=float("inf"))
     with pytest.raises(AblationError, match="not finite under Change"):
         measure(Planted(), study, [change], (), SETTINGS)
+    encoder = Planted()
+    encoder.blocks[0].mlp["fc2"].bias.data[0] = float("nan")
+    with pytest.raises(AblationError, match=r"^features are not finite without any change$"):
+        measure(encoder, study, [change], (), SETTINGS)
+
+
+def test_progress_counts_clips_and_conditions(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "INTERVAL", 0)
+    encoder, study, neurons = world
+    out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "sets")}
+    task, settings = {**TASK, "classes": ["low"], "shared": []}, Settings(random=1)
+    ablate_task(encoder, study, neurons, task, (), settings, out, name="one task")
+    told = capsys.readouterr().err
+    assert "one task: 8/128 clips x conditions, " in told  # a batch; without any change, and three sets
+    assert "one task: 128 clips x conditions in " in told
 
 
 def test_measured_changes_are_those_of_single_runs(world):
