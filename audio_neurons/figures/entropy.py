@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from audio_neurons import tables
 from audio_neurons.figures import style
@@ -119,7 +119,8 @@ def _outline(panel: Axes, bins: pd.DataFrame, of: str, row: int, colour: tuple) 
 def _axes(panel: Axes, data: pd.DataFrame, titles: Sequence[str]) -> None:
     panel.set_xscale("log")
     panel.set_xlim(data["low"].min() if len(data) else LEAST, 1)
-    panel.xaxis.set_major_locator(LogLocator(100, numticks=9))
+    # Not at the ends, where labels of neighbouring panels would touch.
+    panel.xaxis.set_major_locator(FixedLocator(10.0 ** np.arange(round(np.log10(LEAST)) + 1, 0, 2)))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_ylim(-0.1, len(titles))
     panel.set_yticks(np.arange(len(titles)) + 0.35, titles)
