@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if every model that was asked for can be used."""
     options = parser().parse_args(arguments)
     try:
-        models = _models(options.configfile)
+        models = _models(options.configfile.resolve(), options.directory)
         if unknown := [name for name in options.names if name not in models]:
             raise ConfigError(f"no model {', '.join(unknown)}; there are {', '.join(models)}")
     except (ConfigError, OSError, yaml.YAMLError) as error:
@@ -72,9 +73,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _models(path: Path) -> dict[str, dict]:
-    """Models of a configuration, checked like a run would."""
-    return configuration.complete(yaml.safe_load(path.read_text(encoding="utf-8")), SCHEMA)["models"]
+def _models(path: Path, directory: Path) -> dict[str, dict]:
+    """Models of a configuration, checked like a run in a working directory would."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with chdir(directory):
+        return configuration.complete(config, SCHEMA, [path])["models"]
 
 
 def _weights(name: str, block: Mapping, directory: Path) -> Path | None:

@@ -21,7 +21,7 @@ from audio_neurons.clips import batches, describe, encoded, waveforms
 from audio_neurons.conditions import Condition, conditions, membership, read_list, sets_of
 from audio_neurons.effects import Measured, effects
 from audio_neurons.intervention import Donors, Means, Values, check, run_changes
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.probes import Probes, outcome
 from audio_neurons.runtime import Meter
 
@@ -44,8 +44,8 @@ class Study:
         Label column of the task.
     probe
         Its probes (:mod:`audio_neurons.probes`).
-    clip_seconds, batch_size
-        As in extraction.
+    clip_seconds, batch_size, precision
+        As in extraction, whose embeddings the probe was trained on.
     split
         Whose clips are measured; replacements are taken from ``train``.
     """
@@ -56,6 +56,7 @@ class Study:
     clip_seconds: float
     batch_size: int = 8
     split: str = "test"
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,18 @@ def measure(
     AblationError
         If the split has no clips, or a change makes features that are not finite.
     """
+    with numerics(encoder, study.precision):
+        return _measure(encoder, study, changes, keep, settings, name)
+
+
+def _measure(
+    encoder: Encoder,
+    study: Study,
+    changes: Sequence[Change],
+    keep: Iterable[int],
+    settings: Settings,
+    name: str,
+) -> Measured:
     frame = describe(study.clips, study.label)
     probes = Probes.load(Path(study.probe)).to(encoder.device)
     replace = _Replacements(encoder, study, frame, changes, settings)

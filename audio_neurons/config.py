@@ -6,6 +6,7 @@ import csv
 import difflib
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
@@ -49,7 +50,8 @@ def complete(config: Mapping, schema: str | os.PathLike, files: Iterable[str | o
         completed: dict = json.loads(json.dumps(config, default=str, allow_nan=False))
     except ValueError as error:
         raise ConfigError(f"the configuration is not valid: {error}") from error
-    unknown = [*_left_out_in_vain(completed, files)] if files else []
+    files = list(files)
+    unknown = [*_left_out_in_vain(completed, files), *_twice(files)] if files else []
     _leave_out(completed)
     validator = _Completing(_schema(Path(schema)))
     problems = unknown + [line for error in validator.iter_errors(completed) for line in _explain(error)]
@@ -93,6 +95,24 @@ def _left_out_in_vain(config: Any, files: Iterable[str | os.PathLike]) -> Iterat
                 yield f"{section}.{name}: there is nothing of this name to leave out; {hint}"
 
 
+def _twice(files: Iterable[str | os.PathLike]) -> Iterator[str]:
+    """Keys that a file has twice in one block: YAML's readers keep the last, without a word."""
+    for file in files:
+        waiting = [(yaml.compose(Path(file).read_text(encoding="utf-8"), yaml.SafeLoader), "")]
+        while waiting:
+            node, path = waiting.pop()
+            if isinstance(node, yaml.SequenceNode):
+                waiting += [(one, f"{path}.{i}") for i, one in enumerate(node.value)]
+            elif isinstance(node, yaml.MappingNode):
+                lines: dict[str, int] = {}
+                for key, value in node.value:
+                    line = key.start_mark.line + 1
+                    if lines.setdefault(key.value, line) != line:
+                        where = f"lines {lines[key.value]} and {line} of {file}"
+                        yield f"{path}.{key.value}".lstrip(".") + f": twice, in {where}; make it one"
+                    waiting.append((value, f"{path}.{key.value}"))
+
+
 def _leave_out(config: Any) -> None:
     """Take away what is set to false, and what cannot be without it."""
     gone: dict[str, list] = {}
@@ -115,6 +135,24 @@ def _leave_out(config: Any) -> None:
     if isinstance(ablation, dict) and isinstance(ablation.get("tasks"), dict):
         left = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"]}
         ablation["tasks"] = {t: b for t, b in left.items() if not lost("ablation", b)}
+        for block in ablation["tasks"].values():
+            _without_models(block, gone["models"])
+
+
+def _without_models(block: Any, gone: Collection[str]) -> None:
+    """Take models out of what is ablated in a task, and lists of neurons that are of these alone."""
+
+    def fewer(block: Any) -> bool:
+        """Whether there were models, and none is left."""
+        named = block.get("models") if isinstance(block, dict) else None
+        if not isinstance(named, list):
+            return False
+        block["models"] = [model for model in named if model not in gone]
+        return bool(named) and not block["models"]
+
+    fewer(block)
+    if isinstance(block, dict) and isinstance(lists := block.get("lists"), dict):
+        block["lists"] = {name: one for name, one in lists.items() if not fewer(one)}
 
 
 def _fill_defaults(
@@ -149,7 +187,19 @@ def _explain(error: ValidationError) -> Iterator[str]:
         missing = [key for key in error.validator_value if key not in error.instance]
         yield f"{where or 'top level'}: missing key(s) {', '.join(missing)}"
     else:
-        yield f"{where or 'top level'}: {error.message}"
+        yield f"{where or 'top level'}: {error.message}{_meant(error)}"
+
+
+def _meant(error: ValidationError) -> str:
+    """What to write where YAML reads another type than people do."""
+    if error.validator != "type":
+        return ""
+    number = re.fullmatch(r"(\d+)(\.\d*)?e([+-]?\d+)", str(error.instance))
+    if number and error.validator_value in ("number", "integer"):
+        return f"; write {number[1]}{number[2] or '.0'}e{int(number[3]):+d}"
+    if error.validator_value == "string" and not isinstance(error.instance, dict | list):
+        return "; put it in quotes"
+    return ""
 
 
 def _of_other_source(inner: ValidationError, outer: ValidationError) -> bool:
@@ -191,8 +241,15 @@ def _contradictions(config: Mapping, presets: Collection[str]) -> Iterator[str]:
         own = adapters.get(block["adapter"], block)
         for key in {key for keys in adapters.values() for key in keys}.difference(own) & block.keys():
             yield f"models.{name}.{key}: adapter {block['adapter']} has no such key; it has {', '.join(own)}"
+        if block["adapter"] == "vit":
+            yield from _sizes(f"models.{name}", block)
         if block["adapter"] == "huggingface" and "model_type" not in block:
             yield f"models.{name}: missing key(s) model_type"
+        if (file := block["weights"].get("file")) is not None and not _below(file):
+            yield (
+                f"models.{name}.weights.file: '{file}' is no path below resources/weights/{name}; a "
+                f"checkpoint of your own goes into {config['download']['archives']}/{name}"
+            )
         trained = block["weights"]["source"] == "training"
         if trained != ("training" in block):
             yield f"models.{name}: weights.source 'training' and a training block go together"
@@ -228,6 +285,20 @@ def _contradictions(config: Mapping, presets: Collection[str]) -> Iterator[str]:
             yield from known(f"comparisons.{name}.tasks.{i}", task, config["tasks"], "task")
         if "pairs" in block and len(block["tasks"]) < 2:
             yield f"comparisons.{name}.pairs: pairs match classes of two tasks, but there is one"
+
+
+def _below(file: str) -> bool:
+    """Whether a file's name is of one below a folder, and no wildcard to Snakemake."""
+    return bool(file) and not (file.startswith("/") or ".." in Path(file).parts or set(file) & set("{}"))
+
+
+def _sizes(path: str, block: Mapping) -> Iterator[str]:
+    """Sizes of a Vision Transformer that do not go together; known before its weights are here."""
+    if {"embed_dim", "num_heads"} <= block.keys() and block["embed_dim"] % block["num_heads"]:
+        yield f"{path}.num_heads: {block['num_heads']} heads do not divide embed_dim, {block['embed_dim']}"
+    size, patch = block.get("input_size", ()), block.get("patch_size", ())
+    if any(a < b for a, b in zip(size, patch, strict=False)):
+        yield f"{path}.input_size: {size} is less than a patch, {patch}"
 
 
 def _options(path: str, block: Mapping) -> Iterator[str]:

@@ -43,7 +43,7 @@ def _file(module: str) -> Path:
 @cache
 def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Digest of a module's meaning, and the files of this package that it imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"), path)
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

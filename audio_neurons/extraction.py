@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audio_neurons import audio, models, tables
 from audio_neurons.medians import read as read_medians
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recorder import Batch, Recorder, TopClips
 from audio_neurons.runtime import Meter
 from audio_neurons.units import Tally
@@ -146,28 +146,6 @@ def extract(
         seconds = np.full(tokens, np.nan)
     top = _top_clips(strongest, np.sort(names), seconds, tokens)
     tables.write(folder / "top_clips.parquet", "top_clips", top)
-
-
-@contextmanager
-def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterator[None]:
-    """The encoder computes in this precision, compiled or not, and afterwards as before.
-
-    To be entered after hooks are in place: what is compiled has them inside.
-    """
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    tf32 = precision == "tf32"
-    try:
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = tf32
-        encoder.bfloat16 = precision == "bf16"
-        if compiled:
-            encoder.encode = torch.compile(encoder.encode)  # type: ignore[method-assign]  # of one object
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
-        encoder.bfloat16 = False
-        encoder.__dict__.pop("encode", None)
 
 
 def _described(clips: Path) -> list[str]:

@@ -94,14 +94,17 @@ class Means:
 
     @torch.inference_mode()
     def add(self, wave: Tensor, clips: int) -> None:
-        """Take in the first ``clips`` of the waveforms (B, samples)."""
+        """Take in the first ``clips`` of the waveforms (B, samples); tokens of padding do not count."""
+        runs = [0] * self._encoder.depth
 
         def hook(layer: int, hidden: Tensor) -> None:
             tokens = hidden[:clips].double().sum(0)
+            counted = tokens[self._encoder.counted(wave.shape[1], runs[layer])]
+            runs[layer] += 1
             self._sum[layer, : self._special] += tokens[: self._special]
-            self._sum[layer, self._special] += tokens[self._special :].sum(0)
+            self._sum[layer, self._special] += counted.sum(0)
             self._tokens[layer, : self._special] += clips
-            self._tokens[layer, self._special] += clips * (len(tokens) - self._special)
+            self._tokens[layer, self._special] += clips * len(counted)
 
         with self._encoder.listening(hook):
             self._encoder(wave)
@@ -171,12 +174,12 @@ def run_changes(
     order = sorted(range(len(changes)), key=lambda i: (_place(changes[i]), i))
     contexts = {i: (encoder, changes[i], values[changes[i].replacement]) for i in order}
     unchanged = [i for i in order if changes[i].first_layer is None]
-    if not encoder.stepwise:
+    if not encoder.stepwise or encoder.bfloat16:  # autocast is of whole passes
         for i in order[: len(order) - len(unchanged)]:
             with Intervention(*contexts[i]):
-                features = encoder.encode(inputs)
+                features = encoder.frames(inputs, wave.shape[1])
             yield i, features
-        features = encoder.encode(inputs)
+        features = encoder.frames(inputs, wave.shape[1])
     else:
         waiting, states = iter(order), encoder.states(inputs)  # what changes nothing begins in no layer
         depth, this = encoder.depth, next(waiting, None)

@@ -48,7 +48,10 @@ def write_provenance(
     """
     files = _facts(paths)
     for path in listed:
-        files |= json.loads(Path(path).read_text(encoding="utf-8"))
+        try:
+            files |= json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
     found = {
         "version": audio_neurons.__version__,
         "commit": commit(),

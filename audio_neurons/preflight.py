@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,33 @@ def space_warning(lacking: Mapping[str, float], folder: Path) -> str:
         f"{folder.resolve()} has {free / GB:.0f} GB free. A download that has no room is not begun: "
         "free some, run elsewhere (--directory), or leave datasets out (--config 'datasets={NAME: false}')."
     )
+
+
+def record_warning(folder: Path, records: Path) -> str:
+    """What to say of results without Snakemake's ``records`` of how they were made; else nothing."""
+    made = next(iter(sorted(folder.rglob("*.parquet"))), None) if not any(records.glob("*")) else None
+    if made is None:
+        return ""
+    return (
+        f"There are results ({made} for one), but no record of how they were made in {records}/.\n"
+        "  They are used as they are: what has changed in the configuration since is not seen.\n"
+        "  Bring that folder along when you copy or move results, or make them anew (--forceall)."
+    )
+
+
+def parts_warning(folder: Path, parts: Mapping[str, int]) -> str:
+    """What to do about files of a larger number of shards than a dataset (name → number) has now."""
+    found = [
+        path
+        for name, number in parts.items()
+        for pattern in (f"clips/{name}/part-*", f"*/*/{name}/part-*", f"shards/*/{name}/*")
+        for path in folder.glob(pattern)
+        if path.stem[-3:].isdecimal() and int(path.stem[-3:]) >= number
+    ]
+    if not found:
+        return ""
+    listed = " ".join(sorted({shlex.quote(str(path)) for path in found}))
+    return f"Left from a larger number of shards, and read by nothing; remove them:\n  rm -r {listed}"
 
 
 def clock_warning(folder: Path, now: float) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from audio_neurons import audio, datasets, tables
 from audio_neurons.datasets import SPLITS, Recording, reader, source
 from audio_neurons.files import atomic
-from audio_neurons.runtime import progress
+from audio_neurons.runtime import progress, tell
 
 ROWS = 64  # clips per row group: some 10 MB, the unit in which extraction reads them
 IN_FLIGHT = 4  # recordings per worker that wait or are being decoded
@@ -104,6 +104,7 @@ def prepare(
     listing = Path(f"{rejected}.failed.csv")
     listing.unlink(missing_ok=True)
     unused: list[tuple[str, audio.AudioError]] = []
+    in_vain = set(excluded) - set(source(adapter).get("excluded", {}))  # of all that a dataset ever was
     clips, frames = 0, 0
     dealer = Dealer(len(parts))
     with ExitStack() as stack:
@@ -112,6 +113,7 @@ def prepare(
         for recording, clip in progress(converted, None, f"prepare {name or adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
+                in_vain.difference_update(p for p in excluded if fnmatch.fnmatchcase(recording.clip_id, p))
                 continue
             shards[dealer.part(recording.group)].add(recording, *clip)
             clips, frames = clips + 1, frames + clip[1]
@@ -121,6 +123,8 @@ def prepare(
             shard.flush()
         table = stack.enter_context(tables.writer(rejected, "rejected"))
         table.append({"clip_id": [i for i, _ in unused], "reason": [str(why) for _, why in unused]})
+    if in_vain:
+        tell(f"{name or adapter}: no recording is called like {', '.join(sorted(in_vain))} (`excluded`)")
     return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE)
 
 

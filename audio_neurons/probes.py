@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from audio_neurons import tables
@@ -134,10 +134,14 @@ class Probes:
 
     @classmethod
     def load(cls, path: Path) -> Probes:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["probe"])
-            classes, folds, seeds = (tuple(about[key]) for key in ("classes", "folds", "seeds"))
-            return cls(classes, folds, seeds, *(file.get_tensor(name) for name in TENSORS))
+        """What :meth:`save` has written; :class:`ProbeError` if it is damaged or something else."""
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {})["probe"])
+                classes, folds, seeds = (tuple(about[key]) for key in ("classes", "folds", "seeds"))
+                return cls(classes, folds, seeds, *(file.get_tensor(name) for name in TENSORS))
+        except (SafetensorError, KeyError) as error:
+            raise ProbeError(f"{path}: damaged, or no probe ({error}); {tables.REMEDY}") from error
 
 
 def probe_task(

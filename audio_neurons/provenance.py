@@ -27,8 +27,8 @@ KEY = "audio_neurons"
 PACKAGES = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "timm", "torch", "torchaudio")
 # The environment, since processes that a job starts write tables too.
 _JOB = "AUDIO_NEURONS_JOB"
-# A digest of the times of files, by which Snakemake sees what has changed in a folder.
-UNTOLD = ("listing",)
+# What is there for Snakemake to see a change: a digest of the times of files, and the number of parts.
+UNTOLD = ("listing", "shards")
 
 
 def begin(rule: str, params: Mapping[str, Any]) -> None:

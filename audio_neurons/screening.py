@@ -21,7 +21,7 @@ from audio_neurons.ablation import AblationError, Study
 from audio_neurons.changes import Change
 from audio_neurons.clips import batches, describe
 from audio_neurons.effects import ALL, FIXED_POINT
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.probes import Probes, of_true_class
 from audio_neurons.runtime import progress
 
@@ -72,8 +72,9 @@ def estimates(
     )
     for names, wave in progress(waves, -(-len(frame) // study.batch_size), name, "batches"):
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
-        effect = first_order(encoder, probes, torch.from_numpy(wave).to(encoder.device), frame.iloc[rows])
-        np.add.at(sums, code[rows], effect.flatten(1).cpu().numpy())
+        with numerics(encoder, study.precision):
+            effect = first_order(encoder, probes, torch.from_numpy(wave).to(encoder.device), frame.iloc[rows])
+        np.add.at(sums, code[rows], effect.flatten(1).float().cpu().numpy())
     sizes = np.bincount(code, minlength=len(classes))
     every = np.concatenate([sums.sum(0, keepdims=True), sums]) / np.r_[len(frame), sizes][:, None]
     return [ALL, *classes], np.r_[len(frame), sizes], every

@@ -263,6 +263,12 @@ def write_frame(path: str | os.PathLike, csv: str | os.PathLike, data: pd.DataFr
         data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
+def read_frame(path: str | os.PathLike) -> pd.DataFrame:
+    """What :func:`write_frame` has written; :class:`TableError` if it is damaged."""
+    with _damage_named(path):
+        return pq.read_table(path, page_checksum_verification=True).to_pandas()
+
+
 @contextmanager
 def _parquet(path: str | os.PathLike, schema: pa.Schema, **told: str) -> Iterator[pq.ParquetWriter]:
     """A file that says how it was made, and what is ``told``."""

@@ -16,8 +16,8 @@ import yaml
 
 from audio_neurons import config as configuration
 from audio_neurons import models, selection, statistics
-from audio_neurons.extraction import Settings, extract, forward, numerics
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.extraction import Settings, extract, forward
+from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recorder import Recorder
 from benchmarks.common import HOME, Report, full_size, now, options
 

@@ -353,3 +353,15 @@ def test_measured_changes_are_those_of_single_runs(world):
     logs = Probes.load(study.probe).log_probabilities(features)
     true = list(CLASSES).index(measured.frame["class"][5])
     np.testing.assert_allclose(measured.kept[0][1][:, 5], logs[:, 0, true], rtol=1e-12)
+
+
+def test_the_encoder_computes_in_the_precision_of_extraction(world, monkeypatch):
+    encoder, study, _ = world
+    seen = []
+    run = ablation.run_changes
+    monkeypatch.setattr(ablation, "run_changes", lambda e, *more: (seen.append(e.bfloat16), run(e, *more))[1])
+    for precision in ("fp32", "bf16"):
+        measure(encoder, replace(study, precision=precision), [Change(frozenset({(0, 0)}))], (), SETTINGS)
+    assert set(seen[: len(seen) // 2]) == {False}
+    assert set(seen[len(seen) // 2 :]) == {True}
+    assert not encoder.bfloat16

@@ -495,3 +495,90 @@ def test_published_lists_of_the_shipped_configurations_are_there():
     ]
     assert len(names) == 2
     assert all((ROOT / "resources" / "published" / "neurons" / f"{name}.csv").is_file() for name in names)
+
+
+def test_a_key_that_stands_twice_in_a_file_is_a_problem(tmp_path):
+    """YAML's readers keep the last: a whole block of models would be gone without a word."""
+    file = tmp_path / "twice.yaml"
+    text = yaml.safe_dump(MINIMAL, sort_keys=False)
+    file.write_text(text, encoding="utf-8")
+    complete(MINIMAL, SCHEMA, [file])
+    model = next(iter(MINIMAL["models"]))
+    file.write_text(text + f"models:\n  {model}: &one\n    title: a\n    title: b\n", encoding="utf-8")
+    line = text.splitlines().index("models:") + 1
+    last = len(text.splitlines()) + 1
+    with pytest.raises(ConfigError) as caught:
+        complete(MINIMAL, SCHEMA, [file])
+    assert str(caught.value).splitlines()[1:] == [
+        f"  models.{model}.title: twice, in lines {last + 2} and {last + 3} of {file}; make it one",
+        f"  models: twice, in lines {line} and {last} of {file}; make it one",
+    ]
+
+
+def test_blocks_that_are_merged_are_not_twice(tmp_path):
+    file = tmp_path / "merged.yaml"
+    text = "a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  x: 3\nc: {<<: *b, x: 4}\n"
+    file.write_text(text + yaml.safe_dump(MINIMAL), encoding="utf-8")
+    complete(MINIMAL, SCHEMA, [file])
+
+
+@pytest.mark.parametrize("gone", ["m2d", "ast", "random"])
+def test_any_model_of_the_full_reproduction_can_be_left_out(gone):
+    config = deepcopy(SHIPPED["config"])
+    config["models"][gone] = "false"
+    full = complete(config, SCHEMA)
+    assert gone not in full["models"]
+    for task in full["ablation"]["tasks"].values():
+        lists = task["lists"]
+        assert gone not in [*task.get("models", ()), *(m for one in lists.values() for m in one["models"])]
+        assert ("paper" in lists) <= (gone != "m2d")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (
+            "probe",
+            {"learning_rate": "1e-4"},
+            "probe.learning_rate: '1e-4' is not of type 'number'; write 1.0e-4",
+        ),
+        (
+            "probe",
+            {"learning_rate": "1.5e3"},
+            "probe.learning_rate: '1.5e3' is not of type 'number'; write 1.5e+3",
+        ),
+        ("seed", "many", "seed: 'many' is not of type 'integer'"),
+        ("tasks.{task}.title", True, "tasks.{task}.title: True is not of type 'string'; put it in quotes"),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_people_is_told(path, value, told):
+    task = next(iter(MINIMAL["tasks"]))
+    assert told.format(task=task) in problems(changed(path.format(task=task), value))
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"embed_dim": 32, "num_heads": 3}, "num_heads: 3 heads do not divide embed_dim, 32"),
+        (
+            {"input_size": [80, 10], "patch_size": [16, 16]},
+            "input_size: [80, 10] is less than a patch, [16, 16]",
+        ),
+    ],
+)
+def test_sizes_that_do_not_go_together(block, told):
+    model = next(iter(MINIMAL["models"]))
+    config = deepcopy(MINIMAL)
+    config["models"][model].update(adapter="vit", **block)
+    assert problems(config) == [f"models.{model}.{told}"]
+
+
+@pytest.mark.parametrize("file", ["", "/tmp/x.pth", "../x.pth", "a/../../x.pth", "x{y}.pth"])
+def test_a_checkpoint_lies_below_its_folder(file):
+    model = next(iter(MINIMAL["models"]))
+    config = deepcopy(MINIMAL)
+    config["models"][model]["weights"] = {"source": "checkpoint", "file": file}
+    assert problems(config) == [
+        f"models.{model}.weights.file: '{file}' is no path below resources/weights/{model}; a checkpoint of "
+        f"your own goes into resources/by_hand/{model}"
+    ]

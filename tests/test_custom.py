@@ -56,7 +56,7 @@ def test_facts_and_defaults_agree():
 
 
 def test_what_cannot_be_a_label_is_what_tables_hold_already():
-    columns = {*tables.SCHEMAS["clips"].names, *tables.SCHEMAS["cells"].names}
+    columns = {column for name in tables.LABELLED for column in tables.SCHEMAS[name].names}
     assert columns <= {*custom.OWN, *custom.RESERVED}
     assert set(custom.RESERVED) <= columns
 
@@ -450,3 +450,29 @@ def test_unknown_options_are_named(tmp_path):
         PreparationError, match="unknown option share; there are: shares, seed, group_pattern"
     ):
         prepared(tmp_path, path, options={"share": 1})
+
+
+def test_any_change_of_a_list_or_of_its_recordings_shows_in_the_listing(tmp_path):
+    sound = tmp_path / "a.wav"
+    sound.write_bytes(b"one")
+    lines = ["path,species", "a.wav,owl", "b.wav,wren"]
+    path = listed(tmp_path, *lines)
+    before = custom.listing(path)
+    os.utime(path, (0, 0))  # an older copy of the same
+    assert custom.listing(path) == before
+    listed(tmp_path, lines[0], "a.wav,wren", "b.wav,owl")
+    os.utime(path, (0, 0))
+    assert custom.listing(path) != before
+    listed(tmp_path, *lines)
+    assert custom.listing(path) == before
+    sound.write_bytes(b"other")
+    assert custom.listing(path) != before
+    with pytest.raises(DatasetError, match=r"line 3: \./a\.wav is in line 2 already"):
+        custom.listing(listed(tmp_path, "path,species", "a.wav,owl", "./a.wav,wren"))
+
+
+def test_sounds_that_cannot_be_read_are_not_passed_over(tmp_path):
+    for name in ("owl/a.m4a", "wren/b.wav", "wren/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [r.clip_id for r in read(tmp_path)] == ["owl/a.m4a", "wren/b.wav"]

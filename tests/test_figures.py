@@ -305,3 +305,24 @@ def test_long_names_are_shortened():
     assert style.readable("Toilet_flush") == "Toilet flush"
     assert style.readable(LONG) == "Waves and surf an…"
     assert len(style.readable(LONG)) == style.LONGEST
+
+
+@pytest.mark.parametrize("figure", ["sharing", "coverage"])
+def test_dollars_are_no_formulas_and_letters_that_the_font_lacks_are_told(
+    tmp_path, figure, monkeypatch, capsys
+):
+    models = [{**MODELS[0], "title": "costs $5_a and $6"}, {**MODELS[3], "title": "$\\frac$ 鳥"}]
+    if figure == "sharing":
+        inputs, about = comparison(tmp_path, ["$\\frac$", "$a_1$", "a"], models=models)
+    else:
+        inputs, about = coverage_inputs(tmp_path, 2, models)
+    drawn, draw = [], style.save
+    monkeypatch.setattr(style, "save", lambda figure, *paths: (drawn.append(figure), draw(figure, *paths))[1])
+    out = made(tmp_path, figure, inputs, about, "figure")
+    assert "figure.png: the font has no 鳥, drawn as boxes" in capsys.readouterr().err
+    named = [t for t in drawn[0].findobj(Text) if "$" in t.get_text() and "mathdefault" not in t.get_text()]
+    shown = {text._preprocess_math(text.get_text()) for text in named}
+    assert not any(formula for _, formula in shown)
+    said = " ".join(text for text, _ in shown)
+    assert all(text in said for text in ("costs $5_a and", "$\\frac$"))
+    assert "$\\frac$" in out["csv"].read_text(encoding="utf-8")

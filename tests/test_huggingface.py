@@ -13,6 +13,8 @@ import torch
 transformers = pytest.importorskip("transformers", reason="adapter huggingface needs transformers")
 
 from audio_neurons import audio, extraction, models, statistics, tables  # noqa: E402
+from audio_neurons.changes import Change  # noqa: E402
+from audio_neurons.intervention import Donors, Intervention, Means, run_changes  # noqa: E402
 from audio_neurons.models import ModelError  # noqa: E402
 from audio_neurons.models.huggingface import TYPES  # noqa: E402
 from audio_neurons.recorder import Recorder  # noqa: E402
@@ -151,6 +153,36 @@ def test_padding_does_not_count(kind, tokens, columns):
         features, everything = encoder(wave), encoder.encode(encoder.front_end(wave))
     assert features.shape[1] == columns < everything.shape[1]
     assert torch.equal(features, everything[:, :columns])
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_changes_are_measured_on_the_features_that_probes_were_trained_on(kind):
+    encoder, wave = load(kind), noise(2, TWO_SECONDS)
+    neurons = frozenset({(0, 3), (1, 7)})
+    means, donors = Means(encoder), Donors(encoder, neurons)
+    means.add(wave, 2)
+    donors.load(wave.flip(0) * 2)
+    values = {"zero": None, "mean": means.values(), "resample": donors}
+    changes = [Change(neurons, 0.0, replacement) for replacement in values]
+    found = dict(run_changes(encoder, wave, changes, values))
+    with torch.inference_mode():
+        assert torch.equal(found[-1], encoder(wave))
+        for number, change in enumerate(changes):
+            with Intervention(encoder, change, values[change.replacement]):
+                assert torch.equal(found[number], encoder(wave))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_means_are_those_of_the_tokens_that_count(kind):
+    encoder, wave = load(kind), noise(2, TWO_SECONDS)
+    means = Means(encoder)
+    means.add(wave, 2)
+    units = torch.arange(WIDTH)
+    for layer, chunks in enumerate(activations(encoder, wave)):
+        counted = [chunk[:, encoder.counted(TWO_SECONDS, run)] for run, chunk in enumerate(chunks)]
+        expected = torch.cat(counted, dim=1).double().mean((0, 1))
+        found = means.values()(layer, 0, units, encoder.special_tokens + 1)[-1]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_clip_of_the_models_own_length_is_not_cut():

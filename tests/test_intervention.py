@@ -150,10 +150,10 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("stepwise", [True, False])
+@pytest.mark.parametrize(("stepwise", "bfloat16"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_shared_runs_are_those_of_their_own_bit_by_bit(encoder, wave, stepwise, batch):
-    encoder.stepwise = stepwise
+def test_shared_runs_are_those_of_their_own_bit_by_bit(encoder, wave, stepwise, bfloat16, batch):
+    encoder.stepwise, encoder.bfloat16 = stepwise, bfloat16
     wave = wave[:batch]
     means, donors = Means(encoder), Donors(encoder, NEURONS | {(1, 7)})
     means.add(wave, batch)
@@ -199,6 +199,9 @@ class Reader:
 
     def listening(self, hook):
         return Encoder.listening(self, hook)
+
+    def counted(self, samples, run):
+        return Encoder.counted(self, samples, run)
 
     def __call__(self, chunks):
         return [self.layer(chunk) for chunk in chunks]

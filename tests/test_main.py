@@ -87,3 +87,20 @@ def test_the_command_helps():
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "models to check" in done.stdout
+
+
+def test_files_are_looked_up_in_the_working_directory_of_the_runs(tmp_path, capsys, monkeypatch):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/own.csv").write_text("path,species\na.wav,owl\nb.wav,wren\n", encoding="utf-8")
+    config = {
+        "datasets": {"own": {"files": "own.csv"}},
+        "tasks": {"own": {"dataset": "own", "label": "species"}},
+        "models": {"tiny": RANDOM},
+        "comparisons": {"own": {"tasks": ["own"]}},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "--configfile", "study.yaml", "--directory", "study"]) == 0
+    assert "tiny" in capsys.readouterr().out
+    assert main(["models", "--configfile", "study.yaml"]) == 2
+    assert "datasets.own.files: own.csv: no such file or folder" in capsys.readouterr().err

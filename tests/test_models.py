@@ -379,6 +379,20 @@ def test_networks_that_are_not_found_or_not_as_told(names, ffn, message, monkeyp
         models.load("m", {"adapter": "vit"}, None)
 
 
+def test_an_adapter_that_gives_no_encoder_of_clips_is_named(monkeypatch):
+    block = {"adapter": "vit"}
+    monkeypatch.setattr(vit, "build", lambda block, weights: None)
+    with pytest.raises(ModelError, match=r"^models\.m: build of .*vit\.py gave None rather than an Encoder"):
+        models.load("m", block, None)
+    other = Foreign({"a.fc2": (32, 8)}, None)
+    other.sample_rate = 32_000
+    monkeypatch.setattr(vit, "build", lambda block, weights: other)
+    with pytest.raises(ModelError, match=r"sample_rate is 32000, but clips are of 16000 Hz; .* resample"):
+        models.load("m", block, None)
+    with pytest.raises(ModelError, match=r"^models\.m: adapter none cannot be imported: No module named"):
+        models.load("m", {"adapter": "none"}, None)
+
+
 # The interface
 
 

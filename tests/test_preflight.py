@@ -90,3 +90,33 @@ def test_a_disk_that_is_too_small_is_told(tmp_path, monkeypatch):
     assert "need 25 GB (nsynth 25.2), and" in text
     assert f"{tmp_path} has 20 GB free" in text
     assert preflight.space_warning({"nsynth": 19e9}, tmp_path) == ""
+
+
+def test_results_without_a_record_of_how_they_were_made_are_told(tmp_path):
+    results, records = tmp_path / "results", tmp_path / ".snakemake/metadata"
+    assert preflight.record_warning(results, records) == ""
+    (results / "clips").mkdir(parents=True)
+    (results / "clips" / "part-000.parquet").touch()
+    told = preflight.record_warning(results, records)
+    assert f"({results}/clips/part-000.parquet for one)" in told
+    assert "--forceall" in told
+    records.mkdir(parents=True)
+    assert preflight.record_warning(results, records) == told
+    (records / "Y2xpcHM=").touch()
+    assert preflight.record_warning(results, records) == ""
+
+
+def test_what_a_larger_number_of_shards_left_is_told(tmp_path):
+    results = tmp_path / "my results"
+    for part in ("000", "001", "012"):
+        for folder in ("clips/own", "clips/other", "embeddings/ssl/own", "responses/ssl/own"):
+            file = results / folder / f"part-{part}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        (results / "shards/ssl/own" / part).mkdir(parents=True)
+    assert preflight.parts_warning(results, {"own": 13}) == ""
+    told = preflight.parts_warning(results, {"own": 1, "absent": 1})
+    assert told.count("001") == told.count("012") == 4
+    assert "000" not in told
+    assert "other" not in told
+    assert f"'{results}/shards/ssl/own/001'" in told

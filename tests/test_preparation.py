@@ -204,7 +204,7 @@ def test_too_many_unusable_recordings_stop_the_preparation(tmp_path):
     assert written(tmp_path / "clips") == ["part-0.parquet", "rejected.parquet"]
 
 
-def test_recordings_left_out_are_listed_and_do_not_count(tmp_path, monkeypatch):
+def test_recordings_left_out_are_listed_and_do_not_count(tmp_path, monkeypatch, capsys):
     decoded = []
     decode = audio.decode
     monkeypatch.setattr(
@@ -220,6 +220,7 @@ def test_recordings_left_out_are_listed_and_do_not_count(tmp_path, monkeypatch):
     summary, clips = run(tmp_path / "clips", {"archive": path}, max_rejected=0, excluded=patterns)
     assert summary == preparation.Summary(11, 0, 4, pytest.approx(1.1))
     assert len(clips) == len(decoded) == 11
+    assert "esc50: no recording is called like x (`excluded`)" in capsys.readouterr().err
     assert rejected(tmp_path / "clips") == {
         "1-1-A-0.wav": "excluded: odd", "1-101-A-1.wav": "excluded: odd",
         "1-1001-A-10.wav": "excluded: quiet", "2-2-A-0.wav": "excluded: no number",

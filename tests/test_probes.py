@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -248,3 +249,12 @@ def test_no_test_clips():
     frame, features = blobs(1.0)
     with pytest.raises(ProbeError, match="no test clips"):
         probes.train(features, frame.assign(split="train"), QUICK)
+
+
+def test_weights_that_are_damaged_or_something_else_are_named(tmp_path):
+    path = tmp_path / "p.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    for content in (path.read_bytes(), path.read_bytes()[:-1], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ProbeError, match=r"p\.safetensors: damaged, or no probe .* delete it and run"):
+            Probes.load(path)

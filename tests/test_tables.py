@@ -202,3 +202,14 @@ def test_blocks_cross_row_groups_and_keep_one_in_memory(path):
     assert [flac for block in found for flac in block["audio"]] == data
     # Of 80 groups it holds two or three; Arrow's threads free what they have read a little later.
     assert max(held) < 0.2 * path.stat().st_size
+
+
+def test_a_frame_that_is_damaged_is_named(tmp_path):
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"a": [1.5, 2.5], "b": ["x", "y"]})
+    tables.write_frame(path, tmp_path / "t.csv", frame)
+    pd.testing.assert_frame_equal(tables.read_frame(path), frame)
+    for damaged in (b"", path.read_bytes()[:-20]):
+        path.write_bytes(damaged)
+        with pytest.raises(TableError, match=r"t\.parquet: .* delete it and run the workflow again"):
+            tables.read_frame(path)

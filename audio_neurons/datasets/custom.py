@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,10 @@ from pathlib import Path
 from audio_neurons.datasets import SPLITS, DatasetError, Recording
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
-SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
+SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
+# Sounds that cannot be read here: rejected with the reason, rather than passed over.
+UNREAD = (".aac", ".ac3", ".amr", ".ape", ".m4a", ".mp4", ".webm", ".wma", ".wv")
+NOTHING = "lists no recordings"
 NO_SOUNDS = f"holds no {', '.join(SUFFIXES)} in a folder per class"
 SPLIT_OF_FOLDER = {
     "train": "train", "training": "train",
@@ -22,10 +26,10 @@ SPLIT_OF_FOLDER = {
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
 
-# Columns of a list that are not labels, and what else tables of clips and cells hold beside labels;
+# Columns of a list that are not labels, and what else tables hold beside labels;
 # spelt here so that checking a configuration does not import pandas.
 OWN = ("path", "split", "group", "fold")
-RESERVED = ("clip_id", "audio", "frames", "cell", "clips", "tokens")
+RESERVED = ("clip_id", "audio", "frames", "cell", "clips", "tokens", "active")
 LARGEST_FOLD = 32767
 
 
@@ -107,22 +111,27 @@ def labels(path: Path) -> list[str]:
     return found
 
 
-def listing(folder: Path) -> str:
-    """Digest of the names, sizes and times of the recordings in a folder: what was added shows in it.
+def listing(path: Path) -> str:
+    """Digest of a list, and of the names, sizes and times of its or a folder's recordings: any change shows.
 
     Raises
     ------
     DatasetError
-        If there are none, or a folder cannot be read.
+        If there are none, or the list or a folder cannot be read.
     """
-    digest, found = hashlib.sha256(), {_name(file, folder): file for file in _sounds(folder)}
+    digest = hashlib.sha256()
+    if path.is_dir():
+        found = {_name(file, path): file for file in _sounds(path)}
+    else:
+        found = {recording.clip_id: file for file, recording in _of_list(path, labels(path))}
+        digest.update(path.read_bytes())
     if not found:
-        raise DatasetError(f"{folder}: {NO_SOUNDS}")
+        raise DatasetError(f"{path}: {NO_SOUNDS if path.is_dir() else NOTHING}")
     for name in sorted(found):
         try:
             facts = found[name].stat()
             told = f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0"
-        except OSError:  # a link to nothing, which preparation refuses
+        except (OSError, ValueError):  # not here, which preparation refuses
             told = f"{name}\0"
         digest.update(told.encode())
     return digest.hexdigest()[:16]
@@ -142,7 +151,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path}: no such file or folder; give the path of a CSV or of a folder of recordings, absolute "
-            f"or relative to the working directory, which is {Path.cwd()} (--directory sets another)"
+            f"or relative to the working directory, which is {Path.cwd()} (--directory sets another); "
+            "neither ~ nor variables are replaced"
         ) from error
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
@@ -170,9 +180,10 @@ def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]
         if empty := [name for name, value in row.items() if not value]:
             raise DatasetError(f"{where}: no value for {', '.join(empty)}")
         name = row["path"]
-        if name in seen:
-            raise DatasetError(f"{where}: {name} is in line {seen[name]} already")
-        seen[name] = number
+        file = os.path.normpath(path.parent / name)
+        if file in seen:
+            raise DatasetError(f"{where}: {name} is in line {seen[file]} already")
+        seen[file] = number
         fold = row.get("fold", "0")
         if not re.fullmatch("[0-9]{1,5}", fold) or int(fold) > LARGEST_FOLD:
             raise DatasetError(f"{where}: fold '{fold}' is not an integer from 0 to {LARGEST_FOLD}")
@@ -220,7 +231,7 @@ def _sounds(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             continue
         if file.is_dir():
             yield from _sounds(file, (*above, real))
-        elif file.suffix.lower() in SUFFIXES:
+        elif file.suffix.lower() in SUFFIXES + UNREAD:
             yield file
 
 
@@ -275,7 +286,7 @@ def _draw(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
 
 def _refuse_too_few(path: Path, columns: Iterable[str], found: list[Recording]) -> None:
     if not found:
-        raise DatasetError(f"{path}: lists no recordings")
+        raise DatasetError(f"{path}: {NOTHING}")
     classes = {column: {recording.labels[column] for recording in found} for column in columns}
     if all(len(values) < 2 for values in classes.values()):
         told = ", ".join(f"{column} is always '{min(values)}'" for column, values in classes.items())

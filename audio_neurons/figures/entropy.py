@@ -120,7 +120,9 @@ def _axes(panel: Axes, data: pd.DataFrame, titles: Sequence[str]) -> None:
     panel.set_xscale("log")
     panel.set_xlim(data["low"].min() if len(data) else LEAST, 1)
     # Not at the ends, where labels of neighbouring panels would touch.
-    panel.xaxis.set_major_locator(FixedLocator(10.0 ** np.arange(round(np.log10(LEAST)) + 1, 0, 2)))
+    panel.xaxis.set_major_locator(
+        FixedLocator([10.0**power for power in range(round(np.log10(LEAST)) + 1, 0, 2)])
+    )
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_ylim(-0.1, len(titles))
     panel.set_yticks(np.arange(len(titles)) + 0.35, titles)

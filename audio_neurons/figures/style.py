@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -17,14 +18,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 from audio_neurons import provenance
 from audio_neurons.files import atomic
+from audio_neurons.runtime import tell
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every letter it embeds
 
@@ -33,6 +36,7 @@ COLUMN, WIDE = 3.5, 7.2
 # Points: text, and the smallest that is read in print.
 TEXT, SMALL = 7.0, 6.0
 LONGEST = 18
+FONT = "DejaVu Sans"  # which matplotlib brings along
 
 # Okabe and Ito's colours: distinct for colour-blind readers. Hatches and markers tell models apart in grey.
 KINDS = {"ssl": "#0072B2", "sl": "#E69F00", "random": "#999999"}
@@ -60,7 +64,8 @@ UNDEFINED = mpl.colors.to_rgba("0.80")
 
 def style() -> None:
     """Set how everything is drawn from now on."""
-    sns.set_theme(style="white", context="paper", font="DejaVu Sans")
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # :func:`save` tells of all, once
+    sns.set_theme(style="white", context="paper", font=FONT)
     sizes: list[Any] = ["font.size", "axes.labelsize", "axes.titlesize", "legend.title_fontsize"]
     small: list[Any] = ["xtick.labelsize", "ytick.labelsize", "legend.fontsize"]
     plt.rcParams.update(
@@ -93,11 +98,14 @@ def save(figure: Figure, pdf: str | os.PathLike, png: str | os.PathLike) -> None
     PDF as its keywords, the PNG as a text of its own.
     """
     made = provenance.stamp()
-    told = ((pdf, {"CreationDate": None, "Keywords": made}), (png, {"Software": None, provenance.KEY: made}))
+    files = ((pdf, {"CreationDate": None, "Keywords": made}), (png, {"Software": None, provenance.KEY: made}))
     figure.draw_without_rendering()  # which lays out
+    written = {letter for text in figure.findobj(Text) for letter in text.get_text() if letter.isprintable()}
+    if lacking := sorted(letter for letter in written if ord(letter) not in _letters()):
+        tell(f"{png}: the font has no {''.join(lacking)}, drawn as boxes; the CSV beside it has them")
     drawn = figure.get_tightbbox()
     page = Bbox([[0, drawn.y0 - 0.03], [figure.get_figwidth(), drawn.y1 + 0.03]])
-    for path, metadata in told:
+    for path, metadata in files:
         with atomic(path) as temporary:
             figure.savefig(temporary, metadata=metadata, bbox_inches=page)
     plt.close(figure)
@@ -124,9 +132,15 @@ def text_width(texts: Sequence[str], size: float = TEXT) -> float:
 
 
 @cache
+def _letters() -> frozenset[int]:
+    """Code points of what the font can draw."""
+    return frozenset(get_font(findfont(FONT)).get_charmap())
+
+
+@cache
 def _letters_width(text: str) -> float:
     """Width per size of the letters."""
-    font = FontProperties(family="DejaVu Sans", size=100)
+    font = FontProperties(family=FONT, size=100)
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 100
 
 

@@ -11,6 +11,7 @@ random initialisation from ``block["weights"]["seed"]``.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,11 @@ class ModelError(ValueError):
 def adapters() -> dict[str, tuple[str, ...]]:
     """Adapters and the keys of a block that are theirs; a module that is added reads ``config``."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
-    added = {file.stem: ("config",) for file in modules if "\ndef build(" in file.read_text(encoding="utf-8")}
+    added = {
+        file.stem: ("config",)
+        for file in modules
+        if re.search(r"^def build\(", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
     return {**added, **ADAPTERS}
 
 
@@ -50,10 +55,22 @@ def load(name: str, block: Mapping, weights: str | Path | None, device: str = "c
         If the checkpoint does not fit, or the model has no feed-forward networks that can be found; the
         message names the model's block.
     """
-    adapter = importlib.import_module(f"{__package__}.{block['adapter']}")
+    from audio_neurons.models.encoder import Encoder
+    from audio_neurons.tables import SAMPLE_RATE
+
     try:
+        adapter = importlib.import_module(f"{__package__}.{block['adapter']}")
         encoder = adapter.build(block, Path(weights) if weights else None)
+        if not isinstance(encoder, Encoder):
+            raise ModelError(f"build of {adapter.__file__} gave {encoder!r:.80} rather than an Encoder")
+        if encoder.sample_rate != SAMPLE_RATE:
+            raise ModelError(
+                f"sample_rate is {encoder.sample_rate}, but clips are of {SAMPLE_RATE} Hz; keep that, and "
+                "resample in the encoder (torchaudio.functional.resample)"
+            )
         encoder.down_projections()
+    except ImportError as error:
+        raise ModelError(f"models.{name}: adapter {block['adapter']} cannot be imported: {error}") from error
     except ModelError as error:
         raise ModelError(f"models.{name}: {error}") from error
     return encoder.eval().requires_grad_(False).to(device)

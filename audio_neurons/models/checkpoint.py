@@ -30,7 +30,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ModelError(f"{path} is not a readable safetensors file ({error})") from error
+            raise ModelError(
+                f"{path} is not a readable safetensors file ({error}); delete it, and run again"
+            ) from error
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)

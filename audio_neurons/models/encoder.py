@@ -60,7 +60,10 @@ class Encoder(nn.Module, ABC):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Waveforms (B, samples) to frame features (B, T, D), without those of padding."""
-        features = self.front_end(wave)
+        return self.frames(self.front_end(wave), wave.shape[1])
+
+    def frames(self, features: Tensor, samples: int) -> Tensor:
+        """The encoder's input, of clips of ``samples``, to what :meth:`forward` gives."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             encoded = self.encode(features)
         return encoded.float() if self.bfloat16 else encoded
@@ -156,3 +159,25 @@ class Encoder(nn.Module, ABC):
 
 def _is_down_projection(name: str) -> bool:
     return f".{name}".endswith(DOWN_PROJECTIONS) and not f".{name}".endswith(OF_ATTENTION)
+
+
+@contextmanager
+def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterator[None]:
+    """The encoder computes in this precision, compiled or not, and afterwards as before.
+
+    To be entered after hooks are in place: what is compiled has them inside.
+    """
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    tf32 = precision == "tf32"
+    try:
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+        encoder.bfloat16 = precision == "bf16"
+        if compiled:
+            encoder.encode = torch.compile(encoder.encode)  # type: ignore[method-assign]  # of one object
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+        encoder.bfloat16 = False
+        encoder.__dict__.pop("encode", None)

@@ -129,8 +129,8 @@ class Chunked(HuggingFace):
         lengths = [min(self.length, units - start) for start in range(0, units, self.length)]
         return [min(math.ceil(length / self.stride), self.grid[1]) for length in lengths]
 
-    def forward(self, wave: Tensor) -> Tensor:
-        return super().forward(wave)[:, : sum(self.columns(wave.shape[1]))]
+    def frames(self, features: Tensor, samples: int) -> Tensor:
+        return super().frames(features, samples)[:, : sum(self.columns(samples))]
 
     def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
         columns, first = self.columns(samples)[run], 0 if special else self.special_tokens

@@ -7,12 +7,10 @@ from audio_neurons import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-import pandas as pd
-
-from audio_neurons import findings, summary
+from audio_neurons import findings, summary, tables
 
 about = json.loads(snakemake.params.about)
-found = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
+found = {name: tables.read_frame(path) for name, path in snakemake.input.items()}
 findings.write(found, about, snakemake.output.text, snakemake.output.html)
 more = f"What may be said of it, and by which rules: {Path(snakemake.output.html).name}, beside this file"
 summary.write_text(

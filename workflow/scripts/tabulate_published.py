@@ -7,13 +7,11 @@ from audio_neurons import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-import pandas as pd
-
-from audio_neurons import published, summary
+from audio_neurons import published, summary, tables
 
 about = json.loads(snakemake.params.about)
 cases, listed, lists = (json.loads(snakemake.params[name]) for name in ("cases", "listed", "known"))
-given, coverage = snakemake.input, pd.read_parquet(snakemake.input.coverage)
+given, coverage = snakemake.input, tables.read_frame(snakemake.input.coverage)
 models, tasks, demo, theirs = about["models"], about["tasks"], about["demo"], given.ablation_theirs
 found = {
     "published": published.published_table(coverage, given.coverage_theirs, models, demo),

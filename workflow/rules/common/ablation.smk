@@ -19,7 +19,7 @@ def study(wildcards, split="test"):
     """On what effects are measured, as text; the same forward passes as in extraction."""
     dataset = TASKS[wildcards.task]["dataset"]
     facts = {"label": task_label(wildcards), "split": split, "clip_seconds": clip_seconds(dataset)}
-    return canonical({**facts, "batch_size": config["extraction"]["batch_size"]})
+    return canonical({**facts, **{key: config["extraction"][key] for key in ("batch_size", "precision")}})
 
 
 def screening_study(wildcards):

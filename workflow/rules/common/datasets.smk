@@ -51,10 +51,10 @@ def excluded(dataset, wildcards):
 
 
 def own_listing(dataset, wildcards):
-    """What is in a folder of one's own recordings, in which Snakemake sees no change."""
+    """What one's own recordings are: Snakemake sees no change in a folder, nor an older file in place."""
     files = DATASETS[dataset].get("files")
     try:
-        return custom.listing(Path(files)) if files and Path(files).is_dir() else ""
+        return custom.listing(Path(files)) if files else ""
     except datasets.DatasetError as error:
         raise WorkflowError(f"datasets.{dataset}.files: {error}") from None
 
@@ -138,8 +138,13 @@ def space_warning():
 
 
 if workflow.is_main_process:
-    _clock = preflight.clock_warning(Path("results"), time.time())
-    for _notice in filter(None, [*left_out(), space_warning(), _clock]):
+    _results = Path("results")
+    _found = [
+        preflight.clock_warning(_results, time.time()),
+        preflight.record_warning(_results, Path(".snakemake/metadata")),
+        preflight.parts_warning(_results, {name: block["shards"] for name, block in DATASETS.items()}),
+    ]
+    for _notice in filter(None, [*left_out(), space_warning(), *_found]):
         print(f"{_notice}\n", file=sys.stderr)
 if not HERE:
     raise WorkflowError("No task is left to do: bring what is asked for above, or configure other tasks.")
