@@ -234,7 +234,8 @@ def _pairs(
         same: set[tuple[str, str]] = set()
     else:
         # A class without clips has no neurons to share, and no row to permute.
-        pairs = [(a, b) for a, b in pairs if a in first and b in second] if pairs else None
+        if pairs is not None:
+            pairs = [(a, b) for a, b in pairs if a in first and b in second]
         rows, columns, same = compared(first, second, pairs)
         names = [(a, b) for a in rows for b in columns]
     places = (
@@ -348,7 +349,7 @@ def infer_sharing(
         read_task(counts, label, splits, rule, chosen)[0]
         for counts, label, rule, chosen in zip(units, labels, rules, neurons, strict=True)
     ]
-    together = [(a, b) for a, b in pairs] if pairs else None
+    together = None if pairs is None else [(a, b) for a, b in pairs]
     statistics, draws = infer_ratios(tasks, together, settings, threads)
     tables.write(inference_out, "inference", statistics)
     tables.write(draws_out, "draws", draws)

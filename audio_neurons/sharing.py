@@ -60,7 +60,7 @@ def compare(
         Neurons from which the chance level draws: all those that could have been shared.
     pairs
         Which classes mean the same (``matched``), and which classes are compared at all; by default
-        classes of equal names match and all are compared.
+        classes of equal names match and all are compared. An empty list compares nothing.
 
     Raises
     ------
@@ -86,16 +86,16 @@ def compare(
                     "p_value": _p_value(len(x & y), len(x), len(y), pool),
                 }
             )
-    return pd.DataFrame(table)
+    return pd.DataFrame(table, columns=tables.SCHEMAS["sharing"].names)
 
 
 def compared(
     first: Sequence[str], second: Sequence[str], pairs: Sequence[tuple[str, str]] | None
 ) -> tuple[list[str], list[str], set[tuple[str, str]]]:
     """Classes of both sides that are compared, in order, and the pairs that mean the same."""
-    if not pairs:
+    if pairs is None:
         return list(first), list(second), {(name, name) for name in first if name in second}
-    rows, columns = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
+    rows, columns = (list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
     for side, known in ((rows, first), (columns, second)):
         if unknown := [name for name in side if name not in known]:
             raise SharingError(f"no class {', '.join(unknown)}; there are {', '.join(known)}")
@@ -106,21 +106,26 @@ def compare_tasks(neurons: Sequence[str], pairs: Sequence[Sequence[str]] | None,
     """Compare one task with itself, or two tasks of a model, and write the ``sharing`` table.
 
     Within a task every specific neuron is one of those chosen for it, so chance draws from these;
-    between tasks it draws from all neurons of the model.
+    between tasks it draws from all neurons of the model. Pairs of a class without clips have no ratio.
     """
-    columns = ["layer", "neuron", "class", "selected", "assigned"]
+    columns = ["layer", "neuron", "class", "response", "selected", "assigned"]
     read = [tables.read(path, "neurons", columns) for path in neurons]
     every = read[0].drop_duplicates(["layer", "neuron"])
     pool = len(every) if len(read) > 1 else int(every["selected"].sum())
     first, second = specific_neurons(read[0]), specific_neurons(read[-1])
-    tables.write(out, "sharing", compare(first, second, pool, [(a, b) for a, b in pairs] if pairs else None))
+    table = compare(first, second, pool, None if pairs is None else [(a, b) for a, b in pairs])
+    # That they share nothing says nothing of what they would share.
+    silent = [one.loc[one["response"].isna(), "class"].unique() for one in read]
+    lacking = table["class_a"].isin(silent[0]) | table["class_b"].isin(silent[-1])
+    table.loc[lacking, ["ratio", "expected"]] = np.nan
+    tables.write(out, "sharing", table)
 
 
 def mean_ratios(table: pd.DataFrame, within: bool) -> dict[str, float]:
     """Mean ratio and its chance level over matched and other pairs of a ``sharing`` table.
 
-    Within one task a class is not compared with itself, and a pair counts once. Pairs of two empty
-    sets have no ratio, and no chance level, and are left out.
+    Within one task a class is not compared with itself, and a pair counts once. Pairs without a
+    ratio have no chance level either, and are left out.
     """
     if within:
         other = table[table["class_a"] < table["class_b"]]

@@ -102,11 +102,8 @@ def sharing_table(
     """
     rows = []
     for (comparison, model), path, inferred in _cases(comparisons, models, sharing, inference):
-        table, statistics = tables.read(path, "sharing"), _statistics(inferred)
-        if inferred:  # the same pairs: without classes that have no clips
-            table = _inferred_pairs(table, statistics)
-        # Which lists a pair within a task once, where the sharing table has it twice.
-        means = mean_ratios(table, within=len(comparison["tasks"]) == 1 and not inferred)
+        statistics = _statistics(inferred)
+        means = compared_means(tables.read(path, "sharing"), statistics, len(comparison["tasks"]) == 1)
         told = (_about(statistics, name, statistic) for name, statistic in RATIOS.items())
         rows.append(
             {
@@ -151,6 +148,17 @@ def pairs_table(
         tested = table["chance_p"].where(table["ratio"].notna())
         found.append(table.assign(**about, chance_q=q_values(tested.to_numpy())))
     return pd.concat(found).reindex(columns=PAIRS) if found else pd.DataFrame(columns=PAIRS)
+
+
+def compared_means(table: pd.DataFrame, statistics: pd.DataFrame, within: bool) -> dict[str, float]:
+    """:func:`audio_neurons.sharing.mean_ratios` of the pairs that an ``inference`` table has, if it has rows.
+
+    They are without classes that have no clips, as the intervals of the means are.
+    """
+    if statistics.empty:  # of a selector that cannot be resampled
+        return mean_ratios(table, within)
+    # Which lists a pair within a task once, where the sharing table has it twice.
+    return mean_ratios(_inferred_pairs(table, statistics), within=False)
 
 
 def named(model: Mapping) -> dict[str, str]:

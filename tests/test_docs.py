@@ -6,11 +6,13 @@ import copy
 import re
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 from conftest import ROOT
+from jinja2 import Template
 from markdown_it import MarkdownIt
 
 from audio_neurons import reference, tables
@@ -127,6 +129,29 @@ def test_targets_of_the_workflow_are_listed():
     snakefile = (ROOT / "Snakefile").read_text("utf-8")
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
     assert [name for name in re.findall(r"^rule (\w+):", snakefile, re.M) if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("activity", "words"),
+    [
+        ("positive", "its activation exceeds 0.5."),
+        ("absolute", "the absolute value of its activation exceeds 0.5."),
+        ("median", "its activation, less the neuron's median, exceeds 0.5."),
+    ],
+)
+def test_the_report_says_when_a_neuron_is_active(activity, words):
+    config = {"extraction": {"activity": activity, "threshold": 0.5}, "selection": {}}
+    text = (ROOT / "workflow" / "report" / "workflow.rst").read_text("utf-8")
+    text = " ".join(Template(text).render(snakemake=SimpleNamespace(config=config)).split())
+    assert f"active on a token when {words}" in text
+
+
+def test_rules_that_ask_for_gpus_are_listed():
+    rules = "".join(p.read_text("utf-8") for p in (ROOT / "workflow" / "rules").glob("*.smk"))
+    page = (ROOT / "docs" / "cluster.md").read_text("utf-8")
+    listed = re.search(r"names\. ([^.]*) ask for GPUs", page)[1]
+    asking = [block.split(":")[0] for block in re.split(r"^rule ", rules, flags=re.M)[1:] if " gpu=" in block]
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(asking)
 
 
 def merged(base: dict, changes: dict) -> dict:

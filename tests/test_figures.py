@@ -12,6 +12,7 @@ from audio_neurons.figures import coverage, panels, sharing, style
 from audio_neurons.inference import Settings, Task, infer, infer_ratios
 from audio_neurons.selection import rule_of
 from audio_neurons.sharing import compare
+from audio_neurons.summary import pairs_table, sharing_table
 
 MODELS = [
     {"name": "m", "title": "M2D/0.7", "kind": "ssl"},
@@ -129,6 +130,38 @@ def test_sharing_data_are_those_of_the_tables(tmp_path):
                 np.testing.assert_equal(row[column], getattr(found, column))
         matched = shared[shared["matched"]].dropna(subset=["ratio"])
         assert own.loc[("mean_matched", "", ""), "expected"] == pytest.approx(matched["expected"].mean())
+
+
+@pytest.mark.parametrize("columns", [None, LANGUAGES[:3]], ids=["within", "between"])
+def test_what_means_are_compared_with_is_of_the_same_pairs(tmp_path, columns):
+    """Inference leaves out a class without clips, which shares nothing; so does the table of means."""
+    inputs, about = comparison(tmp_path, LANGUAGES[:3], columns, MODELS[:1])
+    known = sharing.data(inputs, about)
+    path = inputs["sharing"][0]
+    table = tables.read(path, "sharing")
+    more = table[table["class_a"] == "de"].assign(class_a="absent", matched=False, neurons_a=0, common=0)
+    table = pd.concat([table, more.assign(ratio=0.0, expected=0.0, p_value=1.0)])
+    tables.write(path, "sharing", table)
+    data = sharing.data(inputs, about)
+    means = data[data["statistic"] != "ratio"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(means, known[known["statistic"] != "ratio"].reset_index(drop=True))
+    subject = {**about["comparison"]}
+    one = sharing_table(inputs["sharing"], inputs["inference"], MODELS[:1], [subject]).iloc[0]
+    assert means.set_index("statistic").loc["mean_other", "expected"] == one["other_expected"]
+
+
+def test_a_comparison_of_which_no_pair_has_clips_is_drawn(tmp_path):
+    inputs, about = comparison(tmp_path, ["a", "b"], ["c", "d"], MODELS[:1])
+    tasks = [task(["a", "b"], 0, 3), task(["c", "d"], 9, 3)]
+    found, _ = infer_ratios(tasks, [("a", "gone")], Settings(draws=9, bootstrap=9, halves=2))
+    tables.write(inputs["inference"][0], "inference", found)
+    data = sharing.data(inputs, about)
+    assert data[["low", "p_value"]].isna().all(axis=None)
+    legible(sharing.draw(data, about))
+    made(tmp_path, "sharing", inputs, about, "none")
+    given = inputs["sharing"], inputs["inference"], MODELS[:1], [about["comparison"]]
+    assert sharing_table(*given)[["same", "other", "contrast", "other_q"]].isna().all(axis=None)
+    assert pairs_table(*given).empty
 
 
 def test_a_pair_within_a_task_is_listed_once(tmp_path):

@@ -211,6 +211,17 @@ def test_pairs_say_what_is_compared():
     assert pairs["family"].unique().tolist() == ["4 pairs of classes"]
 
 
+@pytest.mark.parametrize("pairs", [[], [("a", "gone"), ("gone", "b")]])
+def test_where_no_pair_is_left_nothing_is_compared(pairs, tmp_path):
+    """Rather than all classes, as where no pairs are given."""
+    tasks = [Task.of(simulated.units(seed, neurons=100)[0], RULE) for seed in (1, 2)]
+    rows, draws = infer_ratios(tasks, pairs, QUICK)
+    assert rows["statistic"].tolist() == ["mean_matched", "mean_other", "contrast"]
+    assert rows[["value", "p_value", "q_value", "low", "high", "ceiling"]].isna().all(axis=None)
+    tables.write(tmp_path / "inference.parquet", "inference", rows)
+    tables.write(tmp_path / "draws.parquet", "draws", draws)
+
+
 def test_bootstrap_intervals_cover_near_their_level():
     """Of the entropy of a neuron, against that of the rates which the groups vary around."""
     every = Rule(response_filter="weakest", weakest_share=0.0, top_share=1.0)

@@ -151,6 +151,30 @@ def test_between_tasks_chance_draws_from_all_neurons(tmp_path):
     assert table["expected"].iloc[0] == pytest.approx(2 / 12 * 0.5)
 
 
+def test_a_class_without_clips_has_no_ratio(tmp_path):
+    """Whatever the selector: the means are of the other pairs."""
+    path = write_task(tmp_path / "a.parquet", {"a": {1, 2}, "b": {2}, "none": set()}, {1, 2, 3, 5, 8})
+    frame = tables.read(path, "neurons")
+    frame.loc[frame["class"] == "none", "response"] = np.nan
+    tables.write(path, "neurons", frame)
+    out = tmp_path / "out.parquet"
+    for paths, within in (([path], True), ([path, path], False)):
+        sharing.compare_tasks(paths, None, out)
+        table = tables.read(out, "sharing")
+        lacking = (table["class_a"] == "none") | (table["class_b"] == "none")
+        assert table.loc[lacking, ["ratio", "expected"]].isna().all(axis=None)
+        assert table.loc[~lacking, ["ratio", "expected"]].notna().all(axis=None)
+        assert mean_ratios(table, within)["other"] == 0.5
+
+
+def test_an_empty_list_of_pairs_compares_nothing(tmp_path):
+    sets = {"a": neurons(1), "b": neurons(2)}
+    assert compare(sets, sets, 9, []).empty
+    path = write_task(tmp_path / "a.parquet", {"a": {1, 2}, "b": {2}}, {1, 2})
+    sharing.compare_tasks([path, path], [], tmp_path / "out.parquet")
+    assert tables.read(tmp_path / "out.parquet", "sharing").empty
+
+
 def test_mean_ratios_by_hand():
     columns = ["class_a", "class_b", "matched", "ratio", "expected"]
     within = pd.DataFrame(

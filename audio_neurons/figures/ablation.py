@@ -138,7 +138,7 @@ def title_of(name: str, kind: str, targets: str) -> str:
     return {
         "shared": f"Specific to {targets} alike",
         "exact": f"Specific to {targets} alike, and to no other class",
-        "list": f"List “{name.partition(':')[2]}”, for {targets}",
+        "list": f"List “{name.partition(':')[2]}”" + (f", for {targets}" if targets else ""),
     }[kind]
 
 
@@ -209,7 +209,7 @@ def _panel(panel: Axes, own: pd.DataFrame, block: Block, look: Mapping, alpha: f
     panel.hlines(at, own["low"], own["high"], **style.INTERVAL)
     panel.scatter(own["others"], at, **OTHER)
     panel.scatter(own["shifted"], at, **style.NULL)
-    face = [look["color"] if q <= alpha else (1, 1, 1) for q in own["q_value"]]
+    face = [look["color"] if q < alpha else (1, 1, 1) for q in own["q_value"]]
     panel.scatter(
         own["value"], at, s=13, marker=look["marker"], facecolor=face, edgecolor=look["color"], zorder=5
     )
@@ -256,7 +256,7 @@ def _above(panel: Axes, text: str, points: float, x: float, **more: Any) -> Anno
 def _handles(level: float, alpha: float) -> list:
     point: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.6, "color": style.INK}
     return [
-        Line2D([], [], **point, label=f"more harm than random sets, q ≤ {alpha:g}"),
+        Line2D([], [], **point, label=f"more harm than random sets, q < {alpha:g}"),
         Line2D([], [], **point, markerfacecolor="white", label="not so"),
         Line2D([], [], color=style.INTERVAL["color"], linewidth=0.9, label=f"{level:.0%} interval"),
         Patch(**style.BAND, label=f"{level:.0%} of random sets, median in white"),

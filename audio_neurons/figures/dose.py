@@ -159,7 +159,8 @@ def _panel(panel: Axes, own: pd.DataFrame, colour: tuple) -> None:
         panel.fill_between(
             mean["gain"], mean["control_low"], mean["control_high"], **(style.BAND | {"alpha": 0.7})
         )
-        for _, one in every["target"].sort_values("gain").groupby("class"):
+        # A list may have no targets, and targets no clips to test.
+        for _, one in every.get("target", mean.iloc[:0]).groupby("class"):
             panel.plot(one["gain"], one["value"], color=colour, linestyle=dash, linewidth=0.5, alpha=0.6)
             if lines["sets"].iloc[0] == 1:
                 panel.vlines(one["gain"], one["low"], one["high"], color=colour, linewidth=0.7)

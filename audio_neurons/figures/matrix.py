@@ -78,7 +78,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     bar: dict[str, Any] = {"location": "top", "fraction": 0.15 / height, "aspect": 40, "shrink": 0.6}
     figure.colorbar(scale, ax=grid, label="change of log-probability (nats)", **bar)
     dot: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 2, "color": style.INK}
-    label = f"more harm than random sets, q ≤ {about['alpha']:g}"
+    label = f"more harm than random sets, q < {about['alpha']:g}"
     handles = [Line2D([], [], **dot, label=label), Patch(color=style.UNDEFINED, label="no neurons to ablate")]
     title = f"{about['task']}: what probes lose without the neurons of each class"
     style.legend(figure, handles, title=title)
@@ -127,7 +127,7 @@ def _panel(
                 column + 0.5, row + 0.5, _number(value), ha="center", va="center", size=style.SMALL,
                 color=style.ink(colours[row, column]),
             )  # fmt: skip
-    rows, columns = np.nonzero(q.to_numpy(float) <= alpha)
+    rows, columns = np.nonzero(q.to_numpy(float) < alpha)
     panel.scatter(columns + 0.86, rows + 0.16, s=2.5, color=[style.ink(c) for c in colours[rows, columns]])
     count = own.groupby("ablated")["neurons"].first().reindex(classes, fill_value=0)
     places = np.arange(len(classes)) + 0.5

@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from audio_neurons import tables
 from audio_neurons.figures import style
 from audio_neurons.figures.panels import Panels
-from audio_neurons.sharing import mean_ratios
+from audio_neurons.summary import compared_means
 
 PAIR = ["matched", "neurons_a", "neurons_b", "common"]
 INFERRED = ["value", "low", "high", "null_mean", "null_low", "null_high", "p_value", "q_value", "ceiling"]
@@ -81,13 +81,13 @@ def _pairs(table: pd.DataFrame, inferred: pd.DataFrame, within: bool) -> pd.Data
     merged = pairs[["statistic", "class_a", "class_b", *PAIR, "ratio", "expected"]].merge(
         inferred[["class_a", "class_b", *INFERRED]], on=["class_a", "class_b"], how="left"
     )
-    # A class without clips has a ratio, but nothing that could be resampled.
+    # Not from inference, which has no pairs of a class without clips.
     merged["value"] = merged.pop("ratio")
     return _relative(merged)
 
 
 def _means(table: pd.DataFrame, inferred: pd.DataFrame, within: bool) -> pd.DataFrame:
-    ratios = mean_ratios(table, within)
+    ratios = compared_means(table, inferred, within)
     ratios["contrast"] = ratios["same"] - ratios["other"]
     names = ["mean_other"] if within else list(MEANS)
     means = pd.DataFrame({"statistic": names, "class_a": "", "class_b": ""})

@@ -157,11 +157,6 @@ def _envelope(zone: Zone, n: int, held: float) -> np.ndarray:
     return rise * np.maximum(fall, sustain) * end
 
 
-def programs(bank: int = 0) -> list[int]:
-    """Programs (General MIDI, from 0) of a bank."""
-    return sorted(program for b, program in _font()[1] if b == bank)
-
-
 def note(program: int, pitch: float, velocity: int, seconds: float, held: float, bank: int = 0) -> np.ndarray:
     """One note of a SoundFont instrument.
 
