@@ -116,7 +116,11 @@ def read_list(path: str | Path, name: str, targets: Sequence[str]) -> NeuronSet:
         If the file has other columns, no rows, or something that is not a number.
     """
     try:
-        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+        table = pd.read_csv(path, comment="#", skipinitialspace=True)[["layer", "neuron"]].apply(
+            pd.to_numeric
+        )
+        if (table % 1 != 0).any(axis=None):
+            raise ValueError("there are fractions")
         neurons = frozenset(zip(table["layer"].astype(int), table["neuron"].astype(int), strict=True))
     except (KeyError, ValueError) as error:
         raise ConditionError(f"{path}: not a list of neurons with columns layer, neuron ({error})") from error

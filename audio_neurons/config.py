@@ -135,24 +135,20 @@ def _leave_out(config: Any) -> None:
     if isinstance(ablation, dict) and isinstance(ablation.get("tasks"), dict):
         left = {t: b for t, b in ablation["tasks"].items() if t not in gone["tasks"]}
         ablation["tasks"] = {t: b for t, b in left.items() if not lost("ablation", b)}
+        _without_models(ablation["tasks"], gone["models"])
         for block in ablation["tasks"].values():
-            _without_models(block, gone["models"])
+            if isinstance(block, dict) and isinstance(block.get("lists"), dict):
+                _without_models(block["lists"], gone["models"])
 
 
-def _without_models(block: Any, gone: Collection[str]) -> None:
-    """Take models out of what is ablated in a task, and lists of neurons that are of these alone."""
-
-    def fewer(block: Any) -> bool:
-        """Whether there were models, and none is left."""
+def _without_models(blocks: dict, gone: Collection[str]) -> None:
+    """Take models out of blocks that may name some, and blocks that are of these models alone."""
+    for name, block in list(blocks.items()):
         named = block.get("models") if isinstance(block, dict) else None
-        if not isinstance(named, list):
-            return False
-        block["models"] = [model for model in named if model not in gone]
-        return bool(named) and not block["models"]
-
-    fewer(block)
-    if isinstance(block, dict) and isinstance(lists := block.get("lists"), dict):
-        block["lists"] = {name: one for name, one in lists.items() if not fewer(one)}
+        if isinstance(named, list) and named:
+            block["models"] = [model for model in named if model not in gone]
+            if not block["models"]:
+                del blocks[name]
 
 
 def _fill_defaults(

@@ -92,12 +92,15 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
         (:mod:`audio_neurons.published`).
     about
         ``models`` and ``tasks`` (mappings with ``name``, ``title``; models with ``kind`` and perhaps
-        ``note``), ``level``, ``alpha``, ``demo``, and ``left_out``: titles of tasks that could not be done.
+        ``note``), ``level``, ``confidence`` (of ablation), ``alpha``, ``demo``, and ``left_out``: titles of
+        tasks that could not be done.
     """
     alpha = about["alpha"]
+    levels = [f"{about[key]:.0%}".replace("%", " %") for key in ("level", "confidence")]
+    level = levels[0] if levels[0] == levels[1] else f"{levels[0]} (those of ablation: {levels[1]})"
     found = {name: table.to_dict("records") for name, table in found.items()}
     sections = [
-        ("Rules", [RULES.format(level=f"{about['level']:.0%}".replace("%", " %"), alpha=alpha)]),
+        ("Rules", [RULES.format(level=level, alpha=alpha)]),
         ("Coverage", _counts(found, "coverage", "coverage", "{:.2f}", alpha)),
         ("Neurons per class", _counts(found, "neurons_per_class", "neurons", "{:.1f}", alpha)),
         ("Sharing", _sharing(found, alpha)),

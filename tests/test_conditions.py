@@ -101,7 +101,10 @@ def test_the_last_neuron_is_followed_by_the_first():
     assert shifted(frozenset({(2, 3071), (2, 5)}), 3072) == {(2, 0), (2, 6)}
 
 
-@pytest.mark.parametrize("text", ["", "layer,unit\n1,2\n", "layer,neuron\n", "layer,neuron\n1,x\n", "# no\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "layer,unit\n1,2\n", "layer,neuron\n", "layer,neuron\n1,x\n", "layer,neuron\n0,3.5\n", "# no\n"],
+)
 def test_what_is_no_list(tmp_path, text):
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(ConditionError, match=r"mine\.csv: (not a list|no neurons)"):

@@ -532,6 +532,9 @@ def test_any_model_of_the_full_reproduction_can_be_left_out(gone):
         lists = task["lists"]
         assert gone not in [*task.get("models", ()), *(m for one in lists.values() for m in one["models"])]
         assert ("paper" in lists) <= (gone != "m2d")
+    for task in config["ablation"]["tasks"].values():
+        task["models"] = [gone]
+    assert complete(config, SCHEMA)["ablation"]["tasks"] == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from audio_neurons.findings import against_null, beyond_chance, called, changed,
 
 NAN = float("nan")
 SL = {"name": "s", "title": "tagger", "kind": "sl"}
-ABOUT = {"models": MODELS, "tasks": TASKS, "level": 0.95, "alpha": 0.05, "demo": False, "left_out": []}
+ABOUT = {
+    "models": MODELS, "tasks": TASKS, "level": 0.95, "confidence": 0.95, "alpha": 0.05,
+    "demo": False, "left_out": [],
+}  # fmt: skip
 
 
 def section(text, title):
@@ -286,7 +289,8 @@ def test_rules_stand_at_the_top_with_their_numbers():
     text = text_of(about={**ABOUT, "alpha": 0.01, "level": 0.9})
     assert text.index("Rules") < text.index("Coverage\n")
     assert "alpha = 0.01" in section(text, "Rules")
-    assert "Intervals hold 90 % of" in section(text, "Rules")
+    assert "Intervals hold 90 % (those of ablation: 95 %) of" in section(text, "Rules")
+    assert "Intervals hold 95 % of" in section(text_of(), "Rules")
 
 
 # The page

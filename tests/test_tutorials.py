@@ -159,9 +159,6 @@ def test_own_recordings_to_figures(study):
         "owl", "robin", "wren"
     }  # fmt: skip
     assert "Nothing to be done" in run(folder, config, "-n").stdout
-    output = run(folder, config, "-n", "--forcerun", "prepare_birds").stdout
-    assert planned(output)["prepare_birds"] == 1
-    assert "`--forcerun prepare_birds`" in page(OWN)
     # What is added to a folder is seen.
     added = folder / "insects" / "cricket" / "anna_02.wav"
     shutil.copy(folder / "insects" / "cricket" / "anna_01.wav", added)

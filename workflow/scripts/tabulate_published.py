@@ -16,7 +16,7 @@ models, tasks, demo, theirs = about["models"], about["tasks"], about["demo"], gi
 found = {
     "published": published.published_table(coverage, given.coverage_theirs, models, demo),
     "ablation": published.ablation_table(
-        list(given.ablation), cases, lists, theirs, models, tasks, demo, about["level"]
+        list(given.ablation), cases, lists, theirs, models, tasks, demo, about["confidence"]
     ),
     "overlap": published.overlap_table(
         list(given.neurons), listed, lists, Path(theirs).parent, models, tasks, demo

@@ -6,6 +6,7 @@ def about_tables(wildcards):
     return about(
         tasks=tasks_told(),
         comparisons=[comparison_told(name) for name in COMPARED],
+        confidence=config["ablation"]["confidence"],
         demo=bool(MADE_HERE),
         left_out=[title(TASKS, t) for t in TASKS if t not in HERE],
     )
@@ -25,7 +26,7 @@ def known_lists():
     lists = {t: block["lists"] for t, block in config["ablation"]["tasks"].items() if t in HERE}
     return {
         task: {
-            name: {"published": block["published"], "models": list(block.get("models", MODELS))}
+            name: {"published": block["published"], "models": list(block.get("models", models_ablated(task)))}
             for name, block in blocks.items()
             if "published" in block
         }
