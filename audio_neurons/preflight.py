@@ -43,6 +43,7 @@ def _wanted(facts: Mapping, folder: Path, access: sources.Access) -> Iterator[Ma
     if have(facts["file"]) or fetchable(facts):
         return
     parts = facts.get("parts") or [facts]
+    parts = parts[len(sources.joined(folder / facts["file"])) :]  # a part that is appended is removed
     yield from (part for part in parts if not have(part["file"]) and not fetchable(part))
 
 

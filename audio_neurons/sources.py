@@ -218,14 +218,24 @@ def _link(source: Path, path: Path, expected: Mapping) -> None:
         os.symlink(source.resolve(), path)
 
 
+def joined(path: Path) -> list[int]:
+    """Length of an archive that is being joined after each of the parts that it already has."""
+    whole, ends = _joining(path)
+    return json.loads(ends.read_text()) if ends.exists() and whole.exists() else []
+
+
+def _joining(path: Path) -> tuple[Path, Path]:
+    """Where an archive's parts are joined, and where the length after each of them is kept."""
+    return path.with_name(f"{path.name}.joined"), path.with_name(f"{path.name}.joined.json")
+
+
 def _join(parts: Sequence[Mapping], path: Path, expected: Mapping, access: Access, owner: str) -> None:
     """Fetch parts and append each to the whole; how far that is is the length of the whole so far.
 
     A part that a person brought stays where it is; a fetched one is removed once it is appended.
     """
-    whole = path.with_name(f"{path.name}.joined")
-    ends = path.with_name(f"{path.name}.joined.json")
-    lengths = json.loads(ends.read_text()) if ends.exists() and whole.exists() else []
+    whole, ends = _joining(path)
+    lengths = joined(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(parts[len(lengths) :], start=len(lengths)):
         brought = access.brought(part["file"], owner)
@@ -244,7 +254,8 @@ def _join(parts: Sequence[Mapping], path: Path, expected: Mapping, access: Acces
             lengths.append(target.tell())
         with atomic(ends) as temporary:
             temporary.write_text(json.dumps(lengths))
-        fetched.unlink(missing_ok=True)
+        if not brought:  # whose path may be the same
+            fetched.unlink(missing_ok=True)
     if problem := mismatch(whole, expected):
         whole.unlink()
         ends.unlink()

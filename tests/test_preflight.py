@@ -51,6 +51,16 @@ def test_what_is_here_or_brought_is_not_wanted(access, tmp_path):
     assert preflight.wanted(VOXCELEB, folder, access) == []
 
 
+def test_parts_that_are_joined_already_are_not_wanted(access, tmp_path):
+    folder = tmp_path / "voxceleb1"
+    folder.mkdir()
+    (folder / "vox1_dev_wav.zip.joined").write_bytes(b"12345")
+    (folder / "vox1_dev_wav.zip.joined.json").write_text("[2, 4]")  # killed while it appended the third
+    assert names(preflight.wanted(VOXCELEB, folder, access)) == [*PARTS[2:], "vox1_test_wav.zip"]
+    (folder / "vox1_dev_wav.zip.joined").unlink()
+    assert names(preflight.wanted(VOXCELEB, folder, access)) == [*PARTS, "vox1_test_wav.zip"]
+
+
 def test_a_url_of_the_configuration_makes_it_fetchable(access, tmp_path):
     urls = {"urls": ["https://lab.example/vox/dev.zip"]}
     block = {"adapter": "voxceleb1", "archives": {"dev": urls, "test": urls}}

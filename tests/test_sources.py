@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+from dataclasses import replace
 
 import pytest
 from server import Server
@@ -222,6 +223,16 @@ def test_parts_may_be_brought_by_hand(server, access, tmp_path, target, lock):
     (mine / "birds.zip.2").write_bytes(b"another")
     with pytest.raises(DownloadError, match=r"birds\.zip\.2, brought by hand, is not the right file"):
         fetch_archive(in_parts(), target, access, lock)
+
+
+def test_parts_brought_to_where_archives_are_stay_there(server, access, target, lock):
+    target.parent.mkdir(parents=True)
+    target.with_name("birds.zip.0").write_bytes(PIECES[0])
+    for i in (1, 2):
+        server.put(f"birds.example/{i}", PIECES[i])
+    fetch_archive(in_parts(), target, replace(access, archives=str(target.parents[1])), lock)
+    assert target.read_bytes() == DATA
+    assert only(target.parent) == ["birds.zip", "birds.zip.0"]
 
 
 def test_a_wrong_whole_is_removed(server, access, target, lock):

@@ -7,7 +7,7 @@ import audioset_layout
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from snakemake_run import run
+from snakemake_run import planned, run
 
 pytestmark = pytest.mark.workflow
 COUNTS = "results/shards/sl/esc50/000/counts.parquet"
@@ -59,6 +59,14 @@ def test_from_a_folder_of_clips_to_statistics(tmp_path):
     shutil.move(tmp_path / "clips", tmp_path / "moved")
     config = configuration("moved", processes=2)
     assert "Nothing to be done" in run(tmp_path, config, COUNTS, "-n").stdout
+    # Nor does it change clips or weights how many may be lacking, and how often the state is kept.
+    config["pools"]["audioset"]["audioset"]["max_missing"] = 0.5
+    config["preparation"]["max_rejected"] = 0.1
+    config["models"]["sl"]["training"]["checkpoint_minutes"] = 5
+    assert "Nothing to be done" in run(tmp_path, config, COUNTS, "-n").stdout
+    # Among other processes sums have another order.
+    config = configuration("moved", processes=1)
+    assert planned(run(tmp_path, config, COUNTS, "-n").stdout) == {"train_audioset": 1, "extract": 1}
 
 
 def test_a_missing_folder_says_what_audioset_needs(tmp_path):

@@ -149,6 +149,14 @@ def test_another_title_only_draws_again(done):
     assert rules == {"all": 1, **tables, **{f"draw_{figure}": n for figure, n in drawn.items()}}
 
 
+def test_what_changes_no_result_only_lists_the_configuration_again(done):
+    config = demo()
+    config["models"]["ssl"]["training"]["checkpoint_minutes"] = 1
+    config["inference"]["block"] = 4
+    config["preparation"] = {"max_rejected": 0.5}
+    assert planned(run(done[0], config, "-n").stdout) == {"all": 1, "provenance": 1}
+
+
 def test_any_preset_is_a_target(done, tmp_path):
     folder = copy_of(done, tmp_path)
     config = demo()

@@ -115,7 +115,8 @@ class Settings:
         }
 
 
-# Settings that change nothing of what is learned, and those whose defaults leave something out.
+# Settings that change nothing of what is learned, but for the order of sums of several processes; and those
+# whose defaults leave something out.
 RUNNING = ("checkpoint_minutes", "processes")
 OPTIONAL = (
     "predictor_heads", "target_embedding", "time_mask", "frequency_mask", "balance", "evaluate_steps",

@@ -67,7 +67,6 @@ rule find_audioset:
     # Not the folder: the same clips elsewhere are the same clips.
     params:
         train=partial(of_audioset, "train"),
-        max_missing=partial(of_audioset, "max_missing"),
         code=code_digest("training.audioset"),
     message:
         "Find the clips of {wildcards.pool}"
@@ -91,7 +90,6 @@ rule pack_audioset:
         "../../envs/audio-neurons.yaml"
     params:
         shards=partial(of_audioset, "shards"),
-        max_rejected=config["preparation"]["max_rejected"],
         code=code_digest("training.audioset"),
     message:
         "Pack the clips of {wildcards.pool}, shard {wildcards.shard}"

@@ -9,11 +9,13 @@ runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemak
 from audio_neurons.training.audioset import find
 
 pool = snakemake.wildcards.pool
+audioset = snakemake.config["pools"][pool]["audioset"]
 find(
-    Path(snakemake.config["pools"][pool]["audioset"]["folder"]),
+    Path(audioset["folder"]),
     snakemake.params.train,
     snakemake.output.recordings,
     snakemake.output.missing,
-    max_missing=snakemake.params.max_missing,
+    # No parameter: it decides whether there is a list, not what is in it.
+    max_missing=audioset["max_missing"],
     pool=pool,
 )

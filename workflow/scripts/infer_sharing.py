@@ -8,6 +8,8 @@ runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemak
 
 from audio_neurons.inference import Settings, infer_sharing
 
+# No parameter: it changes time and memory alone.
+block = snakemake.config["inference"]["block"]
 infer_sharing(
     snakemake.input.units,
     snakemake.input.neurons,
@@ -15,7 +17,7 @@ infer_sharing(
     json.loads(snakemake.params.splits),
     json.loads(snakemake.params.rules),
     json.loads(snakemake.params.pairs),
-    Settings(**json.loads(snakemake.params.settings)),
+    Settings(**json.loads(snakemake.params.settings), block=block),
     snakemake.threads,
     snakemake.output.inference,
     snakemake.output.draws,

@@ -16,7 +16,8 @@ pack(
     snakemake.output.rejected,
     shard=int(snakemake.wildcards.shard),
     shards=snakemake.params.shards,
-    max_rejected=snakemake.params.max_rejected,
+    # No parameter: it decides whether there are clips, not what is in them.
+    max_rejected=snakemake.config["preparation"]["max_rejected"],
     workers=snakemake.threads,
     name=pool,
 )

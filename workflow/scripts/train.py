@@ -10,11 +10,15 @@ gpus.claim(snakemake.resources.gpu)
 from audio_neurons.extraction import pick_device
 from audio_neurons.training import train
 
+model = snakemake.wildcards.model
+block = json.loads(snakemake.params.model)
+# No parameter: it changes nothing of what is learned.
+block["training"]["checkpoint_minutes"] = snakemake.config["models"][model]["training"]["checkpoint_minutes"]
 train(
-    json.loads(snakemake.params.model),
+    block,
     snakemake.input[0],
     snakemake.output.weights,
     snakemake.output.log,
     device=pick_device(snakemake.params.device),
-    name=snakemake.wildcards.model,
+    name=model,
 )

@@ -6,7 +6,10 @@ from pathlib import Path
 from audio_neurons import gpus, runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
+model = snakemake.wildcards.model
 block = json.loads(snakemake.params.model)
+# No parameter: it changes nothing of what is learned.
+block["training"]["checkpoint_minutes"] = snakemake.config["models"][model]["training"]["checkpoint_minutes"]
 # Of the rule's number Snakemake leaves only what --resources allows.
 gpus.claim(block["training"]["processes"] if snakemake.resources.gpu else 0)
 
@@ -20,6 +23,6 @@ launch(
     Path(snakemake.output.log),
     Path(snakemake.output.evaluation),
     device=pick_device(snakemake.params.device),
-    name=snakemake.wildcards.model,
+    name=model,
     workers=snakemake.threads - 1,
 )

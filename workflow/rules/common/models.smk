@@ -40,7 +40,10 @@ def effective(block):
 
 
 def trained_model(wildcards):
-    return canonical(effective(MODELS[wildcards.model]))
+    """What of a model's block decides what it learns, as text."""
+    block = effective(MODELS[wildcards.model])
+    # How often its state is kept changes no bit of it; `processes` do, by the order of sums.
+    return canonical({**block, "training": without(block["training"], "checkpoint_minutes")})
 
 
 def pools_of(kind):

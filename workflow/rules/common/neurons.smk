@@ -46,7 +46,8 @@ def compared_pairs(wildcards):
 
 
 def inference_settings():
-    return canonical(config["inference"])
+    """What of the configuration decides what is drawn, as text; blocks change no bit of it."""
+    return canonical(without(config["inference"], "block"))
 
 
 def resampled():
