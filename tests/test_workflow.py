@@ -247,6 +247,7 @@ def test_encoders_of_another_library_run_like_any_other(done, tmp_path):
     }
     for block in config["models"].values():
         block |= {"kind": "random", "adapter": "huggingface", "weights": {"source": "random", "seed": 0}}
+    config["ablation"] = {"random": 1, "bootstrap": 0, "clips": True, "tasks": {"esc50": {"models": ["ast"]}}}
     output = run(tmp_path, config).stdout
     assert "ast: It stands in." in output
     for name, tokens in (("ast", 12 * 16), ("hubert", 79)):  # of 1.59 s, without the padding
@@ -254,6 +255,12 @@ def test_encoders_of_another_library_run_like_any_other(done, tmp_path):
         assert (cells["tokens"] == cells["clips"] * tokens).all()
         counts = pd.read_parquet(tmp_path / f"results/statistics/{name}/esc50/counts.parquet")
         assert counts.groupby("cell").size().unique().tolist() == [2 * 48]
+    # Without any change the probe says what it said of the embeddings: padding has no part in either.
+    said = pd.read_parquet(tmp_path / "results/probes/ast/esc50.parquet").set_index(["seed", "clip_id"])
+    asked = pd.read_parquet(tmp_path / "results/ablation_clips/ast/esc50/aape.parquet")
+    asked = asked[asked["condition"] == "unablated"].set_index(["seed", "clip_id"])
+    expected = said.loc[asked.index, "log_probability"]
+    np.testing.assert_allclose(asked["log_probability"], expected, atol=1e-4)
     assert (tmp_path / "results/figures/within.png").exists()
     run(tmp_path, config, "--report", "report.zip")
     with zipfile.ZipFile(tmp_path / "report.zip") as report:
