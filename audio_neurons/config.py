@@ -193,7 +193,7 @@ def _meant(error: ValidationError) -> str:
     number = re.fullmatch(r"(\d+)(\.\d*)?e([+-]?\d+)", str(error.instance))
     if number and error.validator_value in ("number", "integer"):
         return f"; write {number[1]}{number[2] or '.0'}e{int(number[3]):+d}"
-    if error.validator_value == "string" and not isinstance(error.instance, dict | list):
+    if error.validator_value == "string" and isinstance(error.instance, bool | float | int):
         return "; put it in quotes"
     return ""
 

@@ -552,6 +552,8 @@ def test_any_model_of_the_full_reproduction_can_be_left_out(gone):
         ),
         ("seed", "many", "seed: 'many' is not of type 'integer'"),
         ("tasks.{task}.title", True, "tasks.{task}.title: True is not of type 'string'; put it in quotes"),
+        ("tasks.{task}.title", [], "tasks.{task}.title: [] is not of type 'string'"),
+        ("tasks.{task}.title", None, "tasks.{task}.title: None is not of type 'string'"),
     ],
 )
 def test_what_yaml_reads_otherwise_than_people_is_told(path, value, told):
