@@ -51,7 +51,7 @@ reference: $(READY) ## Write anew what is generated: config/README.md, docs/{tab
 	@$(VENV)/bin/python -m audio_neurons.reference
 	@$(VENV)/bin/python -m benchmarks.cost
 
-bench: $(READY) ## Measure speed, memory and growth against the bare work (half an hour on two cores).
+bench: $(READY) ## Measure speed, memory and growth against the bare work (45 min on two cores).
 	@$(VENV)/bin/python -m benchmarks
 
 mutants: $(READY) ## Ask of every line that decides what is found whether a test would notice a fault in it.
