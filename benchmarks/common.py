@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch is imported late: memory is also measured of what doe
     from audio_neurons.models.encoder import Encoder
 
 HOME = Path(__file__).parents[1]
-HISTORY = HOME / "results" / "benchmarks" / "history.parquet"
+HISTORY = HOME / "benchmarks" / "results" / "history.parquet"  # not under results/: that is the study's
 
 RANDOM = {"source": "random", "seed": 0}
 VIT_BASE = {"adapter": "vit", "weights": RANDOM}
