@@ -33,7 +33,9 @@ def config_of(server, folder, names=DATASETS):
     }
     config["comparisons"].pop("events", None)  # the small archives have few of its classes
     del config["ablation"]
-    config["models"] = {"random": demo()["models"]["random"]}
+    small = demo()
+    config |= {"inference": small["inference"], "probe": small["probe"]}
+    config["models"] = {"random": small["models"]["random"]}
     config["extraction"] = {"device": "cpu", "batch_size": 4}
     config["preparation"] = {"max_rejected": 0.9}  # upstream's defects are many among so few
     config["download"] = {
