@@ -28,12 +28,18 @@ TINY = {
 
 
 def pytest_collection_modifyitems(items):
-    """Files that run Snakemake first, so that two workers end together; tests of a trained world last.
+    """The longest file first, then Slurm's, which waits much, and others that run Snakemake.
 
-    A mutant is then killed by a test that takes no time.
+    Two workers, each with one file at a time, then end together. Tests of a trained world come last: a mutant
+    is then killed by a test that takes no time.
     """
+    first = {name: rank for rank, name in enumerate(("test_workflow.py", "test_slurm.py"))}
     long = {item.path for item in items if any(map(item.get_closest_marker, ("slurm", "workflow")))}
-    items.sort(key=lambda item: (item.path not in long, "world" in item.fixturenames))
+
+    def rank(item):
+        return first.get(item.path.name, len(first)), item.path not in long, "world" in item.fixturenames
+
+    items.sort(key=rank)
 
 
 @pytest.fixture
