@@ -1,0 +1,294 @@
+"""Make an environment from a lock: exactly what the lock lists, whatever a package index holds.
+
+    python3 envs/install.py .venv --lock envs/lock.txt --uv-lock envs/uv.txt --gigabytes 6.5
+
+`make` runs this before its targets; where the environment is good it ends at once. Otherwise it is made anew:
+the venv's own pip installs uv at a pinned version, and uv the lock; where there is no uv for the platform, or
+none in the index, pip does. Nothing is resolved (``--no-deps``), and every file is held to its hash.
+
+It takes the standard library only, and Python 3.6 can read it, so that an old Python is told of in words.
+"""
+
+import argparse
+import ast
+import glob
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+OLDEST, NEWEST = (3, 11), (3, 14)
+# Settings of pip that say where packages come from, and uv's names for them. Others are left out: some (user,
+# target, constraint) would put packages elsewhere, or ask for other ones.
+SETTINGS = {
+    "index-url": "",  # see `variables`
+    "extra-index-url": "",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "",  # an option of uv's, not a variable
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "proxy": "ALL_PROXY",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "cache-dir": "",
+    "no-cache-dir": "",
+}
+LEFT_OUT = re.compile("PIP_|UV_(CONSTRAINT|OVERRIDE|EXCLUDE|NO_VERIFY_HASHES|SYSTEM_PYTHON)$")
+# Snakemake does not quote the path of its Python for the shell, and PATH has no way to quote a colon.
+UNSAFE = r"""[\s:;&|<>()\[\]{}*?!#^'"`$\\]"""
+NO_ANSWER = ("connection broken", "problem confirming the ssl certificate", "Max retries exceeded")
+
+
+class Refused(Exception):
+    """What is wrong, with the remedy, and what a program said of it."""
+
+    def __init__(self, what: str, said: str = ""):
+        super().__init__(f"{said}\nerror: {what}".lstrip())
+
+
+def identity(arguments: argparse.Namespace) -> dict:
+    """What a good environment was made from, by which Python, and where: scripts hold absolute paths."""
+    made = {"place": arguments.venv, "python": "{}.{}".format(*sys.version_info)}
+    for path in filter(None, (arguments.lock, arguments.uv_lock)):
+        with open(path, "rb") as file:
+            made[path] = hashlib.sha256(file.read()).hexdigest()
+    return made
+
+
+def flaw(venv: str, wanted: dict, any_python: bool) -> str:
+    """Why an environment has to be made, in words; empty if it is good."""
+    if not os.path.lexists(venv):
+        return "there is none"
+    try:
+        with open(os.path.join(venv, ".ready"), encoding="utf-8") as file:
+            made = json.load(file)
+    except (OSError, ValueError):
+        return "its installation was not finished"
+    if made.get("place") != wanted["place"]:
+        return f"it was made in {made.get('place')}"
+    if made.get("python") != wanted["python"] and not any_python:
+        return f"it is of Python {made.get('python')}, and {wanted['python']} is asked for"
+    for path in set(wanted) - {"place", "python"}:
+        if made.get(path) != wanted[path]:
+            return f"{path} is another than it was made from"
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        started = subprocess.check_output([program(venv, "python"), "-I", "-S", "-c", code])
+    except (OSError, subprocess.CalledProcessError):
+        return "its Python does not start any more"
+    return "" if started.decode().strip() == made.get("python") else "its Python is another by now"
+
+
+def check(venv: str, gigabytes: float) -> None:
+    """Refuse what would fail after minutes."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        version = "{}.{}.{}".format(*sys.version_info)
+        raise Refused(f"Python 3.11 to 3.14 is needed, {sys.executable} is {version}; set PYTHON=python3.12")
+    for module in ("venv", "ensurepip"):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            package = "python{}.{}-venv".format(*sys.version_info)
+            remedy = f"install it (Debian, Ubuntu: apt install {package}), or set PYTHON=... to another"
+            raise Refused(f"{sys.executable} lacks the module {module}; {remedy}") from None
+    odd = re.search(UNSAFE, venv)
+    if odd:
+        remedy = "move the checkout, or set VENV=... to a folder elsewhere"
+        raise Refused(f"Snakemake runs no Python whose path has {odd.group()!r} in it: {venv}; {remedy}")
+    if os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
+        raise Refused(f"{venv} is no virtual environment and is left as it is; move it, or set VENV=...")
+    require_room(venv, gigabytes, "make room, or clone to a larger disk", cleared=venv)
+
+
+def require_room(folder: str, gigabytes: float, remedy: str, cleared: str = "") -> None:
+    """Refuse a file system that has not so much room, once ``cleared`` is gone."""
+    folder = existing(folder)
+    free = shutil.disk_usage(folder).free
+    if free < gigabytes * 1e9 and cleared:
+        for parent, _, names in os.walk(cleared):
+            files = [os.lstat(os.path.join(parent, name)) for name in names]
+            free += sum(file.st_size for file in files if file.st_nlink == 1)
+    if free < gigabytes * 1e9:
+        room = f"{gigabytes:g} GB are needed in {folder}, and {free / 1e9:.1f} GB are free"
+        raise Refused(f"{room}; {remedy}")
+
+
+def existing(folder: str) -> str:
+    """The folder, or the nearest above it that there is."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def create(venv: str) -> None:
+    """Make an empty virtual environment with pip, in place of what is there."""
+    import venv as builder
+
+    # What is killed here is still known for an environment: its pyvenv.cfg is there from first to last.
+    os.makedirs(venv, exist_ok=True)
+    open(os.path.join(venv, "pyvenv.cfg"), "a").close()
+    for entry in os.scandir(venv):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        elif entry.name != "pyvenv.cfg":
+            os.remove(entry.path)
+    try:
+        builder.create(venv, symlinks=True, with_pip=True)
+    except subprocess.CalledProcessError as error:
+        said = (error.output or b"").decode(errors="replace")
+        raise Refused(f"{sys.executable} makes no environment; set PYTHON=... to another", said) from None
+
+
+def program(venv: str, name: str) -> str:
+    """The path of a program of the environment."""
+    return os.path.join(venv, "bin", name)
+
+
+def ask(*command: str, env: "dict | None" = None) -> "tuple[int, str]":
+    """Exit code of a command, and what it prints."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+    except OSError as error:  # such as a program for another C library
+        return 1, str(error)
+    return done.returncode, done.stdout.decode(errors="replace").strip()
+
+
+def settings(venv: str) -> dict:
+    """Where packages come from, by pip's variables and files: those of `SETTINGS` that are set."""
+    # These would be taken for options of `pip config`: which of its files to read.
+    asking = {n: v for n, v in os.environ.items() if n not in ("PIP_USER", "PIP_GLOBAL", "PIP_SITE")}
+    _, listed = ask(program(venv, "python"), "-m", "pip", "config", "list", env=asking)
+    found = {}
+    for section in ("global.", "install.", ":env:."):
+        for line in listed.splitlines():
+            name, _, value = line[len(section) :].partition("=")
+            if line.startswith(section) and name in SETTINGS:
+                found[name] = " ".join(ast.literal_eval(value).split())
+    return found
+
+
+def variables(found: dict) -> dict:
+    """The variables under which pip and uv install: these settings, and none that change what is meant."""
+    inside = {name: value for name, value in os.environ.items() if not LEFT_OUT.match(name)}
+    inside.update(PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1")
+    for name, value in found.items():
+        inside["PIP_" + name.upper().replace("-", "_")] = value
+        if SETTINGS[name]:
+            inside.setdefault(SETTINGS[name], value.replace(" ", ",") if name == "find-links" else value)
+    # uv takes a release from the first index that has it, even if another has the wheel that suits better: so
+    # the index that replaces the usual one comes first. The usual one has all, and needs no others.
+    if "index-url" in found and not any(name.startswith(("UV_INDEX", "UV_DEFAULT_INDEX")) for name in inside):
+        *first, inside["UV_DEFAULT_INDEX"] = [found["index-url"], *found.get("extra-index-url", "").split()]
+        inside.update(UV_INDEX=" ".join(first), UV_INDEX_STRATEGY="unsafe-best-match")
+    return inside
+
+
+def bootstrap(venv: str, uv_lock: str, inside: dict) -> str:
+    """Install uv by pip, and return its version; nothing where the platform or the index has none."""
+    pip = [program(venv, "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    # A connection that fails is not tried for minutes; uv is not built, which needs a compiler.
+    pip += ["--retries", "1", "--timeout", "15", "--only-binary", ":all:", "-r", uv_lock]
+    code, said = ask(*pip, env=inside)
+    if code and any(text in said for text in NO_ANSWER):
+        raise Refused(
+            "no package index answers; set HTTPS_PROXY or PIP_INDEX_URL, or see docs/offline.md", said
+        )
+    if not code:
+        code, said = ask(program(venv, "uv"), "--version")
+    if code:
+        print(f"There is no uv here: pip is used, which takes longer. ({said[said.rfind(chr(10)) + 1 :]})")
+    return "" if code else said
+
+
+def own_cache(venv: str, inside: dict) -> None:
+    """Keep uv's downloads in the environment meanwhile, if their usual place is on another file system.
+
+    On the same one they are linked and take no room; elsewhere, such as in a small home, they would stay.
+    """
+    code, usual = ask(program(venv, "uv"), "cache", "dir", env=inside)
+    usual = existing(usual)
+    if code or os.stat(usual).st_dev != os.stat(venv).st_dev or not os.access(usual, os.W_OK):
+        inside.setdefault("UV_CACHE_DIR", os.path.join(venv, "cache"))
+
+
+def install(venv: str, lock: str, uv: str, inside: dict) -> None:
+    """Install what a lock lists, and nothing else; progress is shown."""
+    if uv:
+        command = [program(venv, "uv"), "pip", "install", "--python", program(venv, "python")]
+        command += ["--no-index"] * (inside.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on"))
+    else:
+        command = [program(venv, "python"), "-m", "pip", "install", "--retries", "2", "--use-pep517"]
+    command += ["--no-deps", "--require-hashes", "--no-build-isolation", "-r"]
+    # What has no wheel is built by the setuptools of the lock, which so comes first.
+    builder = os.path.join(venv, "setuptools.txt")
+    with open(lock, encoding="utf-8") as file, open(builder, "w", encoding="utf-8") as first:
+        entry = re.search(r"^setuptools==(?:.*\\\n)*.*", file.read(), re.M)
+        first.write(entry.group() if entry else "")
+    for path in [builder, lock] if entry else [lock]:
+        if subprocess.call([*command, path], env=inside):
+            remedy = "after a broken connection run the same command again, else see which index is set"
+            raise Refused(f"{lock} is not installed, for what {'uv' if uv else 'pip'} says above; {remedy}")
+    shutil.rmtree(os.path.join(venv, "cache"), ignore_errors=True)
+
+
+def make(arguments: argparse.Namespace, wanted: dict) -> None:
+    """Make the environment, check it, and write down what it was made from."""
+    venv, lock, begun = arguments.venv, arguments.lock, time.monotonic()
+    create(venv)
+    inside = variables(settings(venv))
+    uv = bootstrap(venv, arguments.uv_lock, inside) if arguments.uv_lock else ""
+    if uv:
+        own_cache(venv, inside)
+    else:  # pip keeps all downloads in the folder for temporary files
+        require_room(tempfile.gettempdir(), arguments.gigabytes / 2, "set TMPDIR to a folder with more")
+    pip = glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "pip-*.dist-info"))
+    versions = f"Python {sys.version.split()[0]}, pip {pip[0].split('-')[-2][:-5]}, {uv or 'no uv'}"
+    print(f"{versions}: {time.monotonic() - begun:.0f} s", flush=True)
+    install(venv, lock, uv, inside)
+    code, said = ask(program(venv, "python"), "-m", "pip", "check", env=inside)
+    if code:
+        raise Refused(f"what {lock} lists does not go together; restore it, or see `make lock`", said)
+    stamp = os.path.join(venv, ".ready")
+    with open(stamp + ".part", "w", encoding="utf-8") as file:
+        json.dump(wanted, file, indent=1)
+    os.replace(stamp + ".part", stamp)
+    print(f"{venv} is ready: {time.monotonic() - begun:.0f} s")
+
+
+def main() -> None:
+    """Make the environment if it is not good."""
+    parser = argparse.ArgumentParser(description="Make an environment from a lock, if it is not there.")
+    parser.add_argument("venv", type=os.path.abspath)
+    parser.add_argument("--lock", required=True, help="requirements with hashes")
+    parser.add_argument("--uv-lock", default="", help="the same for uv; without it, pip installs all")
+    parser.add_argument("--gigabytes", type=float, default=0.0, help="what the environment takes")
+    parser.add_argument("--any-python", action="store_true", help="one that another version made is good")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends as well
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        os.environ.pop(name, None)
+    try:
+        wanted = identity(arguments)
+        why = flaw(arguments.venv, wanted, arguments.any_python)
+        if why:
+            check(arguments.venv, arguments.gigabytes)
+            print(f"Making {arguments.venv}: {why}.", flush=True)
+            make(arguments, wanted)
+    except Refused as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"error: {error}; allow it, or clone to another folder")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; the next `make` begins anew")
+
+
+if __name__ == "__main__":
+    main()
