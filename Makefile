@@ -65,9 +65,10 @@ mutants: environment ## Ask of every line that decides what is found whether a t
 	@$(VENV)/bin/mutmut results --all true | awk -F '[.:] *' \
 	  'NF > 3 {n[$$2 ": " $$NF]++} END {for (what in n) print what, n[what]}' | sort
 
-lock: environment ## Write the lock files anew.
+lock: environment ## Write the lock files and the conda environments anew.
 	@$(COMPILE) --fork-strategy fewest --all-extras pyproject.toml -o $(LOCK)
 	@echo uv | $(COMPILE) --no-annotate - -o $(UV_LOCK)
+	@$(VENV)/bin/python envs/conda.py
 
 clean-demo: ## Remove the demo's results.
 	@rm -rf demo

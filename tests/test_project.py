@@ -1,20 +1,28 @@
 """The project's own promises: pins that agree, a library on its own feet."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from audio_neurons import reference
 from audio_neurons.datasets import adapters
 
 ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "envs" / "lock.txt").read_text(encoding="utf-8")
+
+spec = importlib.util.spec_from_file_location("conda", ROOT / "envs" / "conda.py")
+conda = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(conda)
 
 
 def locked(python: str) -> dict[str, str]:
@@ -27,13 +35,38 @@ def locked(python: str) -> dict[str, str]:
     return versions
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
-def test_conda_environments_agree_with_the_lock(path):
-    environment = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
-    python = next(d.removeprefix("python=") for d in environment if str(d).startswith("python="))
-    pins = dict(pin.split("==") for d in environment if isinstance(d, dict) for pin in d["pip"])
-    lock = locked(python)
-    assert pins == {name: lock[name] for name in pins}
+def conda_pins(name: str) -> list[Requirement]:
+    """What a conda environment pins on Linux, in its own version of Python."""
+    text = (ROOT / "envs" / f"{name}.yaml").read_text(encoding="utf-8")
+    dependencies = yaml.safe_load(text)["dependencies"]
+    python = next(d.removeprefix("python=") for d in dependencies if str(d).startswith("python="))
+    where = {"python_full_version": f"{python}.0", "python_version": python, "sys_platform": "linux"}
+    pins = [Requirement(line.partition(" --hash")[0]) for line in dependencies[-1]["pip"]]
+    return [
+        pin for pin in pins if not pin.marker or pin.marker.evaluate({**where, "platform_machine": "x86_64"})
+    ]
+
+
+@pytest.mark.parametrize("name", conda.ENVIRONMENTS)
+def test_conda_environments_agree_with_the_lock(name):
+    text = (ROOT / "envs" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text == conda.page(LOCK, name), "run `make lock`"
+    lock = locked("3.12")
+    pins = {pin.name: str(pin.specifier) for pin in conda_pins(name)}
+    assert pins == {name: f"=={lock[name]}" for name in pins}
+    assert all(" --hash=sha256:" in line for line in yaml.safe_load(text)["dependencies"][-1]["pip"])
+
+
+@pytest.mark.parametrize("name", conda.ENVIRONMENTS)
+def test_conda_environments_leave_nothing_to_choose(name):
+    pins = {canonicalize_name(pin.name) for pin in conda_pins(name)}
+    for pin in pins:
+        try:
+            needs = map(Requirement, metadata.requires(pin) or [])
+        except metadata.PackageNotFoundError:  # of a version of Python that is not this one
+            continue
+        needs = {canonicalize_name(r.name) for r in needs if not r.marker or r.marker.evaluate({"extra": ""})}
+        assert needs <= pins, pin
 
 
 def test_conda_environments_hold_what_the_library_imports():
@@ -52,7 +85,7 @@ def test_conda_environments_hold_what_the_library_imports():
 
 def test_lock_holds_hashes_and_no_index():
     assert LOCK.count("--hash=sha256:") > len(locked("3.12"))
-    assert "://" not in LOCK
+    assert "://" not in LOCK + (ROOT / "envs" / "uv.txt").read_text(encoding="utf-8")
 
 
 def test_library_does_not_import_snakemake():
