@@ -1,8 +1,8 @@
 """Write envs/*.yaml, conda's environments, from envs/lock.txt: `make lock`.
 
 Conda hands what is under ``pip:`` to pip as requirements, without options such as ``--no-deps``, and from a
-copy of the file, from which no relative path leads to the lock. So each environment lists all that its packages
-need, with the hashes of the lock: pip has nothing to choose, and installs these very files or none.
+copy of the file, from which no relative path leads to the lock. So each environment lists all that its
+packages need, with the hashes of the lock: pip has nothing to choose, and installs these very files or none.
 """
 
 import re

@@ -40,9 +40,9 @@ ELSEWHERE = {
 }
 NETWORK = "needs a network"
 NOT_RUN = {
-    "pip install --require-hashes -r envs/lock.txt": NETWORK,
-    "python3 -m pip download --require-hashes -r envs/lock.txt -d wheels": NETWORK,
-    "python3 -m pip download setuptools wheel -d wheels": NETWORK,
+    "pip install --no-deps --require-hashes -r envs/lock.txt": NETWORK,
+    "python3 -m pip download --no-deps --require-hashes -r envs/lock.txt -d wheels": NETWORK,
+    "python3 -m pip download --no-deps --require-hashes -r envs/uv.txt -d wheels": NETWORK,
     "git clone https://gitlab.com/cs-cooper-lab/crema-d-mirror": NETWORK,
     "mkdir -p resources/by_hand": "prepares the link to that clone",
     'ln -s "$PWD/crema-d-mirror/AudioWAV" resources/by_hand/cremad': "links that clone",

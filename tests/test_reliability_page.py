@@ -28,7 +28,13 @@ def test_every_fault_has_tests_that_there_are():
 
 
 def test_every_test_of_a_fault_is_on_the_page():
-    for file in ("test_faults.py", "test_files.py", "test_hostile_audio.py", "test_hostile_metadata.py"):
+    for file in (
+        "test_environment.py",
+        "test_faults.py",
+        "test_files.py",
+        "test_hostile_audio.py",
+        "test_hostile_metadata.py",
+    ):
         for name in functions(file):
             if name.startswith("test_") and name not in UNTOLD:
                 assert f"`{file}::{name}`" in PAGE, name
