@@ -1,4 +1,4 @@
-# Everything runs in .venv, made from the lock file; nothing else of the machine is touched.
+# Everything runs in .venv, which is created from the lock file.
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
@@ -25,17 +25,17 @@ help: ## This list.
 	@echo "Audio Neurons. Usage: make TARGET [CORES=n] [PYTHON=python3.12]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-environment: ## Create .venv from the hashed lock file, or anew where it is not what the lock says.
+environment: ## Create .venv from the lock file, or repair it.
 	@command -v $(PYTHON) > /dev/null || { echo "error: there is no $(PYTHON); set PYTHON=python3.12, say"; exit 1; }
 	@$(PYTHON) envs/install.py "$(VENV)" --lock "$(LOCK)" --uv-lock "$(UV_LOCK)" --gigabytes $(GIGABYTES) $(ANY_PYTHON)
 
 demo: environment ## Run the embedded demo (some minutes); nothing is downloaded but Python packages.
 	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo
 
-test: environment ## Run all tests, in two processes.
+test: environment ## Run all tests in two processes.
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-lint: environment ## Check style, types, who imports whom, the workflow, and that configurations and schema agree.
+lint: environment ## Check style, types, imports between rooms, and the workflow.
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
@@ -44,28 +44,28 @@ lint: environment ## Check style, types, who imports whom, the workflow, and tha
 	@$(SNAKEMAKE) --lint
 	@$(SNAKEMAKE) --lint --configfile config/demo.yaml --directory demo
 
-format: environment ## Rewrite sources in the project's style.
+format: environment ## Format sources.
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/snakefmt Snakefile workflow/rules
 
-docs: environment ## Build the site of docs/ into site/; a warning, such as a broken link, is an error.
+docs: environment ## Build the documentation into site/; a warning is an error.
 	@$(VENV)/bin/python -m sphinx -b html -q -W --keep-going -E -c docs . site
 	@echo "The site is $(CURDIR)/site/index.html"
 
-reference: environment ## Write anew what is generated: config/README.md, docs/{tables,command-line,cost}.md, docs/datasets/.
+reference: environment ## Regenerate the schema, config/README.md, docs/{tables,command-line,cost}.md, docs/datasets/.
 	@$(VENV)/bin/python -m audio_neurons.reference
 	@$(VENV)/bin/python -m benchmarks.cost
 
 bench: environment ## Measure speed, memory and growth against the bare work (45 min on two cores).
 	@$(VENV)/bin/python -m benchmarks
 
-mutants: environment ## Ask of every line that decides what is found whether a test would notice a fault in it.
+mutants: environment ## Run mutation tests on the modules that decide the findings (20 min).
 	@HYPOTHESIS_PROFILE=mutants OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run $(MUTMUT_ARGS)
 	@$(VENV)/bin/mutmut results --all true | awk -F '[.:] *' \
-	  'NF > 3 {n[$$2 ": " $$NF]++} END {for (what in n) print what, n[what]}' | sort
+	  'NF > 3 {n[$$2 "." $$3 ": " $$NF]++} END {for (what in n) print what, n[what]}' | sort
 
-lock: environment ## Write the lock files and the conda environments anew.
+lock: environment ## Update the lock files and the conda environments.
 	@$(COMPILE) --fork-strategy fewest --all-extras pyproject.toml -o $(LOCK)
 	@echo uv | $(COMPILE) --no-annotate - -o $(UV_LOCK)
 	@$(VENV)/bin/python envs/conda.py

@@ -2,7 +2,7 @@
 #
 #   snakemake --cores N                                     the full reproduction
 #   snakemake --cores N results/figures/genre.pdf           one figure and what it needs
-#   snakemake --cores N downloads                           what needs a network, and nothing else
+#   snakemake --cores N downloads                           only the downloads
 #   snakemake --cores N --configfile config/demo.yaml --directory demo    the embedded demo
 from pathlib import Path
 
@@ -19,16 +19,16 @@ if not workflow.overwrite_configfiles:
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/sources.smk"
-include: "workflow/rules/clips.smk"
+include: "workflow/rules/study.smk"
+include: "workflow/rules/fetching.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/recordings.smk"
 include: "workflow/rules/training.smk"
-include: "workflow/rules/statistics.smk"
+include: "workflow/rules/activations.smk"
 include: "workflow/rules/neurons.smk"
 include: "workflow/rules/inference.smk"
 include: "workflow/rules/ablation.smk"
-include: "workflow/rules/figures.smk"
-include: "workflow/rules/tables.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -43,36 +43,36 @@ localrules:
 rule all:
     default_target: True
     input:
-        all_figures(),
-        all_tables(),
-        "results/summary.txt",
-        "results/findings.html",
-        "results/provenance.json",
+        study.results.figures(),
+        study.results.tables(),
+        paths.SUMMARY,
+        paths.fill(paths.FINDINGS, kind="html"),
+        paths.PROVENANCE,
 
 
 rule downloads:
     input:
-        all_downloads(),
+        study.downloads(),
 
 
 rule figures:
     input:
-        all_figures(),
+        study.results.figures(),
 
 
 rule clips:
     input:
-        all_clips(),
+        study.datasets.all_clips(),
 
 
 rule inference:
     input:
-        all_inference(),
+        study.tasks.all_inference(),
 
 
 rule ablations:
     input:
-        all_ablations(),
+        study.tasks.all_ablations(),
 
 
 onsuccess:

@@ -1,4 +1,4 @@
-"""``python -m audio_neurons models``: the models of a configuration, and whether one works."""
+"""List the models of a configuration, and check them: ``python -m audio_neurons models``."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from audio_neurons import config as configuration
-from audio_neurons.config import ConfigError
-from audio_neurons.models import ModelError
+from audio_neurons.models.errors import ModelError
+from audio_neurons.study.loading import HOME, ConfigError, complete
 
 if TYPE_CHECKING:
     from audio_neurons.models.encoder import Encoder
 
-HOME = Path(__file__).parents[1]
-SCHEMA = HOME / "workflow" / "schemas" / "config.schema.yaml"
 SECONDS = 2.0
 COLUMNS = ("model", "kind", "adapter", "layers x neurons", "parameters", "weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 if every model that was asked for can be used."""
+    """Run the command; return 0 if every requested model works, 1 if some do not, 2 for invalid arguments."""
     options = parser().parse_args(arguments)
     try:
         models = _models(options.configfile.resolve(), options.directory)
@@ -54,34 +51,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of ``python -m audio_neurons``."""
+    """Return the parser of ``python -m audio_neurons``."""
     parser = argparse.ArgumentParser(prog="python -m audio_neurons", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     models = commands.add_parser(
         "models",
         help="list the models of a configuration, or check some",
-        description="List the models of a configuration; with names, also run them over noise and check "
-        "what the statistics rely on. Weights that are not there are replaced by random ones.",
+        description="List the models of a configuration. Models given by NAME are also run over noise, to "
+        "check the assumptions of the statistics. Missing weights are replaced by random ones.",
     )
     models.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: list all)")
     models.add_argument(
         "--configfile", type=Path, default=HOME / "config" / "config.yaml", help="default: %(default)s"
     )
     models.add_argument(
-        "--directory", type=Path, default=Path(), help="working directory of the runs (default: here)"
+        "--directory", type=Path, default=Path(), help="working directory of the runs (default: current)"
     )
     return parser
 
 
 def _models(path: Path, directory: Path) -> dict[str, dict]:
-    """Models of a configuration, checked like a run in a working directory would."""
+    """Return the models of a configuration, after the checks of a run in the working directory."""
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     with chdir(directory):
-        return configuration.complete(config, SCHEMA, [path])["models"]
+        return complete(config, [path])["models"]
 
 
 def _weights(name: str, block: Mapping, directory: Path) -> Path | None:
-    """Where a run keeps the model's checkpoint; ``None`` for a model that has none."""
+    """Return the path of the model's checkpoint in a run; ``None`` if the model has none."""
     source = block["weights"]["source"]
     if source == "checkpoint":
         return directory / "resources" / "weights" / name / block["weights"]["file"]
@@ -89,7 +86,7 @@ def _weights(name: str, block: Mapping, directory: Path) -> Path | None:
 
 
 def _load(name: str, block: Mapping, options: argparse.Namespace) -> Encoder:
-    from audio_neurons import models
+    from audio_neurons.models import registry as models
 
     path = _weights(name, block, options.directory)
     if path is None or path.is_file():
@@ -107,11 +104,11 @@ def _row(name: str, block: Mapping, options: argparse.Namespace) -> tuple[str, .
 
 
 def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[str]:
-    """Run a model over noise, and see that its neurons are what the output depends on."""
+    """Run a model over noise, and check that its output depends on its neurons."""
     import torch
 
-    from audio_neurons.extraction import forward
-    from audio_neurons.recorder import Recorder
+    from audio_neurons.activations.extraction import forward
+    from audio_neurons.activations.recorder import Recorder
 
     encoder = _load(name, block, options)
     samples = round(SECONDS * encoder.sample_rate)
@@ -122,7 +119,7 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
         raise ModelError(f"models.{name}: the features of {SECONDS:g} s of noise are not finite")
     if batch.tokens != len(encoder.token_seconds(samples)):
         raise ModelError(
-            f"models.{name}: {batch.tokens} tokens are counted, token_seconds tells of "
+            f"models.{name}: {batch.tokens} tokens are counted, but token_seconds lists "
             f"{len(encoder.token_seconds(samples))}"
         )
     layers = encoder.down_projections()

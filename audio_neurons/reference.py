@@ -1,7 +1,7 @@
-"""References that `make reference` writes.
+"""Generation of the reference pages and of the schema, for `make reference`.
 
-The configuration from its schema, tables from theirs, the command line from its parsers and the Makefile,
-datasets from their facts.
+The references of configuration and tables come from their schemas, the command line from its parsers and the
+Makefile, and the facts about datasets from their YAML files.
 """
 
 from __future__ import annotations
@@ -16,27 +16,44 @@ import pyarrow as pa
 import yaml
 
 from audio_neurons import __main__ as models_command
-from audio_neurons import datasets, sources, tables
+from audio_neurons import tables
+from audio_neurons.datasets import registry as datasets
+from audio_neurons.fetching import sources
+from audio_neurons.settings.schema import schema
+from audio_neurons.study.loading import HOME
 
+SCHEMA = "workflow/schemas/config.schema.yaml"
 HEAD = """\
 # Configuration
 
 `config.yaml` is the full reproduction, `demo.yaml` the embedded demo. `--configfile FILE` uses another
-file instead of `config.yaml`, not on top of it. Every key is checked before any job starts; a key that
-is not listed here is an error. NAME stands for a name of your own: small letters, digits, `_` and `-`.
+file instead of `config.yaml`; the two are not merged. Every key is checked before any job starts; a key that
+is not listed here is an error. NAME stands for a name that you choose: lower-case letters, digits, `_`, `-`.
 
-The configuration says what is measured. Threads, memory and partitions belong to a profile
-(`profiles/`), the place of results to `--directory`.
+The configuration says what is measured. Set threads, memory and partitions in a profile (`profiles/`), and
+the folder for results with `--directory`.
 
-This page is written from `workflow/schemas/config.schema.yaml` by `make reference`.
+`make reference` writes this page and `workflow/schemas/config.schema.yaml` from the classes of
+`audio_neurons/settings/`. An editor with the YAML language server completes keys, shows explanations and
+marks mistakes if the first line of a configuration names the schema, as in every file here:
 
-| key | what | type | default |
+```text
+# yaml-language-server: $schema=../workflow/schemas/config.schema.yaml
+```
+
+| key | description | type | default |
 |---|---|---|---|
 """
 
 
+def schema_file() -> str:
+    """Return the configuration's JSON schema as YAML."""
+    note = "# Written from the classes of audio_neurons/settings/ by `make reference`.\n"
+    return note + yaml.safe_dump(schema(), sort_keys=False, allow_unicode=True, width=110)
+
+
 def keys(schema: Mapping, node: Mapping, path: str = "") -> Iterator[tuple[str, Mapping]]:
-    """Every key of a schema with what the schema says of it, in order; NAME stands for any key."""
+    """Yield every key of a schema and its node, in order; NAME stands for any key."""
     node = _resolved(schema, node)
     branches = [node, *node.get("oneOf", [])]
     seen = set()
@@ -73,7 +90,7 @@ def _type(schema: Mapping, node: Mapping) -> str:
 
 
 def page(schema: Mapping) -> str:
-    """The reference as Markdown."""
+    """Return the reference of the configuration as Markdown."""
     rows = []
     for path, node in keys(schema, schema):
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
@@ -85,17 +102,17 @@ def page(schema: Mapping) -> str:
 TABLES_HEAD = """\
 # Tables
 
-Every table is Parquet (zstd) and read by `pandas.read_parquet` alone; columns hold no missing values (NaN is
-one). [results/README.md](../results/README.md) lists all that the workflow makes,
-[method.md](method.md) defines what is measured. Tables of clips, cells and units have a further column of
-strings for every label of the dataset.
+Every table is a Parquet file (zstd) that `pandas.read_parquet` reads. Columns have no missing values, but may
+have NaN. [results/README.md](../results/README.md) lists all files that the workflow writes, and
+[method.md](method.md) defines the measures. Tables of clips, cells and units have one more string column for
+every label of the dataset.
 
-This page is written from `audio_neurons/tables.py` and `audio_neurons/tables.yaml` by `make reference`.
+`make reference` writes this page from `audio_neurons/tables.py` and `audio_neurons/tables.yaml`.
 """
 
 
 def tables_page() -> str:
-    """The tables' columns as Markdown.
+    """Return the reference of all tables and their columns as Markdown.
 
     Raises
     ------
@@ -104,13 +121,13 @@ def tables_page() -> str:
     """
     described = yaml.safe_load(Path(tables.__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     sections = [TABLES_HEAD]
-    for name, schema in tables.SCHEMAS.items():
+    for name, columns_of in tables.SCHEMAS.items():
         about = described["tables"][name]
         paths = ", ".join(f"`{path}`" for path in about["path"].split(", "))
         lines = [f"## {name}", "", f"{paths}: one row per {about['row']}.", ""]
-        lines += ["| column | type | what |", "|---|---|---|"]
+        lines += ["| column | type | description |", "|---|---|---|"]
         columns = {**described["columns"], **about["columns"]}
-        lines += [f"| `{field.name}` | {_kind(field.type)} | {columns[field.name]} |" for field in schema]
+        lines += [f"| `{field.name}` | {_kind(field.type)} | {columns[field.name]} |" for field in columns_of]
         sections.append("\n".join(lines) + "\n")
     return "\n".join(sections)
 
@@ -122,50 +139,51 @@ def _kind(kind: pa.DataType) -> str:
 COMMANDS_HEAD = """\
 # Command line
 
-This page is written from the Makefile and the commands' own parsers by `make reference`.
+`make reference` writes this page from the Makefile and the parsers of the commands.
 
 ## make
 
-| target | what |
+| target | description |
 |---|---|
 {targets}
 
-`CORES=n` is how many cores `make demo` takes (all), `PYTHON=python3.12` what `make environment` starts from,
-`PYTEST_ARGS=...` goes to pytest.
+`CORES=n` sets the number of cores for `make demo` (default: all). `PYTHON=python3.12` sets the Python from
+which `make environment` creates the environment. `PYTEST_ARGS=...` is passed to pytest.
 
 ## Snakemake
 
-`.venv/bin/snakemake --cores N TARGET ...`, in the checkout. What can be asked for:
+Run `.venv/bin/snakemake --cores N TARGET ...` in the checkout. The targets are:
 
-| target | what |
+| target | description |
 |---|---|
-| none, or `all` | figures, tables of numbers, what was found, and `results/provenance.json` |
-| `figures` | the figures |
-| `downloads` | archives and weights, and nothing else |
-| `clips` | every dataset brought and prepared, and nothing else |
+| none, or `all` | figures, tables of numbers, findings, and `results/provenance.json` |
+| `figures` | only the figures |
+| `downloads` | only the archives and weights |
+| `clips` | only the downloaded and prepared datasets |
 | `inference` | permuted labels, resampled groups, halves |
 | `ablations` | probes, ablation and screening |
-| a path, such as `results/figures/genre.pdf` | that file and what it needs |
+| a path, such as `results/figures/genre.pdf` | this file and its missing inputs |
 
-Of Snakemake's own [options](https://snakemake.readthedocs.io/en/stable/executing/cli.html) those that one
-needs most. Put targets before them: several, `--configfile` for one, take every word that follows.
+This table lists the most useful of Snakemake's own
+[options](https://snakemake.readthedocs.io/en/stable/executing/cli.html). Put targets before the options,
+since some options, such as `--configfile`, consume every word that follows.
 
-| option | what |
+| option | description |
 |---|---|
-| `-n`, `-n --quiet rules` | list the jobs, or only count them, and run none |
-| `--configfile FILE` | another configuration instead of `config/config.yaml` |
+| `-n`, `-n --quiet rules` | list the jobs, or only count them, without running any |
+| `--configfile FILE` | use another configuration instead of `config/config.yaml` |
 | `--config 'datasets={{voxforge: false}}'` | change the configuration |
-| `--directory FOLDER` | where `resources/`, `results/` and `logs/` are; by default here |
-| `--forcerun RULE` | run a rule again, and what depends on it |
-| `--set-threads RULE=N` | threads of a rule's jobs |
-| `--resources downloads=1` | downloads at a time |
-| `--unlock` | once, after a run that was killed hard |
-| `--report FILE.zip` | a report of what is there |
+| `--directory FOLDER` | folder of `resources/`, `results/` and `logs/` (default: the current one) |
+| `--forcerun RULE` | run a rule again, and all jobs that depend on it |
+| `--set-threads RULE=N` | number of threads for a rule's jobs |
+| `--resources downloads=1` | number of simultaneous downloads |
+| `--unlock` | remove the lock that a killed run left |
+| `--report FILE.zip` | write a report of the existing results |
 """
 
 
 def commands_page(root: Path) -> str:
-    """The command line as Markdown: targets of make and Snakemake, and the library's own commands."""
+    """Return the command line as Markdown: targets of make and Snakemake, and the library's own commands."""
     from audio_neurons.training import __main__ as training_command
 
     makefile = (root / "Makefile").read_text(encoding="utf-8")
@@ -176,19 +194,19 @@ def commands_page(root: Path) -> str:
 
 
 def _command(parser: argparse.ArgumentParser) -> str:
-    """A command's arguments as Markdown, and those of its own commands."""
+    """Return the arguments of a command and of its subcommands as Markdown."""
     inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     if inner:
         return "\n".join(_command(command) for command in inner[0].choices.values())
     assert parser.description
-    lines = [f"## {parser.prog}", "", parser.description, "", "| argument | what |", "|---|---|"]
+    lines = [f"## {parser.prog}", "", parser.description, "", "| argument | description |", "|---|---|"]
     for action in parser._actions:
         if action.dest == "help":
             continue
         name = ", ".join(action.option_strings) or str(action.metavar or action.dest).upper()
         default = action.default
         if isinstance(default, Path) and default.is_absolute():
-            default = default.relative_to(models_command.HOME)
+            default = default.relative_to(HOME)
         assert action.help
         lines.append(f"| `{name}` | {action.help % {'default': default}} |")
     return "\n".join(lines) + "\n"
@@ -198,7 +216,7 @@ BEGIN, END = "<!-- facts: written by `make reference` -->\n", "<!-- end of facts
 
 
 def facts(name: str) -> str:
-    """What is fetched of a dataset and what it is, as Markdown."""
+    """Return the facts about a dataset and its downloads as Markdown."""
     own = datasets.source(name)
     lines = [
         f"- **Licence**: {own['licence']}",
@@ -212,7 +230,7 @@ def facts(name: str) -> str:
     if own.get("excluded"):
         lines.append("- **Left out on purpose**:")
         lines += [f"  - `{pattern}`: {reason}" for pattern, reason in own["excluded"].items()]
-    lines += ["", "| archive | size | held to | from |", "|---|---|---|---|"]
+    lines += ["", "| archive | size | verified by | URLs |", "|---|---|---|---|"]
     lines += [_row(role, archive) for role, archive in own["archives"].items()]
     return "\n".join(lines) + "\n"
 
@@ -228,9 +246,9 @@ def _row(role: str, archive: Mapping) -> str:
     known = [kind for kind in sources.CHECKSUMS if archive.get(kind)]
     held = ", ".join(known) or ("its members' md5" if archive.get("bytes_vary") else "its first download")
     if "parts" in archive:
-        held += "; each part to its " + ", ".join(k for k in sources.CHECKSUMS if k in archive["parts"][0])
+        held += "; each part by its " + ", ".join(k for k in sources.CHECKSUMS if k in archive["parts"][0])
     if archive.get("zenodo"):
-        held = "what Zenodo tells, and its first download"
+        held = "checksum on Zenodo, and its first download"
     if "batches" in archive:
         size = f"{archive['batches']} batches"
         held = (
@@ -241,16 +259,16 @@ def _row(role: str, archive: Mapping) -> str:
 
 
 def with_facts(page: str, name: str) -> str:
-    """A dataset's page with its facts between the marks that are there for them."""
+    """Return a dataset's page with its facts between the two markers."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
     return f"{before}{BEGIN}\n{facts(name)}\n{END}{after}"
 
 
 def write(root: Path) -> None:
-    """Write the references anew, in a checkout of the project."""
-    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    (root / "config/README.md").write_text(page(schema), encoding="utf-8")
+    """Write all references into a checkout of the project."""
+    (root / SCHEMA).write_text(schema_file(), encoding="utf-8")
+    (root / "config/README.md").write_text(page(schema()), encoding="utf-8")
     (root / "docs/tables.md").write_text(tables_page(), encoding="utf-8")
     (root / "docs/command-line.md").write_text(commands_page(root), encoding="utf-8")
     for path in sorted((root / "docs/datasets").glob("[a-z]*.md")):

@@ -1,9 +1,9 @@
-"""Tables of the workflow: their schemas, checked on write and on read.
+"""Tables of the workflow and their schemas, which are checked on write and on read.
 
-Every table is Parquet (zstd), self-describing, and readable with pandas, DuckDB or Polars alone.
-``SCHEMAS`` names each table's columns; tables of clips, cells and units carry further string columns,
-one per label of the dataset. The key ``audio_neurons`` of a file's metadata says how it was made
-(:mod:`audio_neurons.provenance`).
+Every table is a Parquet file (zstd) that pandas, DuckDB or Polars reads without this package.
+``SCHEMAS`` lists the columns of each table; tables of clips, cells and units have one more string
+column per label of the dataset. The key ``audio_neurons`` of a file's metadata says how it was made
+(:mod:`audio_neurons.running.provenance`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audio_neurons import provenance
-from audio_neurons.files import atomic
+from audio_neurons.running import provenance
+from audio_neurons.running.files import atomic
 
 SAMPLE_RATE = 16_000
 FORMAT = {"compression": "zstd", "write_page_checksum": True}
@@ -37,7 +37,7 @@ _NEURON = {"layer": pa.int16(), "neuron": pa.int32()}
 _OUTCOME = {"class": pa.string(), "prediction": pa.string(), "log_probability": pa.float64()}
 
 SCHEMAS: dict[str, pa.Schema] = {
-    # One row per clip: mono FLAC at 16 kHz, whole; cropping and padding belong to extraction.
+    # One row per clip: mono FLAC at 16 kHz, full length; extraction crops and pads.
     "clips": _schema(
         clip_id=pa.string(),
         audio=pa.binary(),
@@ -46,16 +46,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         fold=pa.int16(),
         group=pa.string(),
     ),
-    # One row per recording that preparation refused.
+    # One row per recording that preparation did not use, with the reason.
     "rejected": _schema(clip_id=pa.string(), reason=pa.string()),
-    # One row per cell: a combination of split, fold and labels that occurs.
+    # One row per cell: a combination of split, fold and labels that occurs in the dataset.
     "cells": _schema(
         cell=pa.int32(), split=pa.string(), fold=pa.int16(), clips=pa.int64(), tokens=pa.int64()
     ),
-    # One row per cell and neuron: on how many of the cell's tokens it is active.
+    # One row per cell and neuron: number of the cell's tokens on which the neuron is active.
     "counts": _schema(cell=pa.int32(), **_NEURON, active=pa.int64()),
-    # One row per neuron and rank: its strongest clips by peak activation, when in the clip it peaks,
-    # and the share of the clip's tokens on which it is active.
+    # One row per neuron and rank: the clips with the neuron's highest peak activation, the time of the
+    # peak, and the share of the clip's tokens on which the neuron is active.
     "top_clips": _schema(
         **_NEURON,
         rank=pa.int16(),
@@ -68,9 +68,9 @@ SCHEMAS: dict[str, pa.Schema] = {
     "medians": _schema(**_NEURON, median=pa.float32()),
     # One row per clip: mean over time of the encoder's frame features.
     "embeddings": _schema(clip_id=pa.string(), embedding=pa.list_(pa.float32())),
-    # One row per clip: active tokens of every neuron, layer-major (optional; for resampling nulls).
+    # One row per clip: number of active tokens of every neuron, layer-major (optional; for resampling).
     "responses": _schema(clip_id=pa.string(), tokens=pa.int32(), active=pa.list_(pa.uint16())),
-    # One row per cell and group: active tokens of every neuron, layer-major.
+    # One row per cell and group: number of active tokens of every neuron, layer-major.
     "units": _schema(
         split=pa.string(),
         fold=pa.int16(),
@@ -105,8 +105,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         expected=pa.float64(),
         p_value=pa.float64(),
     ),
-    # One row per statistic of a task or a comparison: its null under permuted labels, its interval under
-    # resampled groups, and what halves of the groups share. NaN where a column has no meaning for it.
+    # One row per statistic of a task or a comparison: its null distribution under permuted labels, its
+    # interval under resampled groups, and the sharing between halves of the groups. NaN where a column
+    # does not apply to the statistic.
     "inference": _schema(
         statistic=pa.string(),
         class_a=pa.string(),
@@ -125,11 +126,11 @@ SCHEMAS: dict[str, pa.Schema] = {
         high=pa.float64(),
         ceiling=pa.float64(),
     ),
-    # One row per statistic and resample of the groups; NaN where a resample has no such value. The same
-    # number is the same resample in all models of a task.
+    # One row per statistic and resample of the groups; NaN where a resample does not define the statistic.
+    # The same `draw` is the same resample in all models of a task.
     "draws": _schema(statistic=pa.string(), draw=pa.int32(), value=pa.float64()),
     # One row per neuron and class: the neuron's entropy under permuted labels, and how often it is
-    # chosen, and specific to the class, when groups are resampled.
+    # selected, and assigned to the class, when groups are resampled.
     "stability": _schema(
         **_NEURON,
         **{"class": pa.string()},
@@ -139,15 +140,15 @@ SCHEMAS: dict[str, pa.Schema] = {
         selected=pa.float64(),
         assigned=pa.float64(),
     ),
-    # One row per logged step of a training.
+    # One row per logged training step.
     "training": _schema(step=pa.int32(), loss=pa.float64(), learning_rate=pa.float64()),
-    # One row per evaluation of a training and class that the evaluation set has, with its clips there.
+    # One row per evaluation during training and class of the evaluation set, with its number of clips.
     "evaluation": _schema(
         step=pa.int32(), **{"class": pa.string()}, clips=pa.int64(), average_precision=pa.float64()
     ),
-    # One row per file of a folder of recordings that models are trained on; paths are relative to it.
+    # One row per file of a folder of training recordings; paths are relative to the folder.
     "recordings": _schema(clip_id=pa.string(), path=pa.string(), split=pa.string(), tags=pa.string()),
-    # One row per clip and probe seed: what a linear probe that never saw the clip says of it.
+    # One row per clip and probe seed: prediction of a linear probe that was not trained on the clip.
     "probes": _schema(
         clip_id=pa.string(),
         split=pa.string(),
@@ -155,7 +156,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         seed=pa.int32(),
         **_OUTCOME,
     ),
-    # One row per condition, probe and class ("*": all clips): what changed against no intervention.
+    # One row per condition, probe and class ("*": all clips): change against no intervention.
     "ablation": _schema(
         condition=pa.string(),
         set=pa.string(),
@@ -188,12 +189,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per condition, probe seed and clip.
     "ablation_clips": _schema(condition=pa.string(), seed=pa.int32(), clip_id=pa.string(), **_OUTCOME),
-    # One row per neuron of every set and control that was ablated.
+    # One row per neuron of every ablated set and control.
     "ablation_sets": _schema(set=pa.string(), control=pa.string(), draw=pa.int32(), **_NEURON),
     # One row per neuron and class ("*": all clips): estimated change of the true class's log-probability
-    # if the neuron were zeroed, and the exact one where it was measured (else NaN).
+    # if the neuron is zeroed, and the exact change where it was measured (else NaN).
     "screening": _schema(**_NEURON, **{"class": pa.string()}, estimate=pa.float64(), exact=pa.float64()),
-    # One row per class ("*": all clips): Spearman's correlation of estimate and exact change.
+    # One row per class ("*": all clips): Spearman correlation of estimated and exact change.
     "screening_check": _schema(
         **{"class": pa.string()},
         clips=pa.int64(),
@@ -203,17 +204,17 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 
-# Tables whose rows are described by the dataset's own labels, one further string column each.
+# Tables that have one more string column per label of the dataset.
 LABELLED = {"clips", "cells", "units"}
 
 
 def labels_of(name: str, columns: Sequence[str]) -> list[str]:
-    """Label columns of a table of clips, cells or units, in the table's order."""
+    """Return the label columns of a table of clips, cells or units, in the table's order."""
     return [c for c in columns if c not in SCHEMAS[name].names]
 
 
 def schema_of(name: str, labels: Sequence[str] = ()) -> pa.Schema:
-    """Arrow schema of a table, with the dataset's label columns where it carries them."""
+    """Return the Arrow schema of table ``name``, with the label columns ``labels`` appended."""
     schema = SCHEMAS[name]
     for label in labels:
         schema = schema.append(pa.field(label, pa.string(), nullable=False))
@@ -236,16 +237,16 @@ def _conform(table: pa.Table, name: str, where: str) -> pa.Table:
 
 
 def _refuse_gaps(table: pa.Table, name: str, where: str) -> None:
-    """NaN is a value (a neuron never active has no entropy); a missing value is not."""
+    """Reject nulls; NaN is allowed (the entropy of a neuron that is never active)."""
     for column, values in zip(table.column_names, table.columns, strict=True):
         if values.null_count:
             raise TableError(f"{where}: column '{column}' of a '{name}' table has missing values")
 
 
 def write(path: str | os.PathLike, name: str, data: pd.DataFrame | pa.Table) -> None:
-    """Write ``data`` as table ``name``, checked against its schema; complete or not at all."""
+    """Write ``data`` atomically as table ``name``, checked against its schema."""
     if isinstance(data, pd.DataFrame):
-        if data.empty:  # whose columns have no types of their own
+        if data.empty:  # columns without rows have no useful type
             data = data.astype(object)
         data = pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
         data = _nan_for_null(data)
@@ -255,7 +256,7 @@ def write(path: str | os.PathLike, name: str, data: pd.DataFrame | pa.Table) -> 
 
 
 def write_frame(path: str | os.PathLike, csv: str | os.PathLike, data: pd.DataFrame) -> None:
-    """Write a table without a schema, for programs (Parquet) and for people (CSV, numbers to six digits)."""
+    """Write a table that has no schema as Parquet and as CSV (numbers to six significant digits)."""
     table = pa.Table.from_pandas(data, preserve_index=False)
     with _parquet(path, table.schema) as parquet:
         parquet.write_table(table)
@@ -264,21 +265,27 @@ def write_frame(path: str | os.PathLike, csv: str | os.PathLike, data: pd.DataFr
 
 
 def read_frame(path: str | os.PathLike) -> pd.DataFrame:
-    """What :func:`write_frame` has written; :class:`TableError` if it is damaged."""
+    """Read a Parquet file of :func:`write_frame`.
+
+    Raises
+    ------
+    TableError
+        If the file is damaged.
+    """
     with _damage_named(path):
         return pq.read_table(path, page_checksum_verification=True).to_pandas()
 
 
 @contextmanager
 def _parquet(path: str | os.PathLike, schema: pa.Schema, **told: str) -> Iterator[pq.ParquetWriter]:
-    """A file that says how it was made, and what is ``told``."""
+    """Write a file atomically; its metadata holds its provenance and the entries of ``told``."""
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **FORMAT) as parquet:
         parquet.add_key_value_metadata({provenance.KEY: provenance.stamp(**told)})
         yield parquet
 
 
 def _nan_for_null(table: pa.Table) -> pa.Table:
-    """pandas' NaN becomes Arrow's null on conversion; in a float column it is a value."""
+    """Turn nulls of float columns back into NaN: conversion from pandas makes NaN null."""
     for index, column in enumerate(table.columns):
         if pa.types.is_floating(column.type) and column.null_count:
             table = table.set_column(index, table.field(index), column.fill_null(float("nan")))
@@ -287,19 +294,20 @@ def _nan_for_null(table: pa.Table) -> pa.Table:
 
 @contextmanager
 def writer(path: str | os.PathLike, name: str, labels: Sequence[str] = ()) -> Iterator[Writer]:
-    """Stream rows to a table, one row group per ``append``; complete or not at all."""
+    """Stream rows to table ``name``, one row group per ``append``; the file appears only when complete."""
     schema = schema_of(name, labels)
     with _parquet(path, schema, table=name) as parquet:
         yield Writer(parquet, schema, name, os.fspath(path))
 
 
 class Writer:
-    """Appends blocks of rows to a table that is being streamed."""
+    """Handle that appends blocks of rows to a table, as :func:`writer` yields it."""
 
     def __init__(self, parquet: pq.ParquetWriter, schema: pa.Schema, name: str, where: str):
         self._parquet, self._schema, self._name, self._where = parquet, schema, name, where
 
     def append(self, columns: dict[str, Sequence] | pa.Table) -> None:
+        """Check a block of rows against the schema, and write it."""
         if isinstance(columns, dict):
             try:
                 columns = pa.table({f.name: pa.array(columns[f.name], f.type) for f in self._schema})
@@ -309,11 +317,17 @@ class Writer:
 
 
 def open_table(path: str | os.PathLike, name: str) -> pq.ParquetFile:
-    """Open a table for reading in parts, after checking its columns."""
+    """Open a table to read it in parts, after checking its columns.
+
+    Raises
+    ------
+    TableError
+        If the file is not readable Parquet or has other columns than the schema.
+    """
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         empty = file.schema_arrow.empty_table()
-        _ = empty.column_names  # damaged ones do not decode
+        _ = empty.column_names  # decodes the names, which fails if they are damaged
     except FileNotFoundError:
         raise
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
@@ -347,16 +361,16 @@ def read(path: str | os.PathLike, name: str, columns: Sequence[str] | None = Non
 def blocks(
     path: str | os.PathLike, name: str, size: int, columns: Sequence[str]
 ) -> Iterator[dict[str, list]]:
-    """Read table ``name`` in blocks of at most ``size`` rows: column → values.
+    """Yield table ``name`` in blocks of at most ``size`` rows: column → values.
 
     Raises
     ------
     TableError
-        As :func:`read`; on the way, if the damage is further on.
+        As :func:`read`. Damage further on in the file is raised when iteration gets there.
     """
     rest = None
     with open_table(path, name) as file, _damage_named(path):
-        # `iter_batches` keeps all that it has read until the end: group by group, one is kept.
+        # One row group at a time: `iter_batches` would keep all that it has read until the end.
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=list(columns))
             _refuse_gaps(table, name, os.fspath(path))
@@ -369,7 +383,7 @@ def blocks(
 
 
 def row_groups(path: str | os.PathLike, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Read table ``name`` one row group at a time, as Arrow's own batches; nothing is read ahead.
+    """Yield Arrow record batches of table ``name``, reading one row group at a time.
 
     Raises
     ------
@@ -392,5 +406,5 @@ def _damage_named(path: str | os.PathLike) -> Iterator[None]:
 
 
 def size(path: str | os.PathLike) -> int:
-    """Number of rows, from the file's footer alone."""
+    """Return the number of rows, reading only the file's footer."""
     return pq.ParquetFile(Path(path)).metadata.num_rows

@@ -1,1 +1,1 @@
-"""What measures speed, memory and overhead; `make bench` runs all of it."""
+"""Benchmarks of speed, memory and overhead; `make bench` runs all of them."""

@@ -1,6 +1,6 @@
-"""Runs every benchmark in a process of its own, and ends with a table of what was measured.
+"""Run every benchmark in a separate process, and print a table of the measurements at the end.
 
-What a benchmark's options are, it says itself: ``python -m benchmarks.extraction --help``.
+For the options of a benchmark, see its own help: ``python -m benchmarks.extraction --help``.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.common import HISTORY, HOME, line
 
-# In the order of the table: what the statistics cost first.
+# In the order of the table: the cost of the statistics comes first.
 ALL = (
     "extraction", "alternatives", "ablation", "inference", "end_to_end", "memory", "growth", "workflow",
     "preparation", "encoders", "precision",
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "names", nargs="*", default=ALL, metavar="NAME", help=f"{', '.join(ALL)} (default: all)"
     )
     parser.add_argument("--history", type=Path, default=HISTORY, help=f"(default: {HISTORY})")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: see that they run")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only check that they run")
     args = parser.parse_args(argv)
     if unknown := set(args.names) - set(ALL):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def show(history: Path, since: pd.Timestamp) -> None:
-    """The table of what was measured since then."""
+    """Print a table of the measurements since then."""
     if not history.is_file():
         return
     rows = pd.read_parquet(history)

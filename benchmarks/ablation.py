@@ -1,7 +1,7 @@
-"""What many ablations of one batch cost, together, against as many forward passes.
+"""Cost of many ablations of one batch in a shared run, compared with as many forward passes.
 
 Sets begin at a given layer and reach to the last. Shared runs (`run_changes`) and plain ones (a forward
-pass under each change, and one under none) take turns. Full size (ViT-Base), random weights.
+pass under each change, and one without change) take turns. Full size (ViT-Base), random weights.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from audio_neurons.changes import Change
-from audio_neurons.intervention import Intervention, run_changes
+from audio_neurons.ablation.changes import Change
+from audio_neurons.ablation.intervention import Intervention, run_changes
 from benchmarks.common import Report, full_size, options, turns
 
 
 def make_changes(first: int, count: int, neurons: int, depth: int, width: int) -> list[Change]:
-    """Random sets of ``neurons``: one in layer ``first``, the others anywhere from there on."""
+    """Return random sets of ``neurons``: one in layer ``first``, the others anywhere from there on."""
     rng = np.random.default_rng(first)
     sets = []
     for _ in range(count):
@@ -26,7 +26,7 @@ def make_changes(first: int, count: int, neurons: int, depth: int, width: int) -
 
 @torch.inference_mode()
 def plain(encoder, wave, changes: list[Change]) -> None:
-    """A forward pass for every change, and one for none."""
+    """Run a forward pass under every change, and one without change."""
     for change in changes:
         with Intervention(encoder, change):
             encoder(wave)

@@ -1,11 +1,11 @@
-"""Extraction against what a user would otherwise write, in time and in peak memory.
+"""Time and peak memory of extraction, compared with what a user would otherwise write.
 
-All of them read the same clips, a class after the other, run the same encoder, and end with the active
-tokens of every neuron in every class; the four others keep nothing else, where extraction also keeps
-counts per group, embeddings and the strongest clips, and writes tables.
+All variants read the same clips, class by class, run the same encoder, and return the active tokens of
+every neuron in every class. The alternatives keep nothing else; extraction also keeps counts per group,
+embeddings and the strongest clips, and writes tables. The alternatives are:
 
-- ``hooks``: LAPE's way, a hook per layer that adds ``(activation > 0).sum((0, 1))``;
-- ``cache``: TransformerLens's way, activations of all layers of a batch in a dictionary, counted afterwards;
+- ``hooks``: as in LAPE, a hook per layer that adds ``(activation > 0).sum((0, 1))``;
+- ``cache``: as in TransformerLens, a batch's activations of all layers in a dictionary, counted afterwards;
 - ``notebook``: every batch's activations appended to a list as numpy arrays, counted at the end.
 """
 
@@ -17,17 +17,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio_neurons import audio, models, tables
-from audio_neurons.extraction import Settings, extract
+from audio_neurons import models, tables
+from audio_neurons.activations.extraction import extract
+from audio_neurons.activations.statistics import class_counts
 from audio_neurons.models.encoder import Encoder
-from audio_neurons.statistics import class_counts
+from audio_neurons.recordings import audio
+from audio_neurons.settings.extraction import Pass
 from benchmarks.common import Report, block_of, make_clips, options, peak, turns
 
 Counts = dict[str, np.ndarray]  # class → active tokens of every neuron
 
 
 def batches(clips: Path, samples: int, size: int) -> dict[str, list[torch.Tensor]]:
-    """Class → its batches of waveforms, decoded beforehand: a user would have them as files."""
+    """Return class → batches of waveforms, decoded in advance: a user would have them as files."""
     frame = tables.read(clips, "clips")
     found = {}
     for name, rows in frame.groupby("kind"):
@@ -88,7 +90,7 @@ def notebook(encoder: Encoder, clips: Path, samples: int, size: int, folder: Pat
 
 
 def ours(encoder: Encoder, clips: Path, samples: int, size: int, folder: Path) -> Counts:
-    settings = Settings(samples / encoder.sample_rate, size)
+    settings = Pass(clip_seconds=samples / encoder.sample_rate, batch_size=size)
     extract(encoder, clips, folder, folder / "embeddings.parquet", settings)
     classes, active, _ = class_counts(folder, "kind", None)
     return dict(zip(classes["class"], active, strict=True))
@@ -98,7 +100,7 @@ WAYS = {"ours": ours, "hooks": hooks, "cache": cache, "notebook": notebook}
 
 
 def alone(way: str, block: dict, device: str, *where: object) -> None:
-    """One way in a process of its own, for its memory."""
+    """Run one variant in a separate process, to measure its memory."""
     clips, samples, size, folder = where
     WAYS[way](models.load(way, block, None, device), Path(clips), samples, size, Path(folder))
 
@@ -125,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         seconds = turns({name: partial(run, name) for name in WAYS}, args.runs, args.device)
         for name in WAYS:
-            for kind, counts in found["ours"].items():  # batches of other clips may round differently
+            for kind, counts in found["ours"].items():  # rounding may depend on the batches
                 assert np.abs(found[name][kind] - counts).sum() <= 1e-3 * counts.sum(), (name, kind)
             if name != "ours":
                 report.add(f"time of ours / {name}", seconds["ours"] / seconds[name])

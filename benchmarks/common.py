@@ -1,7 +1,7 @@
-"""What the benchmarks share: options, the machine, paired runs, and the history of what was measured.
+"""Common parts of the benchmarks: options, the machine, paired runs, and the history of measurements.
 
-The machine is seldom ours alone. So what is compared runs in turns, each time in the other order, and a
-ratio is taken within one turn; told are the median and the quartiles over the turns.
+The machine may be shared with other work. Compared variants therefore run in turns, in alternating order,
+and ratios are taken within one turn; reported are the median and the quartiles over the turns.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from audio_neurons import audio, runtime, tables
-from audio_neurons.files import atomic
+from audio_neurons import tables
+from audio_neurons.recordings import audio
+from audio_neurons.running import runtime
+from audio_neurons.running.files import atomic
 
-if TYPE_CHECKING:  # torch is imported late: memory is also measured of what does without
+if TYPE_CHECKING:  # torch is imported late: memory is also measured of code that does not need it
     from audio_neurons.models.encoder import Encoder
 
 HOME = Path(__file__).parents[1]
-HISTORY = HOME / "benchmarks" / "results" / "history.parquet"  # not under results/: that is the study's
+HISTORY = HOME / "benchmarks" / "results" / "history.parquet"  # outside results/, which belongs to the study
 
 RANDOM = {"source": "random", "seed": 0}
 VIT_BASE = {"adapter": "vit", "weights": RANDOM}
 TINY = {**VIT_BASE, "input_size": [80, 64], "embed_dim": 32, "depth": 2, "num_heads": 2}
 
-# A process reads its own peak: in what the system tells of a child, the parent's size is included.
+# A process reads its own peak: the system's value for a child includes the size of the parent.
 PEAK = """
 import importlib, json, sys
 from pathlib import Path
@@ -47,19 +49,19 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
 
 
 def options(doc: str, argv: Sequence[str] | None, quick: Mapping = {}, **defaults) -> argparse.Namespace:
-    """Options of a benchmark: those of ``defaults``, and those that all have.
+    """Parse the options of a benchmark: those of ``defaults``, and those that all benchmarks have.
 
     Parameters
     ----------
     doc
-        What ``--help`` says.
+        Description in ``--help``.
     argv
         The command line; ``None`` for that of this process.
     quick
-        Values of options that ``--quick`` sets: sizes at which the script runs and measures nothing.
+        Option → value set by ``--quick``: tiny sizes that only check that the script runs.
     defaults
-        Option → its default, its help, and what else there is to choose from, if it is limited. A list
-        is an option of several values.
+        Option → its default, its help and, if limited, its choices. A list as default means an option with
+        several values.
     """
     import torch
 
@@ -81,17 +83,17 @@ def options(doc: str, argv: Sequence[str] | None, quick: Mapping = {}, **default
             choices=choices[0] if choices else None,
             help=f"{help_} (default: {' '.join(map(str, default)) if several else default})",
         )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: see that it runs, measure nothing")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only check that it runs")
     if "--quick" in (sys.argv[1:] if argv is None else argv):
         parser.set_defaults(**{"runs": 2, "device": "cpu", **quick})
     given = parser.parse_args(argv)
     runtime.limit_threads(given.threads)
-    runtime.INTERVAL = float("inf")  # no lines of progress among the figures
+    runtime.INTERVAL = float("inf")  # no progress lines among the results
     return given
 
 
 def full_size(given: argparse.Namespace) -> Encoder:
-    """ViT-Base, random weights; a tiny one with ``--quick``."""
+    """Return ViT-Base with random weights; with ``--quick``, a tiny encoder."""
     from audio_neurons import models
 
     return models.load("vit-base", block_of(given), None, given.device)
@@ -112,7 +114,7 @@ def now(device: str) -> float:
 def turns(
     ways: Mapping[str, Callable[[], object]], runs: int, device: str = "cpu", warm: bool = True
 ) -> pd.DataFrame:
-    """Seconds of each way in each of ``runs`` turns, every other one backwards, after one to get warm."""
+    """Return seconds of each way in each of ``runs`` turns, in alternating order, after a warm-up turn."""
     rows = []
     for turn in range(-1 if warm else 0, runs):
         row = {}
@@ -125,7 +127,7 @@ def turns(
 
 
 def peak(module: str, function: str, *arguments: object) -> float:
-    """Megabytes that a call takes at most, in a process of its own, from its start; NaN where unknown."""
+    """Return the peak memory, in MB, of a separate process that makes a call; NaN where unknown."""
     if not Path("/proc/self/status").is_file():
         return float("nan")
     call = json.dumps([module, function, [str(a) if isinstance(a, Path) else a for a in arguments]])
@@ -134,7 +136,7 @@ def peak(module: str, function: str, *arguments: object) -> float:
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """b of the power law seconds = a * size ** b that fits best: 1 is linear.
+    """Return b of the power law seconds = a * size ** b that fits best: 1 is linear.
 
     >>> round(exponent([1, 2, 4], [3, 6, 12]), 6)
     1.0
@@ -144,7 +146,7 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 @contextmanager
 def recorded(owner: object, name: str, seconds: dict[str, float], key: str, device: str) -> Iterator[None]:
-    """While it is entered, the time of every call of ``owner``'s function is added to ``seconds``."""
+    """Add the time of every call of a function of ``owner`` to ``seconds[key]``, inside the block."""
     own = name in vars(owner)
     function = getattr(owner, name)
 
@@ -162,24 +164,24 @@ def recorded(owner: object, name: str, seconds: dict[str, float], key: str, devi
         if own:
             setattr(owner, name, function)
         else:
-            vars(owner).pop(name, None)  # the class's own is found again
+            vars(owner).pop(name, None)  # uncovers the class's own
 
 
 def make_clips(path: Path, clips: int, seconds: float, groups: int | None = None, distinct: int = 0) -> Path:
-    """A clips table of noise: enough for a cost that does not depend on what is heard.
+    """Write a clips table of noise: the measured costs do not depend on the content.
 
     Parameters
     ----------
     groups
-        Groups that the clips are dealt to; ``None`` makes each clip one.
+        Number of groups to which clips are dealt; ``None`` makes each clip a group.
     distinct
-        Different recordings among the clips; 0 for as many as clips.
+        Number of different recordings; 0 for as many as clips.
     """
     rng = np.random.default_rng(0)
     frames = round(seconds * tables.SAMPLE_RATE)
     flac = [audio.encode(0.1 * rng.standard_normal(frames)) for _ in range(distinct or clips)]
     with tables.writer(path, "clips", ["kind"]) as writer:
-        for start in range(0, clips, 64):  # as preparation writes them
+        for start in range(0, clips, 64):  # in blocks, as preparation writes them
             here = range(start, min(start + 64, clips))
             columns = {
                 "clip_id": [f"clip-{i:06d}" for i in here],
@@ -195,7 +197,7 @@ def make_clips(path: Path, clips: int, seconds: float, groups: int | None = None
 
 
 def machine(threads: int, device: str = "cpu") -> str:
-    """The processor or card that measures, and with what."""
+    """Describe the processor or card, cores, threads and torch version."""
     import torch
 
     file = Path("/proc/cpuinfo")
@@ -206,7 +208,7 @@ def machine(threads: int, device: str = "cpu") -> str:
 
 
 def commit() -> str:
-    """The commit that is measured, with a + where files differ from it; empty outside of git."""
+    """Return the commit that is measured, with a + if files differ from it; empty outside of git."""
     said = []
     for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
         try:
@@ -218,10 +220,10 @@ def commit() -> str:
 
 
 class Report:
-    """Prints what a benchmark measures and, at the end of its block, adds it to the history.
+    """Prints the measurements of a benchmark and, at the end of its block, adds them to the history.
 
-    A row of the history: ``when`` (UTC), ``commit``, ``machine``, ``benchmark``, ``what``, ``value``
-    (the median), ``unit`` ("ratio" for one), ``low`` and ``high`` (the quartiles), ``runs``.
+    Columns of the history: ``when`` (UTC), ``commit``, ``machine``, ``benchmark``, ``what``, ``value``
+    (the median), ``unit`` ("ratio" for a ratio), ``low`` and ``high`` (the quartiles), ``runs``.
     """
 
     def __init__(self, benchmark: str, given: argparse.Namespace):
@@ -248,7 +250,7 @@ class Report:
             rows.to_parquet(temporary, index=False)
 
     def add(self, what: str, values: Sequence[float] | float, unit: str = "ratio") -> None:
-        """Note a measurement: one value, or one per run."""
+        """Record and print a measurement: one value, or one per run."""
         values = np.atleast_1d(np.asarray(values, np.float64))
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
         figures = {"value": middle, "unit": unit, "low": low, "high": high, "runs": len(values)}
@@ -257,7 +259,7 @@ class Report:
 
 
 def line(row: Mapping) -> str:
-    """A measurement in words."""
+    """Format a measurement as a line of text."""
     unit = "" if row["unit"] == "ratio" else f" {row['unit']}"
     spread = f" [{row['low']:.3g}, {row['high']:.3g}], {row['runs']} runs" if row["runs"] > 1 else ""
     return f"{row['what']}: {row['value']:.3g}{unit}{spread}"

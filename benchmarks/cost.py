@@ -1,7 +1,7 @@
-"""What the full reproduction costs, and what far more would: the tables of docs/cost.md.
+"""Cost of the full reproduction, and of far larger studies: the tables of docs/cost.md.
 
-``python -m benchmarks.cost`` writes them anew, from ``benchmarks/rates.yaml`` (rates that were measured, and
-what is assumed), the datasets' own facts, and the arithmetic below.
+``python -m benchmarks.cost`` rewrites them from ``benchmarks/rates.yaml`` (measured rates and assumptions),
+the datasets' own facts, and the arithmetic below.
 """
 
 import argparse
@@ -18,16 +18,16 @@ PAGE = HOME / "docs" / "cost.md"
 RATES = Path(__file__).with_name("rates.yaml")
 BEGIN, END = "<!-- {}: written by `make reference` -->\n", "<!-- end of {} -->\n"
 
-LAYERS, DIM, NEURONS, FEATURES = 12, 768, 36_864, 3840  # of ViT-Base, and of M2D's vector of a clip
+LAYERS, DIM, NEURONS, FEATURES = 12, 768, 36_864, 3840  # ViT-Base; M2D's clip vector
 
 
 def transformer(tokens: int) -> int:
-    """Operations of ViT-Base over one sequence: its matrix products and attention's."""
+    """Return the operations of ViT-Base over one sequence: its matrix products and attention."""
     return LAYERS * (24 * tokens * DIM**2 + 4 * tokens**2 * DIM)
 
 
 def vit(seconds: float) -> int:
-    """Operations over a clip as M2D takes it: at most 38 columns of 5 patches at a time, and CLS.
+    """Return the operations over a clip with M2D: chunks of at most 38 columns of 5 patches, and CLS.
 
     >>> round(8 * vit(5) / 1e9)
     226
@@ -37,7 +37,7 @@ def vit(seconds: float) -> int:
 
 
 def ast(seconds: float) -> int:
-    """Operations over a clip as AST takes it: whole chunks of 1024 frames, 1,214 tokens each."""
+    """Return the operations over a clip with AST: whole chunks of 1024 frames, 1,214 tokens each."""
     return math.ceil((seconds * 100 - 2) / 1024) * transformer(1214)
 
 
@@ -45,7 +45,7 @@ OPERATIONS = {"ViT-Base": vit, "AST": ast}
 
 
 class Costs:
-    """Everything that the tables need, from rates and facts."""
+    """Quantities that the tables need, from rates and facts."""
 
     def __init__(self, rates: dict):
         self.assumed, self.measured = rates["assumed"], rates["measured"]
@@ -65,11 +65,11 @@ class Costs:
 
     @staticmethod
     def seconds_of(kind: str, seconds: float) -> float:
-        """Operations of one clip."""
+        """Return the operations over one clip."""
         return OPERATIONS[kind](seconds)
 
     def speeds(self) -> Iterator[tuple[str, float]]:
-        """Hardware and its operations per second, statistics included."""
+        """Yield hardware and its operations per second, statistics included."""
         overhead = self.rate("overhead")
         yield "2 CPU cores, fp32 (ViT-Base measured)", self.rate("gflops") * 1e9 / overhead
         for card, peaks in self.assumed["cards"].items():
@@ -82,7 +82,7 @@ class Costs:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Two digits that matter, with commas.
+    """Format a number with ``digits`` significant digits and commas.
 
     >>> number(0.0123), number(12.3), number(1234), number(123456)
     ('0.012', '12', '1,200', '120,000')
@@ -99,7 +99,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def work(costs: Costs) -> str:
-    """What there is to do, by dataset."""
+    """Return the table of work by dataset."""
     rows = []
     for name, facts in costs.facts.items():
         clips, seconds = costs.clips[name], costs.seconds[name]
@@ -112,7 +112,7 @@ def work(costs: Costs) -> str:
 
 
 def time(costs: Costs) -> str:
-    """Hours of the forward passes, and what keeps them fed."""
+    """Return the table of hours of the forward passes, and of the reading and decoding that they need."""
     rows = []
     per_second = costs.work["ViT-Base"] / costs.audio
     for name, speed in costs.speeds():
@@ -127,7 +127,7 @@ def time(costs: Costs) -> str:
 
 
 def sizes(costs: Costs) -> list[tuple[str, float]]:
-    """Gigabytes of the reproduction, at their fullest."""
+    """Return the gigabytes of each kind of file, at their maximum during the reproduction."""
     units = sum(count for count, _ in costs.assumed["units"].values())
     unit = costs.rate("unit_bytes") * NEURONS
     return [
@@ -146,7 +146,7 @@ def disk(costs: Costs) -> str:
 
 
 def rest(costs: Costs) -> str:
-    """What is no forward pass."""
+    """Return the table of costs other than forward passes."""
     archives = sizes(costs)[0][1]
     units = sum(count for count, _ in costs.assumed["units"].values())
     line = costs.assumed["line_bytes"]
@@ -161,7 +161,7 @@ def rest(costs: Costs) -> str:
 
 
 def internet(costs: Costs) -> str:
-    """Ten million hours."""
+    """Return the table of costs of ten million hours of audio."""
     a = costs.assumed
     audio = a["hours"] * 3600
     clips = audio / a["clip_seconds"]
@@ -215,13 +215,15 @@ TABLES = {f.__name__: f for f in (work, time, disk, rest, internet, rates)}
 
 
 def filled(page: str, given: dict) -> str:
-    """The page with every table between the marks that are there for it."""
+    """Return the page with every table written between its marks."""
     costs = Costs(given)
     for name, make in TABLES.items():
         begin, end = BEGIN.format(name), END.format(name)
         before, found, after = page.partition(begin)
         if not found or end not in after:
-            raise ValueError(f"no place for the table '{name}': {begin.strip()} and {end.strip()}")
+            raise ValueError(
+                f"no place for the table '{name}': the page needs {begin.strip()} and {end.strip()}"
+            )
         page = f"{before}{begin}\n{make(costs)}\n{end}{after.partition(end)[2]}"
     return page
 

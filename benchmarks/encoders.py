@@ -1,9 +1,9 @@
-"""What the statistics cost in each adapter: extraction against the bare forward pass, batch by batch.
+"""Cost of the statistics in each adapter: extraction compared with the bare forward pass, by batch.
 
-Interleaved with a twin without hooks as in ``extraction``, at real shapes: base-size encoders, random
-weights, clips shorter than AST's and Whisper's own length, so that padding is left out of the counts. The
-ratio is that of one batch, from the end of a forward pass to the end of the next; the first batches, in
-which almost every clip is a neuron's strongest, and the writing of tables at the end are left out.
+Extraction is interleaved with a twin without hooks, as in ``extraction``, at real shapes: base-size encoders,
+random weights, clips shorter than AST's and Whisper's own length, so that padding is left out of the counts.
+A ratio is that of one batch, from the end of a forward pass to the end of the next. It leaves out the first
+batches, in which almost every clip is a neuron's strongest, and the writing of tables at the end.
 """
 
 import tempfile
@@ -14,7 +14,8 @@ import pandas as pd
 from torch import Tensor
 
 from audio_neurons import models
-from audio_neurons.extraction import Settings, extract
+from audio_neurons.activations.extraction import extract
+from audio_neurons.settings.extraction import Pass
 from benchmarks.common import RANDOM, TINY, Report, make_clips, now, options
 from benchmarks.extraction import Twin
 
@@ -30,7 +31,7 @@ BLOCKS = {
 
 
 class Watch(Twin):
-    """A twin that notes when each batch ends, and how long the bare pass took until then."""
+    """A twin that records when each batch ends, and the total time of bare passes until then."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {"models": ["tiny"], "batches": 3, "first": 1, "seconds": 0.5, "batch_size": 2},
         models=([name for name in BLOCKS if name != "tiny"], "encoders", tuple(BLOCKS)),
         batches=(10, "batches that are timed"),
-        first=(4, "batches before them"),
+        first=(4, "batches before them that are not timed"),
         seconds=(5.0, "length of a clip"),
         batch_size=(4, "clips per forward pass"),
     )
@@ -59,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_clips(out / "clips.parquet", clips, args.seconds)
         for name in args.models:
             watch = Watch(models.load(name, {**BLOCKS[name], "weights": RANDOM}, None, args.device))
-            # One strongest clip of tens changes as often as five of thousands: a dataset is not so small.
-            settings = Settings(args.seconds, args.batch_size, top_clips=1)
+            # Among tens of clips, the one strongest changes as often as the five strongest among thousands.
+            settings = Pass(clip_seconds=args.seconds, batch_size=args.batch_size, top_clips=1)
             extract(watch.encoder, out / "clips.parquet", out, out / "embeddings.parquet", settings)
             batches = pd.DataFrame(watch.ends, columns=["extraction", "bare"]).diff()[args.first :]
             batches["extraction"] -= batches["bare"]

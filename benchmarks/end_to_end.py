@@ -1,8 +1,8 @@
-"""Where the time goes, from an archive to chosen neurons, in audio-seconds per second.
+"""Speed of every stage from an archive to selected neurons, in audio-seconds per second.
 
-Recordings of 16 kHz are prepared, extracted and merged, and neurons are selected; within extraction,
-shares of its time are told. Decoding and writing down run beside the encoder, so shares may add up to more
-than one. ViT-Base, random weights.
+Recordings of 16 kHz are prepared, extracted and merged, and neurons are selected. For extraction, the shares
+of its parts are reported; decoding and writing run in parallel with the encoder, so shares may add up to
+more than one. ViT-Base, random weights.
 """
 
 import tempfile
@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from audio_neurons import extraction, recorder, selection, statistics, tables, units
-from audio_neurons.preparation import prepare
+from audio_neurons import tables
+from audio_neurons.activations import extraction, recorder, statistics, units
+from audio_neurons.neurons import selection
+from audio_neurons.recordings.preparation import prepare
+from audio_neurons.settings.extraction import Pass
+from audio_neurons.settings.selection import PRESETS
 from benchmarks.common import Report, full_size, now, options, recorded
 from benchmarks.preparation import make_archive
 
@@ -26,12 +30,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         clips=(80, "clips"),
         seconds=(5.0, "length of a clip"),
         batch_size=(8, "clips per forward pass"),
-        workers=(1, "threads that decode"),
-        precision=("fp32", "of the encoder", ("fp32", "tf32", "bf16")),
+        workers=(1, "decoding threads"),
+        precision=("fp32", "precision of the encoder", ("fp32", "tf32", "bf16")),
     )
     encoder = full_size(args)
-    settings = extraction.Settings(args.seconds, args.batch_size, precision=args.precision)
-    rule = selection.PRESETS["aape"]
+    settings = Pass(clip_seconds=args.seconds, batch_size=args.batch_size, precision=args.precision)
+    rule = PRESETS["aape"]
     with tempfile.TemporaryDirectory() as folder, Report("end_to_end", args) as report:
         out = Path(folder)
         archive, part, merged = out / "archive.zip", out / "part.parquet", out / "merged"

@@ -1,10 +1,10 @@
-"""What the statistics cost: extraction against the bare forward pass of the same model and batches.
+"""Cost of the statistics: extraction compared with the bare forward pass of the same model and batches.
 
-The machine is not ours alone, so the two are interleaved batch by batch: while extraction runs, every
-batch also goes through a twin of the encoder without hooks, before or after it in turn. ``bare`` is the
-twin's time; ``extraction`` is all the rest of the run: reading and decoding the clips, the forward pass
+The machine may be shared with other work, so the two are interleaved batch by batch: while extraction runs,
+every batch also goes through a twin of the encoder without hooks, alternately before and after it. ``bare``
+is the twin's time; ``extraction`` is the rest of the run: reading and decoding the clips, the forward pass
 with its hooks, counts, embeddings, strongest clips, and writing all tables. Full size (ViT-Base), random
-weights. Decoding is also timed alone, in one thread and in more.
+weights. Decoding is also timed alone, in one and in several threads.
 """
 
 import copy
@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from audio_neurons.extraction import Settings, batches, extract
+from audio_neurons.activations.extraction import batches, extract
 from audio_neurons.models.encoder import Encoder
+from audio_neurons.settings.extraction import Pass
 from benchmarks.common import Report, full_size, make_clips, now, options, turns
 
 
 class Twin:
-    """Runs a copy of an encoder, without hooks, beside every forward pass of the encoder itself."""
+    """Runs a copy of an encoder without hooks beside every forward pass of the encoder itself."""
 
     def __init__(self, encoder: Encoder):
         self.encoder, self._copy, self._calls = encoder, copy.deepcopy(encoder), 0
@@ -30,7 +31,7 @@ class Twin:
         encoder.forward = self._both
 
     def leave(self) -> None:
-        del self.encoder.forward  # the class's own is found again
+        del self.encoder.forward  # uncovers the class's own
 
     def _both(self, wave: Tensor) -> Tensor:
         self._calls += 1
@@ -56,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         clips=(160, "clips per run"),
         seconds=(5.0, "length of a clip"),
         batch_size=(8, "clips per forward pass"),
-        workers=(1, "threads that decode"),
-        precision=("fp32", "of the encoder", ("fp32", "tf32", "bf16")),
+        workers=(1, "decoding threads"),
+        precision=("fp32", "precision of the encoder", ("fp32", "tf32", "bf16")),
     )
     encoder = full_size(args)
-    settings = Settings(args.seconds, args.batch_size, precision=args.precision)
+    settings = Pass(clip_seconds=args.seconds, batch_size=args.batch_size, precision=args.precision)
     samples = round(args.seconds * encoder.sample_rate)
     with tempfile.TemporaryDirectory() as folder, Report("extraction", args) as report:
         out = Path(folder)
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for _ in batches(clips, samples, args.batch_size, workers):
                 pass
 
-        run()  # warm
+        run()  # warm-up
         bare, extraction = [], []
         for _ in range(args.runs):
             twin = Twin(encoder)

@@ -1,8 +1,8 @@
-"""How time grows: over clips, classes, conditions and shards, with the exponent of the power law that fits.
+"""Growth of time over clips, classes, conditions and shards, as the exponent of a fitted power law.
 
-1 is linear, below 1 better. A tiny encoder for clips and conditions; counts of full size (12 x 3072
-neurons) for classes and shards. And what the parts of a dataset hold before they are merged, if clips are
-dealt to parts by group, as preparation does, against one by one.
+An exponent of 1 is linear, below 1 is better. Clips and conditions are measured with a tiny encoder, classes
+and shards with counts of full size (12 x 3072 neurons). Also measured is the size of a dataset's parts before
+they are merged, if clips are dealt to parts by group, as preparation does, compared with one by one.
 """
 
 import tempfile
@@ -14,9 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from audio_neurons import models, selection, tables, units
-from audio_neurons.extraction import Settings, extract
-from audio_neurons.preparation import Dealer
+from audio_neurons import models, tables
+from audio_neurons.activations import units
+from audio_neurons.activations.extraction import extract
+from audio_neurons.neurons import selection
+from audio_neurons.recordings.preparation import Dealer
+from audio_neurons.settings.extraction import Pass
+from audio_neurons.settings.selection import PRESETS
 from benchmarks.ablation import make_changes, shared
 from benchmarks.common import TINY, Report, exponent, make_clips, options, turns
 
@@ -27,7 +31,7 @@ def merge_folders(folder: Path) -> None:
 
 
 def write_shards(folder: Path, part_of: np.ndarray, groups: np.ndarray, neurons: int) -> int:
-    """The ``units`` tables of clips that are divided as ``part_of`` says; their bytes."""
+    """Write the ``units`` tables of clips divided into parts by ``part_of``; return their bytes."""
     rng = np.random.default_rng(0)
     counts = rng.binomial(80, rng.beta(0.5, 4, neurons), (50, neurons)).astype(np.int32)
     frame = pd.DataFrame({"split": "train", "fold": 0, "group": groups.astype(str), "kind": "a"})
@@ -57,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes=([10, 30, 100, 300], "classes of a selection"),
         conditions=([10, 20, 40, 80], "conditions of an ablation"),
         shards=([1, 2, 4, 8, 16], "shards that are merged, each with all groups"),
-        neurons=(36_864, "neurons of classes and shards"),
-        groups=(64, "groups of shards"),
+        neurons=(36_864, "neurons when classes and shards are measured"),
+        groups=(64, "groups when shards are measured"),
     )
     rng = np.random.default_rng(0)
     encoder = models.load("tiny", TINY, None, args.device)
@@ -72,11 +76,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         def extraction(count: int) -> Callable:
             clips = make_clips(out / f"clips-{count}.parquet", count, 0.5, 40, distinct=50)
-            return lambda: extract(encoder, clips, out, out / "embeddings.parquet", Settings(0.5, 32))
+            return lambda: extract(
+                encoder, clips, out, out / "embeddings.parquet", Pass(clip_seconds=0.5, batch_size=32)
+            )
 
         def choice(count: int) -> Callable:
             p = rng.beta(0.5, 4, (count, args.neurons))
-            return lambda: selection.select(p, selection.PRESETS["aape"])
+            return lambda: selection.select(p, PRESETS["aape"])
 
         def ablation(count: int) -> Callable:
             wave = 0.1 * torch.randn(4, 8000).to(args.device)
@@ -84,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return lambda: shared(encoder, wave, changes)
 
         def merging(count: int) -> Callable:
-            groups = np.repeat(np.arange(args.groups), count)  # in every shard a clip of every group
+            groups = np.repeat(np.arange(args.groups), count)  # every shard has a clip of every group
             write_shards(out / f"{count}", np.tile(np.arange(count), args.groups), groups, args.neurons)
             return lambda: merge_folders(out / f"{count}")
 

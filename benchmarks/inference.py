@@ -1,24 +1,25 @@
-"""What selection and resampling cost: draws of the whole selection at full size, on synthetic counts.
+"""Cost of selection and resampling: draws of the whole selection at full size, on synthetic counts.
 
-Those of CREMA-D with M2D's neurons: 7,438 clips, 36,864 neurons, 6 classes; by speaker (91 groups), and by
-clip, every clip a group of its own, which is the worst case and gets fewer draws. ``bare`` is the selection
-alone, as often as there are draws: what no way of drawing can do without.
+Sizes are those of CREMA-D with M2D's neurons: 7,438 clips, 36,864 neurons, 6 classes. Draws are by speaker
+(91 groups), and by clip, with every clip a group of its own: the worst case, with fewer draws. ``bare`` is
+the selection alone, which every draw needs.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from audio_neurons.resampling import Bootstrap, Draws, Permutation, draw, observed, pooled
-from audio_neurons.selection import PRESETS, choose
-from audio_neurons.units import Units
+from audio_neurons.activations.units import Units
+from audio_neurons.inference.resampling import Bootstrap, Draws, Permutation, draw, observed, pooled
+from audio_neurons.neurons.selection import choose
+from audio_neurons.settings.selection import PRESETS
 from benchmarks.common import Report, options, peak, turns
 
 RULE = PRESETS["aape"]
 
 
 def make_units(clips: int, groups: int, neurons: int, classes: int) -> Units:
-    """Counts of random clips, pooled by group and class; 0 groups make every clip one."""
+    """Return counts of random clips, pooled by group and class; 0 groups make every clip a group."""
     rng = np.random.default_rng(0)
     active = np.empty((clips, neurons), np.uint16)
     rates = rng.beta(0.5, 4, neurons)
@@ -36,7 +37,7 @@ def resample(units: Units, scheme: type, plan: Draws) -> None:
 
 
 def alone(clips: int, groups: int, neurons: int, classes: int, draws: int, threads: int) -> None:
-    """All of it once, to see its memory."""
+    """Run everything once, to measure memory."""
     resample(make_units(clips, groups, neurons, classes), Permutation, Draws(draws, 0, threads=threads))
 
 

@@ -1,7 +1,7 @@
-"""Peak memory of an extraction over more and more clips, each in a process of its own.
+"""Peak memory of extraction over increasing numbers of clips, each in a separate process.
 
-A tiny encoder and short clips: what may grow is what is kept per clip, whatever the encoder's size. The
-same number of groups, and then as many as there are clips, whose counts are kept in a file that the
+A tiny encoder and short clips are enough: only what is kept per clip can grow, whatever the encoder's size.
+The number of groups is constant, or equal to that of clips. The counts of groups are kept in a file that the
 operating system may hold in memory.
 """
 
@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audio_neurons import models
-from audio_neurons.extraction import Settings, extract
+from audio_neurons.activations.extraction import extract
+from audio_neurons.settings.extraction import Pass
 from benchmarks.common import TINY, Report, exponent, make_clips, options, peak
 
 
 def alone(clips: str, seconds: float, folder: str) -> None:
     out = Path(folder)
     encoder = models.load("tiny", TINY, None)
-    extract(encoder, Path(clips), out, out / "embeddings.parquet", Settings(seconds, 32))
+    extract(encoder, Path(clips), out, out / "embeddings.parquet", Pass(clip_seconds=seconds, batch_size=32))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,8 +1,8 @@
-"""What a precision changes: the chosen neurons, and the time of a forward pass, against fp32.
+"""Effect of the precision on chosen neurons and on the time of a forward pass, compared with fp32.
 
 Decisions and neurons are compared on the trained models and recordings of a finished demo (``make
-demo``), task by task; time on an encoder of full size (ViT-Base, random weights) over noise, batch by
-batch in turns.
+demo``), task by task. Time is measured with an encoder of full size (ViT-Base, random weights) over noise,
+in turns batch by batch.
 """
 
 import tempfile
@@ -14,18 +14,19 @@ import pandas as pd
 import torch
 import yaml
 
-from audio_neurons import config as configuration
-from audio_neurons import models, selection, statistics
-from audio_neurons.extraction import Settings, extract, forward
+from audio_neurons import models, study
+from audio_neurons.activations import statistics
+from audio_neurons.activations.extraction import extract, forward
+from audio_neurons.activations.recorder import Recorder
 from audio_neurons.models.encoder import Encoder, numerics
-from audio_neurons.recorder import Recorder
+from audio_neurons.neurons import selection
+from audio_neurons.settings.extraction import Pass
+from audio_neurons.settings.selection import Rule, rule_of
 from benchmarks.common import HOME, Report, full_size, now, options
 
-SCHEMA = HOME / "workflow" / "schemas" / "config.schema.yaml"
 
-
-def chosen(folder: Path, label: str, rule: selection.Rule) -> tuple[set, set, np.ndarray, np.ndarray]:
-    """Selected neurons, (class, neuron) assignments, counts and tokens of a folder of statistics."""
+def chosen(folder: Path, label: str, rule: Rule) -> tuple[set, set, np.ndarray, np.ndarray]:
+    """Return selected neurons, (class, neuron) assignments, counts and tokens of a folder of statistics."""
     classes, active, _ = statistics.class_counts(folder, label, ["train"])
     tokens = classes["tokens"].to_numpy()
     found = selection.select(selection.probabilities(active, tokens), rule)
@@ -37,10 +38,10 @@ def jaccard(a: set, b: set) -> float:
 
 
 def compare(demo: Path, precisions: Iterable[str], datasets: Iterable[str], device: str) -> pd.DataFrame:
-    """Per model, task and precision: how far it is from fp32."""
+    """Return the difference from fp32 per model, task and precision."""
     config = yaml.safe_load((HOME / "config" / "demo.yaml").read_text(encoding="utf-8"))
-    config = configuration.complete(config, SCHEMA)
-    rule = selection.rule_of("aape", config["selection"]["selectors"]["aape"])
+    config = study.complete(config)
+    rule = rule_of("aape", config["selection"]["selectors"]["aape"])
     rows = []
     for name, block in config["models"].items():
         encoder = models.load(name, block, demo / "results/training" / name / "model.safetensors", device)
@@ -49,7 +50,11 @@ def compare(demo: Path, precisions: Iterable[str], datasets: Iterable[str], devi
             found = {}
             for precision in ("fp32", *precisions):
                 with tempfile.TemporaryDirectory() as folder:
-                    settings = Settings(config["datasets"][dataset]["clip_seconds"], 16, precision=precision)
+                    settings = Pass(
+                        clip_seconds=config["datasets"][dataset]["clip_seconds"],
+                        batch_size=16,
+                        precision=precision,
+                    )
                     extract(encoder, clips, Path(folder), Path(folder) / "e.parquet", settings)
                     for task, about in config["tasks"].items():
                         if about["dataset"] == dataset:
@@ -70,7 +75,7 @@ def compare(demo: Path, precisions: Iterable[str], datasets: Iterable[str], devi
 
 
 def times(encoder: Encoder, variants: list[tuple[str, bool]], args) -> pd.DataFrame:
-    """Seconds per batch, hooks and all, of each precision, compiled or not, in each turn."""
+    """Return seconds per batch, hooks included, of each precision, compiled or not, in each turn."""
     samples = round(args.seconds * encoder.sample_rate)
     wave = 0.1 * torch.randn(args.batch_size, samples, generator=torch.Generator().manual_seed(0))
     wave = wave.to(args.device)

@@ -1,8 +1,8 @@
-"""What preparation costs, against decoding and resampling the same recordings and nothing else.
+"""Cost of preparation, compared with only decoding and resampling the same recordings.
 
-Each run of preparation has a run of the bare decoder directly before or after it, in turn, and the ratio
-is taken within the pair. ``bare`` is what no way of preparing can do without; preparation also reads the
-archive and its list, encodes FLAC, and writes the tables. Peak memory is that of a process of its own per
+Each run of preparation has a run of the bare decoder directly before or after it, alternately, and the ratio
+is taken within the pair. ``bare`` is the work that every preparation needs; preparation also reads the
+archive and its list, encodes FLAC, and writes the tables. Peak memory is measured in a separate process per
 size of dataset.
 """
 
@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audio_neurons import audio
-from audio_neurons.archives import members
-from audio_neurons.preparation import prepare
+from audio_neurons.datasets.archives import members
+from audio_neurons.recordings import audio
+from audio_neurons.recordings.preparation import prepare
 from benchmarks.common import Report, options, peak, turns
 
 
 def make_archive(path: Path, clips: int, seconds: float, rate: int) -> None:
-    """A zip in ESC-50's layout, of noise: enough for a cost that does not depend on what is heard."""
+    """Write a zip of noise in ESC-50's layout: the measured costs do not depend on the content."""
     rng = np.random.default_rng(0)
     rows = ["filename,fold,target,category,esc10,src_file,take"]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         clips=(200, "clips per run"),
         seconds=(5.0, "length of a clip"),
         rates=([44_100, 16_000], "sampling rates"),
-        workers=(1, "threads that decode"),
+        workers=(1, "decoding threads"),
         sizes=([200, 4000], "numbers of clips, of a second each, at which memory is measured"),
     )
     with tempfile.TemporaryDirectory() as folder, Report("preparation", args) as report:

@@ -1,7 +1,7 @@
-"""What Snakemake itself costs: a dry run of the full configuration, and one figure drawn again.
+"""Cost of Snakemake itself: a dry run of the full configuration, and one figure drawn again.
 
-The figure is that of a small study of tones in a folder of its own, with a random model. What follows from
-the statistics (neurons, sharing, the figure) is removed, and made again from them; it should take less
+The figure belongs to a small study of tones with a random model, in a separate folder. Everything derived
+from the statistics (neurons, sharing, the figure) is removed and made again from them, which should take less
 than 15 s.
 """
 
@@ -48,7 +48,7 @@ def make_study(folder: Path, clips: int) -> None:
 
 
 def snakemake(folder: Path, config: Path, *args: str) -> str:
-    """What Snakemake says; the whole of it if it fails."""
+    """Run Snakemake and return its output; if it fails, raise an error with the output."""
     command = [sys.executable, "-m", "snakemake", *args, "--cores", "2"]
     command += ["--snakefile", str(HOME / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(config)]

@@ -16,7 +16,14 @@ author = copyright = "The Audio Neurons developers"
 
 # The source folder is the repository's root: `sphinx-build -c docs . site`.
 root_doc = "docs/index"
-include_patterns = ["README.md", "docs/**", "config/README.md", "results/README.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/**",
+    "config/README.md",
+    "results/README.md",
+]
 exclude_patterns = [".*", "site", "demo", "resources", "logs", "results/*/**", "docs/site"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -25,6 +32,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 napoleon_google_docstring = False
+# Some rooms have classes of the same name (Task, Selection), and some settings are called `bytes`.
+suppress_warnings = ["ref.python"]
 
 # Nothing of the site is fetched from elsewhere.
 html_theme = "furo"

@@ -24,12 +24,12 @@ dependencies:
 ENVIRONMENTS = {
     "audio-neurons": (
         "What every rule of the full reproduction runs in.",
-        "docutils jsonschema matplotlib numpy pandas pyarrow pyyaml requests safetensors scipy seaborn "
-        "soundfile timm torch torchaudio torchvision transformers urllib3",
+        "docutils jsonschema lazy-loader matplotlib numpy pandas pyarrow pydantic pyyaml requests "
+        "safetensors scipy seaborn soundfile timm torch torchaudio torchvision transformers urllib3",
     ),
     "demo": (
         "What makes the demo's recordings: eSpeak NG and a SoundFont, both under the GPL.",
-        "numpy pandas pyarrow pyyaml scipy soundfile espeakng-loader pretty-midi",
+        "lazy-loader numpy pandas pyarrow pydantic pyyaml scipy soundfile espeakng-loader pretty-midi",
     ),
 }
 

@@ -1,12 +1,13 @@
-"""Make an environment from a lock: exactly what the lock lists, whatever a package index holds.
+"""Create an environment from a lock file: exactly the listed files, whatever else a package index offers.
 
     python3 envs/install.py .venv --lock envs/lock.txt --uv-lock envs/uv.txt --gigabytes 6.5
 
-`make` runs this before its targets; where the environment is good it ends at once. Otherwise it is made anew:
-the venv's own pip installs uv at a pinned version, and uv the lock; where there is no uv for the platform, or
-none in the index, pip does. Nothing is resolved (``--no-deps``), and every file is held to its hash.
+`make` runs this script before its targets. If the environment is up to date, it ends at once. Otherwise it
+creates the environment again: the venv's own pip installs a pinned uv, and uv installs the lock. If uv is
+not available for the platform or in the index, pip installs the lock. No dependencies are resolved
+(``--no-deps``), and every file is verified by its hash.
 
-It takes the standard library only, and Python 3.6 can read it, so that an old Python is told of in words.
+The script needs only the standard library. Python 3.6 can parse it, so that an old Python gets a clear error.
 """
 
 import argparse
@@ -25,13 +26,13 @@ import tempfile
 import time
 
 OLDEST, NEWEST = (3, 11), (3, 14)
-# Settings of pip that say where packages come from, and uv's names for them. Others are left out: some (user,
-# target, constraint) would put packages elsewhere, or ask for other ones.
+# pip's settings for the source of packages, with uv's names for them. Other settings are ignored: some (user,
+# target, constraint) would install packages elsewhere, or other packages.
 SETTINGS = {
-    "index-url": "",  # see `variables`
+    "index-url": "",  # handled in `variables`
     "extra-index-url": "",
     "find-links": "UV_FIND_LINKS",
-    "no-index": "",  # an option of uv's, not a variable
+    "no-index": "",  # an option of uv, not a variable
     "trusted-host": "UV_INSECURE_HOST",
     "cert": "SSL_CERT_FILE",
     "client-cert": "SSL_CLIENT_CERT",
@@ -48,14 +49,14 @@ NO_ANSWER = ("connection broken", "problem confirming the ssl certificate", "Max
 
 
 class Refused(Exception):
-    """What is wrong, with the remedy, and what a program said of it."""
+    """An error with its remedy, and the output of the program that failed."""
 
     def __init__(self, what: str, said: str = ""):
         super().__init__(f"{said}\nerror: {what}".lstrip())
 
 
 def identity(arguments: argparse.Namespace) -> dict:
-    """What a good environment was made from, by which Python, and where: scripts hold absolute paths."""
+    """Return the lock hashes, Python version and path of an up-to-date environment; scripts hold its path."""
     made = {"place": arguments.venv, "python": "{}.{}".format(*sys.version_info)}
     for path in filter(None, (arguments.lock, arguments.uv_lock)):
         with open(path, "rb") as file:
@@ -64,7 +65,7 @@ def identity(arguments: argparse.Namespace) -> dict:
 
 
 def flaw(venv: str, wanted: dict, any_python: bool) -> str:
-    """Why an environment has to be made, in words; empty if it is good."""
+    """Return why an environment has to be created; empty if it is up to date."""
     if not os.path.lexists(venv):
         return "there is none"
     try:
@@ -88,7 +89,7 @@ def flaw(venv: str, wanted: dict, any_python: bool) -> str:
 
 
 def check(venv: str, gigabytes: float) -> None:
-    """Refuse what would fail after minutes."""
+    """Raise `Refused` at once for problems that would otherwise fail after minutes."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         version = "{}.{}.{}".format(*sys.version_info)
         raise Refused(f"Python 3.11 to 3.14 is needed, {sys.executable} is {version}; set PYTHON=python3.12")
@@ -105,11 +106,16 @@ def check(venv: str, gigabytes: float) -> None:
         raise Refused(f"Snakemake runs no Python whose path has {odd.group()!r} in it: {venv}; {remedy}")
     if os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
         raise Refused(f"{venv} is no virtual environment and is left as it is; move it, or set VENV=...")
+    if os.path.islink(venv) and os.path.exists(venv) and not os.path.exists(os.path.join(venv, ".ready")):
+        target = os.path.realpath(venv)
+        raise Refused(
+            f"{venv} is a link to {target}, which `make` did not create; remove the link, or set VENV=..."
+        )
     require_room(venv, gigabytes, "make room, or clone to a larger disk", cleared=venv)
 
 
 def require_room(folder: str, gigabytes: float, remedy: str, cleared: str = "") -> None:
-    """Refuse a file system that has not so much room, once ``cleared`` is gone."""
+    """Raise `Refused` if the file system has less free space, counting that of ``cleared``, than needed."""
     folder = existing(folder)
     free = shutil.disk_usage(folder).free
     if free < gigabytes * 1e9 and cleared:
@@ -122,17 +128,17 @@ def require_room(folder: str, gigabytes: float, remedy: str, cleared: str = "") 
 
 
 def existing(folder: str) -> str:
-    """The folder, or the nearest above it that there is."""
+    """Return the folder, or its nearest existing parent."""
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     return folder
 
 
 def create(venv: str) -> None:
-    """Make an empty virtual environment with pip, in place of what is there."""
+    """Create an empty virtual environment with pip, and remove the existing one."""
     import venv as builder
 
-    # What is killed here is still known for an environment: its pyvenv.cfg is there from first to last.
+    # pyvenv.cfg always exists, so that the folder that a killed run leaves is recognised as an environment.
     os.makedirs(venv, exist_ok=True)
     open(os.path.join(venv, "pyvenv.cfg"), "a").close()
     for entry in os.scandir(venv):
@@ -148,22 +154,22 @@ def create(venv: str) -> None:
 
 
 def program(venv: str, name: str) -> str:
-    """The path of a program of the environment."""
+    """Return the path of a program in the environment."""
     return os.path.join(venv, "bin", name)
 
 
 def ask(*command: str, env: "dict | None" = None) -> "tuple[int, str]":
-    """Exit code of a command, and what it prints."""
+    """Return the exit code and the output of a command."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
-    except OSError as error:  # such as a program for another C library
+    except OSError as error:  # for example a program for another C library
         return 1, str(error)
     return done.returncode, done.stdout.decode(errors="replace").strip()
 
 
 def settings(venv: str) -> dict:
-    """Where packages come from, by pip's variables and files: those of `SETTINGS` that are set."""
-    # These would be taken for options of `pip config`: which of its files to read.
+    """Return pip's settings for the source of packages (`SETTINGS`), from its variables and files."""
+    # `pip config` would read these as options that select its configuration file.
     asking = {n: v for n, v in os.environ.items() if n not in ("PIP_USER", "PIP_GLOBAL", "PIP_SITE")}
     _, listed = ask(program(venv, "python"), "-m", "pip", "config", "list", env=asking)
     found = {}
@@ -176,15 +182,15 @@ def settings(venv: str) -> dict:
 
 
 def variables(found: dict) -> dict:
-    """The variables under which pip and uv install: these settings, and none that change what is meant."""
+    """Return environment variables for pip and uv: these settings, and no others that affect packages."""
     inside = {name: value for name, value in os.environ.items() if not LEFT_OUT.match(name)}
     inside.update(PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1")
     for name, value in found.items():
         inside["PIP_" + name.upper().replace("-", "_")] = value
         if SETTINGS[name]:
             inside.setdefault(SETTINGS[name], value.replace(" ", ",") if name == "find-links" else value)
-    # uv takes a release from the first index that has it, even if another has the wheel that suits better: so
-    # the index that replaces the usual one comes first. The usual one has all, and needs no others.
+    # uv takes a release from the first index that has it, even if a later index has a more suitable wheel. So
+    # the index that replaces the default comes first. The default index has everything, and needs no others.
     if "index-url" in found and not any(name.startswith(("UV_INDEX", "UV_DEFAULT_INDEX")) for name in inside):
         *first, inside["UV_DEFAULT_INDEX"] = [found["index-url"], *found.get("extra-index-url", "").split()]
         inside.update(UV_INDEX=" ".join(first), UV_INDEX_STRATEGY="unsafe-best-match")
@@ -192,9 +198,9 @@ def variables(found: dict) -> dict:
 
 
 def bootstrap(venv: str, uv_lock: str, inside: dict) -> str:
-    """Install uv by pip, and return its version; nothing where the platform or the index has none."""
+    """Install uv with pip and return its version; empty if the platform or the index has no uv."""
     pip = [program(venv, "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-    # A connection that fails is not tried for minutes; uv is not built, which needs a compiler.
+    # Failed connections are not retried for minutes. uv is not built from source, which needs a compiler.
     pip += ["--retries", "1", "--timeout", "15", "--only-binary", ":all:", "-r", uv_lock]
     code, said = ask(*pip, env=inside)
     if code and any(text in said for text in NO_ANSWER):
@@ -209,9 +215,10 @@ def bootstrap(venv: str, uv_lock: str, inside: dict) -> str:
 
 
 def own_cache(venv: str, inside: dict) -> None:
-    """Keep uv's downloads in the environment meanwhile, if their usual place is on another file system.
+    """Put uv's cache inside the environment for now if the usual cache is on another file system.
 
-    On the same one they are linked and take no room; elsewhere, such as in a small home, they would stay.
+    On the same file system the files are linked and take no extra space; on another, such as a small home,
+    they would remain.
     """
     code, usual = ask(program(venv, "uv"), "cache", "dir", env=inside)
     usual = existing(usual)
@@ -220,14 +227,14 @@ def own_cache(venv: str, inside: dict) -> None:
 
 
 def install(venv: str, lock: str, uv: str, inside: dict) -> None:
-    """Install what a lock lists, and nothing else; progress is shown."""
+    """Install exactly the packages of a lock, and show the progress."""
     if uv:
         command = [program(venv, "uv"), "pip", "install", "--python", program(venv, "python")]
         command += ["--no-index"] * (inside.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on"))
     else:
         command = [program(venv, "python"), "-m", "pip", "install", "--retries", "2", "--use-pep517"]
     command += ["--no-deps", "--require-hashes", "--no-build-isolation", "-r"]
-    # What has no wheel is built by the setuptools of the lock, which so comes first.
+    # Packages without a wheel are built with the locked setuptools, which is therefore installed first.
     builder = os.path.join(venv, "setuptools.txt")
     with open(lock, encoding="utf-8") as file, open(builder, "w", encoding="utf-8") as first:
         entry = re.search(r"^setuptools==(?:.*\\\n)*.*", file.read(), re.M)
@@ -240,14 +247,14 @@ def install(venv: str, lock: str, uv: str, inside: dict) -> None:
 
 
 def make(arguments: argparse.Namespace, wanted: dict) -> None:
-    """Make the environment, check it, and write down what it was made from."""
+    """Create the environment, check it, and record its lock hashes."""
     venv, lock, begun = arguments.venv, arguments.lock, time.monotonic()
     create(venv)
     inside = variables(settings(venv))
     uv = bootstrap(venv, arguments.uv_lock, inside) if arguments.uv_lock else ""
     if uv:
         own_cache(venv, inside)
-    else:  # pip keeps all downloads in the folder for temporary files
+    else:  # pip keeps all downloads in the temporary folder
         require_room(tempfile.gettempdir(), arguments.gigabytes / 2, "set TMPDIR to a folder with more")
     pip = glob.glob(os.path.join(glob.escape(venv), "lib", "*", "site-packages", "pip-*.dist-info"))
     versions = f"Python {sys.version.split()[0]}, pip {pip[0].split('-')[-2][:-5]}, {uv or 'no uv'}"
@@ -264,7 +271,7 @@ def make(arguments: argparse.Namespace, wanted: dict) -> None:
 
 
 def main() -> None:
-    """Make the environment if it is not good."""
+    """Create the environment unless it is up to date."""
     parser = argparse.ArgumentParser(description="Make an environment from a lock, if it is not there.")
     parser.add_argument("venv", type=os.path.abspath)
     parser.add_argument("--lock", required=True, help="requirements with hashes")
@@ -272,7 +279,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=0.0, help="what the environment takes")
     parser.add_argument("--any-python", action="store_true", help="one that another version made is good")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends as well
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # child processes end as well
     for name in ("PYTHONPATH", "PYTHONHOME"):
         os.environ.pop(name, None)
     try:

@@ -1,8 +1,8 @@
 import os
-from pathlib import Path
 
 import pytest
 import torch
+from common import ROOT, TINY
 from hypothesis import Phase, settings
 
 from audio_neurons import models
@@ -15,16 +15,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Encoders of the tests are small, and two workers share the cores.
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).parents[1]
-TINY = {
-    "adapter": "vit",
-    "input_size": [80, 64],
-    "embed_dim": 16,
-    "depth": 2,
-    "num_heads": 2,
-    "weights": {"source": "random", "seed": 5},
-}
 
 
 def pytest_collection_modifyitems(items):

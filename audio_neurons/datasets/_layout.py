@@ -1,4 +1,4 @@
-"""What the datasets' modules share: reading lists of files, and matching archives against them."""
+"""Helpers shared by the datasets' modules: read lists of files and match archives against them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from audio_neurons import archives
-from audio_neurons.datasets import SPLITS, DatasetError, Recording
+from audio_neurons.datasets import archives
+from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
 
 def rows(data: bytes, columns: Sequence[str], where: str | os.PathLike, delimiter: str = ",") -> list[dict]:
-    """Rows of a delimited table with a header, which must have ``columns`` and may have more.
+    """Return the ``columns`` of each row of a delimited table, whose header may name more columns.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def rows(data: bytes, columns: Sequence[str], where: str | os.PathLike, delimite
 
 
 def text(data: bytes, where: str | os.PathLike) -> str:
-    """``data`` as UTF-8, with or without a byte-order mark."""
+    """Decode ``data`` as UTF-8, with or without a byte-order mark."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -49,7 +49,7 @@ def text(data: bytes, where: str | os.PathLike) -> str:
 
 
 def load(path: Path) -> bytes:
-    """Content of a list that is a file of its own."""
+    """Return the content of a list that is a separate file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -57,7 +57,7 @@ def load(path: Path) -> bytes:
 
 
 def member(path: Path, pattern: str) -> bytes:
-    """Content of the archive's member whose last components match ``pattern``."""
+    """Return the content of the first member whose last path components match ``pattern``."""
     try:
         return archives.read(path, pattern)
     except archives.MissingMember as error:
@@ -65,18 +65,18 @@ def member(path: Path, pattern: str) -> bytes:
 
 
 def members_of(paths: Path | Iterable[Path], suffixes: str | Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """As `archives.members`, of one archive or of several, one after the other."""
+    """Yield the members of one archive, or of several in sequence (see `archives.members`)."""
     for path in [paths] if isinstance(paths, Path) else paths:
         yield from archives.members(path, suffixes)
 
 
 def title(paths: Path | Sequence[Path]) -> str:
-    """What to call one or several archives in an error."""
+    """Return how an error message names one or several archives."""
     return str(paths) if isinstance(paths, Path) else f"{paths[0]} ... {paths[-1].name}"
 
 
 def tail(name: str, components: int = 1) -> str:
-    """The last components of a path inside an archive, whatever the folders above are called."""
+    """Return the last components of a path inside an archive."""
     return "/".join(PurePosixPath(name).parts[-components:])
 
 
@@ -86,26 +86,26 @@ def matched(
     key: Callable[[str], str],
     where: object,
 ) -> Iterator[Recording]:
-    """Recordings of a list, with the content that an archive holds of them.
+    """Yield the listed recordings with their content from an archive.
 
-    In the archive's order; files not in the list are skipped. Then come the listed files that the
-    archive lacks, without content: preparation counts them as refused.
+    Recordings come in the archive's order; files that are not listed are skipped. Listed files that the
+    archive lacks follow, without content: preparation rejects them.
 
     Parameters
     ----------
     listed
-        Recordings without data, by a key.
+        Recordings without data, by key.
     files
         Members of one or several archives.
     key
-        The key of a member's path.
+        Function that returns the key of a member's path.
     where
-        Name of what ``files`` come from, for the error.
+        Origin of ``files``, for error messages.
 
     Raises
     ------
     DatasetError
-        If none of the listed files is there: the archive is another one, or of another layout.
+        If nothing is listed, or no listed file is there: it is the wrong archive or layout.
     """
     seen: set[str] = set()
     for name, data in files:
@@ -114,7 +114,7 @@ def matched(
             seen.add(name)
             yield replace(listed[name], data=data)
     if not listed:
-        raise DatasetError(f"{where}: the list of its files names none in {', '.join(SPLITS)}")
+        raise DatasetError(f"{where}: the list of its files has no file in the splits {', '.join(SPLITS)}")
     if not seen:
         example = next(iter(listed))
         raise DatasetError(f"{where}: has none of the {len(listed)} listed files; looked for */{example} ...")
@@ -124,15 +124,15 @@ def matched(
 
 
 def verified(recordings: Iterable[Recording], manifest: str, where: object) -> Iterator[Recording]:
-    """Pass on recordings, of which those that ``manifest`` lists have upstream's MD5.
+    """Yield recordings, after comparing those that ``manifest`` lists with upstream's MD5.
 
-    Those that it does not list pass: subsets and additions are as good. So do those without data,
-    which preparation refuses.
+    Recordings that are not listed pass, so subsets and additions work. Recordings without data pass
+    too; preparation rejects them.
 
     Raises
     ------
     DatasetError
-        If a recording is another one than upstream's of that name.
+        If a recording differs from upstream's recording of the same name.
     """
     expected = checksums(manifest)
     for recording in recordings:
@@ -141,13 +141,13 @@ def verified(recordings: Iterable[Recording], manifest: str, where: object) -> I
             raise DatasetError(
                 f"{where}: {recording.clip_id} is not upstream's recording of that name: its md5 is "
                 f"{actual}, expected {wanted}. Delete the archive and run again to download it anew; if it "
-                "is a converted copy on purpose, set the dataset's option `verify_members: false`."
+                "is meant to be a converted copy, set the dataset's option `verify_members: false`."
             )
         yield recording
 
 
 @cache
 def checksums(manifest: str) -> dict[str, str]:
-    """MD5 by ``clip_id``, of a list (``filename,md5``) that is tracked beside the modules."""
+    """Return MD5 by ``clip_id`` from a list (``filename,md5``) that is stored beside the modules."""
     data = resources.files(__package__).joinpath(manifest).read_bytes()
     return {row["filename"]: row["md5"] for row in rows(data, ("filename", "md5"), manifest)}

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from audio_neurons.datasets import SPLITS, DatasetError, Recording
 from audio_neurons.datasets._layout import load, matched, members_of, rows, tail, title
+from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
 
 def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
-    """Recordings ``<actor>_<sentence>_<emotion>_<level>.wav`` that EVAR's ``cremad.csv`` lists.
+    """Yield recordings ``<actor>_<sentence>_<emotion>_<level>.wav`` that EVAR's ``cremad.csv`` lists.
 
-    They are split by actor. Four recordings of the repository are not in that list and so not used:
-    1006_TIE_NEU_XX, 1013_WSI_DIS_XX, 1017_IWW_FEA_XX (each the very bytes of a listed recording under
+    The list splits by actor. It lacks four recordings of the repository, which are not used:
+    1006_TIE_NEU_XX, 1013_WSI_DIS_XX, 1017_IWW_FEA_XX (each byte-identical to a listed recording under
     another emotion) and 1040_ITH_SAD_XX.
 
     Parameters
     ----------
     archives
-        ``archive``: tars of the recordings; ``actors``: ``VideoDemographics.csv``; ``splits``: the list.
+        ``archive``: tars of the recordings; ``actors``: ``VideoDemographics.csv``; ``splits``:
+        ``cremad.csv``.
 
     Raises
     ------
     DatasetError
-        If a list lacks a column, a name has another form, an actor has no demographics, or the
+        If a list lacks a column, a name has an unexpected form, an actor has no demographics, or the
         archives hold none of the recordings.
     """
     path, actors, splits = archives["archive"], archives["actors"], archives["splits"]
@@ -39,7 +40,7 @@ def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
             raise DatasetError(f"{splits}: '{name}': looked for <actor>_<sentence>_<emotion>_<level>.wav")
         actor, sentence, _, level = parts
         if actor not in gender:
-            raise DatasetError(f"{actors}: no actor {actor}, whom {splits} lists with {name}")
+            raise DatasetError(f"{actors}: no actor {actor}, but {splits} lists {name}")
         listed[name] = Recording(
             clip_id=name, data=b"", split=row["split"], group=actor,
             labels={

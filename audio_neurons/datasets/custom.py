@@ -1,4 +1,4 @@
-"""Your own recordings: a CSV that lists them, or a folder with a folder per class."""
+"""The user's own recordings: a CSV that lists them, or a folder with one folder per class."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from audio_neurons.datasets import SPLITS, DatasetError, Recording
+from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
-# Sounds that cannot be read here: rejected with the reason, rather than passed over.
+# Formats that cannot be decoded: listed as rejected, with the reason, rather than skipped silently.
 UNREAD = (".aac", ".ac3", ".amr", ".ape", ".m4a", ".mp4", ".webm", ".wma", ".wv")
 NOTHING = "lists no recordings"
 NO_SOUNDS = f"holds no {', '.join(SUFFIXES)} in a folder per class"
@@ -26,8 +26,8 @@ SPLIT_OF_FOLDER = {
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
 
-# Columns of a list that are not labels, and what else tables hold beside labels;
-# spelt here so that checking a configuration does not import pandas.
+# Columns of a list that are not labels, and names that columns of the workflow's tables already have.
+# Repeated here so that checking a configuration does not import pandas.
 OWN = ("path", "split", "group", "fold")
 RESERVED = ("clip_id", "audio", "frames", "cell", "clips", "tokens", "active")
 LARGEST_FOLD = 32767
@@ -40,29 +40,30 @@ def recordings(
     seed: int = 0,
     group_pattern: str | None = None,
 ) -> Iterator[Recording]:
-    """Recordings that a CSV lists, in its order, or those of a folder, in the order of their paths.
+    """Yield the recordings of a CSV, in its order, or of a folder, in the order of their paths.
 
-    A list has a column ``path``, relative to its folder or absolute, and may have ``split``, ``group``
-    and ``fold``; every other column is a label. A folder is ``<class>/**`` or ``<split>/<class>/**``.
+    A CSV has a column ``path`` (absolute, or relative to the CSV's folder) and optionally ``split``,
+    ``group`` and ``fold``; every other column is a label. A folder is ``<class>/**`` or
+    ``<split>/<class>/**``.
 
     Parameters
     ----------
     archives
-        ``files``: the CSV (comma; a tab where it is called ``.tsv``), or the folder.
+        ``files``: the CSV (comma-separated; tab-separated if it is called ``.tsv``), or the folder.
     shares
-        Share of the groups that each split gets, where recordings have no split of their own. It is
-        drawn from the group's name alone: other recordings do not change it.
+        Share of the groups in each split, for recordings without a split of their own. The split of a
+        group depends on its name alone: adding recordings does not change it.
     seed
-        Another seed draws other splits.
+        Seed of the random splits.
     group_pattern
-        Regular expression that finds the group in a ``clip_id``: its first group in parentheses, or
-        all that it matches. Without one, a recording without a group is a group of its own.
+        Regular expression that finds the group in a ``clip_id``: its first capturing group, or else its
+        whole match. By default, each recording without a group is its own group.
 
     Raises
     ------
     DatasetError
-        If a line of the list or a folder is not of this form, an option is wrong, nothing is listed,
-        or no label has two classes.
+        If a line of the CSV or a folder has another form, an option is invalid, nothing is listed, or
+        no label has two classes.
     """
     if "files" not in archives:
         raise DatasetError("custom: needs the path of your recordings, as `files`")
@@ -72,7 +73,7 @@ def recordings(
     listed = []
     for file, recording in _of_folder(path) if path.is_dir() else _of_list(path, columns):
         if group_pattern is not None and recording.group:
-            raise DatasetError(f"{path}: has a column group; take the option `group_pattern` away")
+            raise DatasetError(f"{path}: has a column group; remove the option `group_pattern`")
         group = recording.group or group_of(recording.clip_id)
         listed.append((file, replace(recording, group=group, split=recording.split or draw(group))))
     _refuse_too_few(path, columns, [recording for _, recording in listed])
@@ -81,12 +82,12 @@ def recordings(
 
 
 def labels(path: Path) -> list[str]:
-    """Label columns of a list, from its first line; ``class`` for a folder.
+    """Return the label columns of a CSV, from its first line, or ``class`` for a folder.
 
     Raises
     ------
     DatasetError
-        If there is no such file, it has no column ``path``, or a column that cannot be a label.
+        If there is no such file, or it has no column ``path`` or a column that cannot be a label.
     """
     if path.is_dir():
         return ["class"]
@@ -98,7 +99,7 @@ def labels(path: Path) -> list[str]:
         )
     for i, column in enumerate(columns):
         if not column:
-            raise DatasetError(f"{path}: column {i + 1} has no name; name it or take it away")
+            raise DatasetError(f"{path}: column {i + 1} has no name; name it or remove it")
         if column in columns[:i]:
             raise DatasetError(f"{path}: two columns are called {column}; rename one")
         if column in RESERVED:
@@ -112,12 +113,12 @@ def labels(path: Path) -> list[str]:
 
 
 def listing(path: Path) -> str:
-    """Digest of a list, and of the names, sizes and times of its or a folder's recordings: any change shows.
+    """Return a digest that changes with a CSV, or with the name, size or time of any recording.
 
     Raises
     ------
     DatasetError
-        If there are none, or the list or a folder cannot be read.
+        If there are no recordings, or the CSV or a folder cannot be read.
     """
     digest = hashlib.sha256()
     if path.is_dir():
@@ -131,14 +132,14 @@ def listing(path: Path) -> str:
         try:
             facts = found[name].stat()
             told = f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0"
-        except (OSError, ValueError):  # not here, which preparation refuses
+        except (OSError, ValueError):  # missing; preparation rejects it
             told = f"{name}\0"
         digest.update(told.encode())
     return digest.hexdigest()[:16]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Lines of a list that are not blank, with their numbers."""
+    """Yield the lines of a CSV that are not blank, with their numbers."""
     number = 1
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -147,12 +148,12 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             for fields in table:
                 if any(fields):
                     yield number, [field.strip() for field in fields]
-                number = table.line_num + 1  # of the next line's start; values may have line breaks
+                number = table.line_num + 1  # where the next row starts; values may contain line breaks
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path}: no such file or folder; give the path of a CSV or of a folder of recordings, absolute "
             f"or relative to the working directory, which is {Path.cwd()} (--directory sets another); "
-            "neither ~ nor variables are replaced"
+            "~ and variables are not expanded"
         ) from error
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
@@ -163,7 +164,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]:
-    """Files that a list names; ``split`` and ``group`` are empty where it has no such column."""
+    """Yield the files that a CSV lists; ``split`` and ``group`` are empty without such a column."""
     lines = _lines(path)
     _, header = next(lines)
     seen: dict[str, int] = {}
@@ -176,7 +177,7 @@ def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]
             )
         row = dict(zip(header, fields, strict=True))
         if "split" in row and row["split"] not in SPLITS:
-            raise DatasetError(f"{where}: split '{row['split']}' is none of {', '.join(SPLITS)}")
+            raise DatasetError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
         if empty := [name for name, value in row.items() if not value]:
             raise DatasetError(f"{where}: no value for {', '.join(empty)}")
         name = row["path"]
@@ -194,7 +195,7 @@ def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[Path, Recording]]:
-    """Sound files of ``<class>/**`` or ``<split>/<class>/**``; ``group`` is empty."""
+    """Yield the sound files of ``<class>/**`` or ``<split>/<class>/**``; ``group`` is empty."""
     found = {_name(file, folder): file for file in _sounds(folder)}
     if not found:
         raise DatasetError(f"{folder}: {NO_SOUNDS}")
@@ -203,8 +204,8 @@ def _of_folder(folder: Path) -> Iterator[tuple[Path, Recording]]:
     if len(splits) > 1 and splits != tops:
         others = ", ".join(top for top in tops if top not in splits)
         raise DatasetError(
-            f"{folder}: {', '.join(splits)} look like splits, but there is {others} too; keep splits or "
-            "classes in it, or list the files in a CSV"
+            f"{folder}: {', '.join(splits)} look like splits, but there is {others} too; keep only split "
+            "folders or only class folders, or list the files in a CSV"
         )
     layout = "<split>/<class>/<file>" if splits == tops else "<class>/<file>"
     for name in sorted(found):
@@ -218,9 +219,9 @@ def _of_folder(folder: Path) -> Iterator[tuple[Path, Recording]]:
 
 
 def _sounds(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Sound files below a folder; links are followed, hidden files and folders are not."""
+    """Yield the sound files below a folder, following links and skipping hidden files and folders."""
     real = folder.resolve()
-    if real in above:  # a link to a folder that it lies in
+    if real in above:  # a link to an enclosing folder
         return
     try:
         files = sorted(folder.iterdir())
@@ -239,13 +240,13 @@ def _name(file: Path, folder: Path) -> str:
     name = file.relative_to(folder).as_posix()
     try:
         name.encode()
-    except UnicodeEncodeError as error:  # its bytes came as lone surrogates
+    except UnicodeEncodeError as error:  # undecodable bytes became lone surrogates
         raise DatasetError(f"{folder}: {name!a}: the name is not UTF-8; rename it") from error
     return name
 
 
 def _grouping(pattern: str | None) -> Callable[[str], str]:
-    """The group of a ``clip_id``."""
+    """Return the function from a ``clip_id`` to its group."""
     if pattern is None:
         return lambda clip_id: clip_id
     try:
@@ -264,7 +265,7 @@ def _grouping(pattern: str | None) -> Callable[[str], str]:
 
 
 def _draw(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
-    """The split of a group: where its hash falls among the shares."""
+    """Return the function from a group to its split, which a hash of the group's name decides."""
     if (
         not isinstance(shares, Mapping)
         or not set(shares) <= set(SPLITS)
@@ -278,7 +279,7 @@ def _draw(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
 
     def draw(group: str) -> str:
         digest = hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()
-        # 52 bits: an exact float below 1, so that the last edge is never reached.
+        # 52 bits give an exact float below 1, so that the last edge is never reached.
         return SPLITS[bisect_right(edges, int(digest[:13], 16) / 16**13 * edges[-1])]
 
     return draw
@@ -296,5 +297,5 @@ def _refuse_too_few(path: Path, columns: Iterable[str], found: list[Recording]) 
 def _load(file: Path) -> bytes:
     try:
         return file.read_bytes()
-    except (OSError, ValueError):  # preparation refuses what has no data
+    except (OSError, ValueError):  # preparation rejects recordings without data
         return b""

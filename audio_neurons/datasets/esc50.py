@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from audio_neurons.archives import members
-from audio_neurons.datasets import DatasetError, Recording, source
 from audio_neurons.datasets._layout import checksums, matched, member, rows, tail, verified
+from audio_neurons.datasets.archives import members
+from audio_neurons.datasets.registry import DatasetError, Recording, source
 
 MANIFEST = "esc50_md5.csv"
 
@@ -15,27 +15,27 @@ MANIFEST = "esc50_md5.csv"
 def recordings(
     archives: Mapping[str, Path], *, test_fold: int = 5, verify_members: bool = False
 ) -> Iterator[Recording]:
-    """Recordings of ``<any>/audio/*.wav`` as listed in ``<any>/meta/esc50.csv``.
+    """Yield recordings of ``<any>/audio/*.wav`` as listed in ``<any>/meta/esc50.csv``.
 
-    The corpus has folds and no splits, and is meant to be cross-validated over its five folds.
-    Neurons must not be selected on the clips that later score an ablation, hence one held-out fold.
-    Its folds are kept as they are, although four Freesound sources span two of them (131943 and
-    134049 folds 2 and 3, 209698 and 234879 folds 4 and 5): what they share is their group.
+    ESC-50 has no splits; it is meant for cross-validation over its five folds. One fold is held out as
+    the test split, because neurons must not be selected on the clips that later score an ablation.
+    The folds are kept although four Freesound sources span two of them (131943 and 134049 folds 2
+    and 3, 209698 and 234879 folds 4 and 5); clips of one source have the same group.
 
     Parameters
     ----------
     archives
-        ``archive``: the repository's zip, whatever its top folder is called.
+        ``archive``: zip of the repository, with any name of its top folder.
     test_fold
-        The fold whose clips form the test split; all others are training.
+        Fold whose clips form the test split; all others are training clips.
     verify_members
-        Compare recordings that carry upstream's names with upstream's MD5, and their lines of the table
-        with what the names say.
+        Compare recordings that have upstream's names with upstream's MD5, and their rows of the table
+        with the fields encoded in the names.
 
     Raises
     ------
     DatasetError
-        If the layout is another one, or a recording is not upstream's.
+        If the layout is unexpected, or a recording is not upstream's.
     """
     path = archives["archive"]
     where = f"{path}: meta/esc50.csv"
@@ -59,12 +59,12 @@ def recordings(
 
 
 def _check(row: Mapping[str, str], where: str) -> None:
-    """Upstream's names are <fold>-<source>-<take>-<target>.wav, and must say what its table says."""
+    """Raise if a row contradicts its file name, <fold>-<source>-<take>-<target>.wav."""
     fold, origin, _, target = PurePosixPath(row["filename"]).stem.split("-")
     told = fold, origin, source("esc50")["classes"]["category"][int(target)]
     if told != (row["fold"], row["src_file"], row["category"]):
         raise DatasetError(
             f"{where}: {row['filename']} is of fold {row['fold']}, source {row['src_file']} and category "
             f"{row['category']}; its name says {', '.join(told)}. Delete the archive and run again to "
-            "download it anew; if the table is changed on purpose, set the option `verify_members: false`."
+            "download it anew; if you changed the table on purpose, set the option `verify_members: false`."
         )

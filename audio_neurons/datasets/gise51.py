@@ -7,26 +7,26 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from audio_neurons.archives import members
-from audio_neurons.datasets import DatasetError, Recording
+from audio_neurons.datasets.archives import members
+from audio_neurons.datasets.registry import DatasetError, Recording
 
 SPLIT_OF_FOLDER = {
     "train": "train",
     "val": "valid", "valid": "valid", "validation": "valid",
     "eval": "test", "evaluation": "test", "test": "test",
 }  # fmt: skip
-# Upper ends of the published shares of train and valid: 12,465, 1,716 and 2,176 of 16,357 recordings.
+# Cumulative published shares of train and valid: 12,465, 1,716 and 2,176 (test) of 16,357 recordings.
 TRAIN, VALID = 0.762, 0.867
 LAYOUT = "[<any>/][<split>/]<class>/<name>.wav"
 
 
 def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
-    """Recordings of ``[<any>/][<split>/]<class>/*.wav``, of any sampling rate; grouped by their source.
+    """Yield recordings of ``[<any>/][<split>/]<class>/*.wav``, grouped by their Freesound source.
 
-    What the archive's folders are called is written nowhere, so it is read off the paths. The class is
-    the folder that a recording is in; the split is the nearest folder above that is called train, val,
-    eval or the like, or ends so (``isolated_events_train``). Where no folder is, the split is drawn by
-    a hash of the Freesound source, in the published proportions: one source is never in two splits.
+    The archive's layout is not documented, so class and split are read from the paths. The class is the
+    folder of the recording. The split is the nearest folder above whose name is, or ends in, train, val,
+    eval or a synonym (``isolated_events_train``). Without such a folder, a hash of the Freesound source
+    decides the split, in the published proportions; a source is never in two splits.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
     Raises
     ------
     DatasetError
-        If a WAV file is in no class's folder, or some are below a split's folder and some are not.
+        If a WAV file is not in a class folder, or only some files are below a split folder.
     """
     path = archives["archive"]
     examples: dict[bool, str] = {}
@@ -49,7 +49,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
         if len(examples) == 2:
             raise DatasetError(
                 f"{path}: {examples[False]} is below a split's folder, {examples[True]} is not; looked for "
-                f"{LAYOUT}, with a split for all or for none"
+                f"{LAYOUT}, with a split folder for all files or for none"
             )
         source = re.match(r"\d+", file)
         group = source[0] if source else PurePosixPath(file).stem
@@ -61,7 +61,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
 
 
 def _split(folder: str) -> str | None:
-    """The split that a folder is called by, as a whole or at the end."""
+    """Return the split that a folder's name, or its last word, means."""
     return SPLIT_OF_FOLDER.get(re.split("[_-]", folder.lower())[-1])
 
 

@@ -1,26 +1,26 @@
-"""GTZAN: songs of ten genres, 30 seconds of each."""
+"""GTZAN: 30-second excerpts of songs of ten genres."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from audio_neurons.archives import members
-from audio_neurons.datasets import SPLITS, DatasetError, Recording
 from audio_neurons.datasets._layout import load, matched, tail, text, verified
+from audio_neurons.datasets.archives import members
+from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
 MANIFEST = "gtzan_md5.csv"
 
 
 def recordings(archives: Mapping[str, Path], *, verify_members: bool = False) -> Iterator[Recording]:
-    """Recordings of ``genres/<genre>/*.wav`` that the fault-filtered lists name.
+    """Yield recordings of ``genres/<genre>/*.wav`` that the fault-filtered lists name.
 
     Parameters
     ----------
     archives
-        ``archive``: ``genres.tar.gz``; ``train``, ``valid``, ``test``: the lists.
+        ``archive``: ``genres.tar.gz``; ``train``, ``valid``, ``test``: the fault-filtered lists.
     verify_members
-        Compare recordings with upstream's MD5, whatever archive they come in.
+        Compare recordings with upstream's MD5, whichever archive holds them.
 
     Raises
     ------
@@ -45,8 +45,8 @@ def _no_au(files: Iterable[tuple[str, bytes]], path: Path) -> Iterator[tuple[str
     for name, data in files:
         if name.lower().endswith(".au"):
             raise DatasetError(
-                f"{path}: {name}: looked for */<genre>/<file>.wav. A copy with .au files (Kaggle has one) is "
-                "not the archive that the lists and checksums belong to. Remedy: delete it and run again to "
-                "download genres.tar.gz with its .wav files, or put that one in its place."
+                f"{path}: {name}: looked for */<genre>/<file>.wav. The lists and checksums do "
+                "not belong to a copy with .au files (Kaggle has one). Remedy: delete it and run again to "
+                "download genres.tar.gz with its .wav files, or replace it by that archive."
             )
         yield name, data

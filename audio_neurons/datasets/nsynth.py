@@ -8,32 +8,31 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from audio_neurons.archives import members
-from audio_neurons.datasets import SPLITS, DatasetError, Recording
 from audio_neurons.datasets._layout import matched, member, text
+from audio_neurons.datasets.archives import members
+from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
-# Of a note's description, what is used; the first is its group.
+# Fields of a note's description that are used; the first is its group.
 FIELDS = ("instrument_str", "pitch", "instrument_family_str", "instrument_source_str", "velocity")
 
 
 def octave(pitch: int) -> int:
-    """Octave of a MIDI pitch, where 60 is C4; the lowest notes are in octave -1."""
+    """Return the octave of a MIDI pitch, where 60 is C4; the lowest notes are in octave -1."""
     return pitch // 12 - 1
 
 
 def recordings(
     archives: Mapping[str, Path], *, pitches: Sequence[int] | None = (21, 108)
 ) -> Iterator[Recording]:
-    """Recordings of ``nsynth-<split>/audio/*.wav`` as described by ``nsynth-<split>/examples.json``.
+    """Yield recordings of ``nsynth-<split>/audio/*.wav``, described by ``nsynth-<split>/examples.json``.
 
     Parameters
     ----------
     archives
         ``train``, ``valid``, ``test``: the archives ``nsynth-<split>.jsonwav.tar.gz``.
     pitches
-        Lowest and highest MIDI pitch; notes outside are no recordings. By default the range that the
-        dataset's page states and that Surge has: some of its instruments reach further (from 9 on).
-        ``None`` for all.
+        Lowest and highest MIDI pitch to use; ``None`` for all notes. The default is the range that the
+        dataset's page states and that Surge has; some instruments of NSynth exceed it (from 9 on).
 
     Raises
     ------
@@ -49,17 +48,17 @@ def recordings(
         raise DatasetError(f"nsynth: option `pitches` is {pitches}; looked for [lowest, highest] or null")
     for split in SPLITS:
         path = archives[split]
-        # A pass of its own: nothing promises that the description comes before the notes.
+        # A separate pass: the description need not come before the notes in the archive.
         where = f"{path}: examples.json"
         listed = _notes(text(member(path, "examples.json"), where), split, pitches, where)
         yield from matched(listed, members(path, ".wav"), lambda name: PurePosixPath(name).stem, path)
 
 
 def _notes(description: str, split: str, pitches: Sequence[int] | None, where: str) -> dict[str, Recording]:
-    """Recordings of a split, without data.
+    """Return the recordings of a split, without data.
 
-    The 290,000 descriptions of the training split are 200 MB of text, and far more as dictionaries:
-    each is cut down while it is parsed, and equal labels are one object.
+    The 290,000 descriptions of the training split are 200 MB of text and far more as dictionaries, so
+    each is reduced to the used fields during parsing, and equal labels share one object.
     """
     labels = cache(_labels)
     listed = {}
@@ -81,7 +80,7 @@ def _notes(description: str, split: str, pitches: Sequence[int] | None, where: s
 
 
 def _used(fields: dict) -> dict | tuple:
-    """What is used of a note; the object of all notes, which has no field of one, as it is."""
+    """Return the used fields of a note, or the object of all notes (without such fields) unchanged."""
     return tuple(map(fields.get, FIELDS)) if any(field in fields for field in FIELDS) else fields
 
 

@@ -1,22 +1,22 @@
-"""Surge: 2,084 presets of a synthesiser, up to 88 notes of each."""
+"""Surge: 2,084 presets (tones) of a synthesiser, up to 88 notes of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from audio_neurons.archives import members
-from audio_neurons.datasets import SPLITS, DatasetError, Recording
 from audio_neurons.datasets._layout import load, rows, tail
+from audio_neurons.datasets.archives import members
 from audio_neurons.datasets.nsynth import octave
+from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
 
 def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
-    """Recordings of ``surge/<tone>/<MIDI note>.ogg``, split by tone as EVAR's list does.
+    """Yield recordings of ``surge/<tone>/<MIDI note>.ogg``, split by tone as in EVAR's list.
 
-    Notes may be zero-padded. A tone should have the 88 from 21 to 108, but whether each does is
-    written nowhere: what the archive holds is used. A tone of the list of which it holds nothing is one
-    recording without data, ``<tone>/*``, and so ends among the refused.
+    Notes may be zero-padded. A tone should have the 88 notes from 21 to 108, but upstream does not say
+    whether all do; the notes in the archive are used. A listed tone without any note becomes one
+    recording without data, ``<tone>/*``, which preparation rejects.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
     Raises
     ------
     DatasetError
-        If a tone is not in the list, so that it has no split, or a file is not named by a note.
+        If a tone is not in the list, and so has no split, or a file is not named by a note.
     """
     path, splits = archives["archive"], archives["splits"]
     split_of = {row["tone"]: row["split"] for row in rows(load(splits), ("tone", "split"), splits)}
@@ -34,7 +34,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
     for name, data in members(path, ".ogg"):
         tone, note = PurePosixPath("/", name).parts[-2], PurePosixPath(name).stem
         if tone not in split_of:
-            raise DatasetError(f"{splits}: no tone '{tone}', which {path} has as {name}")
+            raise DatasetError(f"{splits}: no tone '{tone}', but {path} has {name}")
         if not note.isdecimal():
             raise DatasetError(f"{path}: {name}: looked for */<tone>/<MIDI note>.ogg")
         missing.discard(tone)

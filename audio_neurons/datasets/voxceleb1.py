@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from audio_neurons.archives import members
-from audio_neurons.datasets import DatasetError, Recording
 from audio_neurons.datasets._layout import load, matched, rows, tail, text
+from audio_neurons.datasets.archives import members
+from audio_neurons.datasets.registry import DatasetError, Recording
 
 SPLIT_OF_CODE = {"1": "train", "2": "valid", "3": "test"}
 GENDERS = {"m": "male", "f": "female"}
@@ -16,14 +16,14 @@ ID, GENDER, NATIONALITY = "VoxCeleb1 ID", "Gender", "Nationality"
 
 
 def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
-    """Recordings of ``[wav/]<speaker>/<video>/<n>.wav``, split as for speaker identification.
+    """Yield recordings of ``[wav/]<speaker>/<video>/<n>.wav``, split as for speaker identification.
 
-    Every speaker is in all three splits; what generalises over speakers resamples by group. The two
-    archives divide the speakers as verification does, which means nothing here: they are one.
+    Every speaker is in all three splits; statistics over speakers resample by group, the speaker. The
+    two archives separate speakers for the verification task; here they are read as one.
 
-    All 36 nationalities of upstream's table are kept as it has them. The paper speaks of 35 countries
-    and does not say which; one of the 36, Norway, is likely an error (its 20 speakers bear names of
-    French cinema), but no list of what would be right is published.
+    All 36 nationalities of upstream's table are kept. The paper reports 35 countries without naming
+    them. One of the 36, Norway, is probably an error (its 20 speakers bear names of French cinema), but
+    no correction is published.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
     Raises
     ------
     DatasetError
-        If a list is of another format, or a speaker has no metadata.
+        If a list has an unexpected format, or a speaker has no metadata.
     """
     people, splits = _speakers(archives["meta"]), archives["split"]
     listed = {}
@@ -44,7 +44,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
         if code not in SPLIT_OF_CODE or not name:
             raise DatasetError(f"{splits}: '{line}': looked for `<1|2|3> <speaker>/<video>/<n>.wav`")
         if speaker not in people:
-            raise DatasetError(f"{archives['meta']}: no speaker {speaker}, whom {splits} lists")
+            raise DatasetError(f"{archives['meta']}: no speaker {speaker}, but {splits} lists it")
         listed[name] = Recording(
             clip_id=name, data=b"", split=SPLIT_OF_CODE[code], group=speaker, labels=people[speaker]
         )
@@ -54,7 +54,7 @@ def recordings(archives: Mapping[str, Path]) -> Iterator[Recording]:
 
 
 def _speakers(path: Path) -> dict[str, dict[str, str]]:
-    """Labels of each speaker; the file is called .csv, but separated by tabs."""
+    """Return the labels of each speaker; the file is tab-separated, despite its suffix .csv."""
     table = rows(load(path), (ID, GENDER, NATIONALITY), path, delimiter="\t")
     if unknown := {row[GENDER] for row in table} - set(GENDERS):
         raise DatasetError(f"{path}: gender '{unknown.pop()}', looked for m or f")

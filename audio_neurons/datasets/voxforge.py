@@ -1,4 +1,4 @@
-"""VoxForge: read speech in six languages, sent in by volunteers."""
+"""VoxForge: read speech in six languages, uploaded by volunteers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audio_neurons.archives import ArchiveError, members
-from audio_neurons.datasets import SPLITS, Recording
 from audio_neurons.datasets._layout import load, matched, members_of, rows, tail, title
+from audio_neurons.datasets.archives import ArchiveError, members
+from audio_neurons.datasets.registry import SPLITS, Recording
 
 
 def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
-    """Recordings of volunteers' uploads, as listed in EVAR's ``voxforge.csv``, which has the language.
+    """Yield recordings of volunteers' uploads, with splits and languages of EVAR's ``voxforge.csv``.
 
-    That list divides uploads, not speakers: those who sent in more than once are in more than one
-    split. The group is the speaker; of the anonymous, each upload is one of its own. Recordings of
-    another sampling rate than 16 kHz are used like the others. A broken upload costs its own
-    recordings only: they count as missing.
+    The list splits by upload, not by speaker: speakers with several uploads can be in several splits.
+    The group is the speaker; each anonymous upload is its own group. Recordings with sampling rates
+    other than 16 kHz are used too. A damaged upload loses only its own recordings, which count as
+    missing.
 
     Parameters
     ----------
     archives
         ``archive``: tars of upstream's ``<speaker>-<date>-<xyz>.tgz``, each with
         ``<speaker>-<date>-<xyz>/wav/*.wav``; ``splits``: the list (``file_name,label,split``);
-        ``listing``: the uploads' URLs, for the download alone.
+        ``listing``: the uploads' URLs, used by the download only.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def _unpacked(paths: Path | Sequence[Path]) -> Iterator[tuple[str, bytes]]:
     for _, upload in members_of(paths, (".tgz", ".tar.gz")):
         try:
             for inner, wav in members(io.BytesIO(upload), ".wav"):
-                # EVAR unpacked all uploads into one folder, so it is their own folders that count. Of
-                # two of the same name, its list has one.
+                # EVAR unpacked all uploads into one folder, so the folder inside an upload identifies it.
+                # Of two recordings of the same name, EVAR's list has one.
                 if (name := tail(inner, 3)) not in seen:
                     seen.add(name)
                     yield name, wav
@@ -59,6 +59,6 @@ def _unpacked(paths: Path | Sequence[Path]) -> Iterator[tuple[str, bytes]]:
 
 
 def _speaker(stem: str) -> str:
-    """Who sent an upload in."""
+    """Return the speaker of an upload, or ``stem`` itself if the speaker is anonymous."""
     speaker = re.match(r"(.+?)-\d{8}", stem)
     return speaker[1] if speaker and speaker[1].lower() != "anonymous" else stem

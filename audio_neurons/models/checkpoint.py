@@ -1,4 +1,4 @@
-"""Reading and writing weights without running anybody's code."""
+"""Read and write model weights without running code from checkpoint files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audio_neurons.files import atomic
-from audio_neurons.models import ModelError
+from audio_neurons.models.errors import ModelError
+from audio_neurons.running.files import atomic
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dict of a ``.safetensors`` or PyTorch checkpoint, on the CPU.
+    """Return the state dict of a ``.safetensors`` or PyTorch checkpoint, on the CPU.
 
-    PyTorch files may hold the state dict itself or under ``model``, and an ``argparse.Namespace`` of
-    training arguments, as M2D's released files do. Any other Python object is refused, not run.
+    A PyTorch file may hold the state dict itself or under ``model``, and an ``argparse.Namespace`` of
+    training arguments, as M2D's released files do. A file with any other Python object is refused, and
+    the object's code is not run.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, unreadable or refused, or does not hold a state dict.
     """
     if not path.is_file():
         raise ModelError(f"no checkpoint at {path}: put it there, or set weights.urls")
@@ -50,14 +56,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def check_fit(path: Path, problems: Sequence[str], advice: str) -> None:
-    """Raise a `ModelError` with the first problems between a checkpoint and a model, if there are any."""
+    """Raise a `ModelError` with the first mismatches between a checkpoint and a model, if there are any."""
     if problems:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise ModelError(f"{path} does not fit this architecture: {'; '.join(problems[:5])}{more}. {advice}")
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Mapping) -> None:
-    """Write a state dict as safetensors, with ``metadata`` as JSON in its header."""
+    """Write a state dict as safetensors, with ``metadata`` as JSON in the file's header."""
     with atomic(path) as temporary:
         save_file(
             {k: v.detach().cpu().contiguous() for k, v in state.items()},
@@ -67,7 +73,9 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Mapping)
 
 
 def sizes_in_name(folder: str) -> dict[str, tuple[int, int]]:
-    """Input and patch size of an M2D checkpoint, which its folder's name alone tells.
+    """Return the input and patch size that the folder name of an M2D checkpoint gives, if it does.
+
+    The checkpoint itself does not contain them.
 
     >>> sizes_in_name("m2d_vit_base-80x608p16x16-221006-mr7")
     {'input_size': (80, 608), 'patch_size': (16, 16)}

@@ -1,4 +1,4 @@
-"""What every encoder offers, and where the neurons of its feed-forward networks are."""
+"""The interface of all encoders, and the lookup of their feed-forward neurons."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audio_neurons.models import ModelError
+from audio_neurons.models.errors import ModelError
 from audio_neurons.tables import SAMPLE_RATE
 
-# Endings of the names that the second linear layer of a feed-forward network carries: its input is the
-# hidden layer after the activation function, whether that function is a module or not. BERT and its
-# kin, of which one is transformers 4's AST, call a layer of attention by the same name.
+# Name endings of the second linear layer of a feed-forward network. Its input is the hidden layer after
+# the activation function, whether that function is a module or not. In BERT and related models, such as
+# the AST of transformers 4, a layer of attention has the last of these endings too.
 DOWN_PROJECTIONS = (".fc2", ".feed_forward.output_dense", ".output.dense")
 OF_ATTENTION = (".attention.output.dense",)
 
@@ -26,86 +26,86 @@ class Encoder(nn.Module, ABC):
     Attributes
     ----------
     sample_rate
-        Of the input, in Hz: that of clips.
+        Sample rate of the input in Hz, equal to that of the clips.
     special_tokens
-        Leading tokens of every sequence that stand for no place in the audio (CLS and the like).
+        Number of leading tokens of every sequence that represent no part of the audio (such as CLS).
     ffn
-        Number of feed-forward networks and neurons of each, as the configuration of the architecture
-        tells them; ``None`` where it does not.
+        Number of feed-forward networks and of neurons in each, according to the configuration of the
+        architecture; ``None`` if it does not give them.
     bfloat16
         Whether matrix products after the front end are computed in bfloat16 (autocast).
     stepwise
-        Whether the encoder can be run layer by layer (:meth:`states`, :meth:`expand`, :meth:`project`,
-        :meth:`assemble`), so that runs which differ only from some layer on share what lies below.
+        Whether the encoder can run layer by layer (:meth:`states`, :meth:`expand`, :meth:`project`,
+        :meth:`assemble`), so that runs that differ only from some layer on share the layers below it.
     """
 
     sample_rate: int = SAMPLE_RATE
     special_tokens: int = 0
     ffn: tuple[int, int] | None = None
-    # nn.Module has a method of this name, which no encoder needs.
+    # This hides the method of nn.Module, which no encoder needs.
     bfloat16: bool = False  # type: ignore[assignment]
     stepwise: bool = False
 
     @abstractmethod
     def front_end(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) in [-1, 1) to the encoder's input."""
+        """Convert waveforms (B, samples) in [-1, 1) to the encoder's input."""
 
     @abstractmethod
     def encode(self, features: Tensor) -> Tensor:
-        """The encoder's input to frame features (B, T, D)."""
+        """Encode the encoder's input to frame features (B, T, D)."""
 
     @abstractmethod
     def token_seconds(self, samples: int) -> Tensor:
-        """Start, in seconds, of each token that counts without the special ones, in their own order."""
+        """Return the start time in seconds of each counted token, without special tokens, in token order."""
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) to frame features (B, T, D), without those of padding."""
+        """Encode waveforms (B, samples) to frame features (B, T, D), without the frames of padding."""
         return self.frames(self.front_end(wave), wave.shape[1])
 
     def frames(self, features: Tensor, samples: int) -> Tensor:
-        """The encoder's input, of clips of ``samples``, to what :meth:`forward` gives."""
+        """Encode the front end's output for clips of ``samples`` samples, as :meth:`forward` does."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             encoded = self.encode(features)
         return encoded.float() if self.bfloat16 else encoded
 
     def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
-        """Tokens that count when the layers run for the ``run``-th time over clips of ``samples``.
+        """Return the tokens to count in one run of the layers, as an index along the sequence.
 
-        They come as an index along the sequence. An encoder that pads clips to a length of its own
-        leaves out the tokens that see nothing of the clip; special tokens are in if asked for.
+        ``run`` numbers the runs over one batch of clips of ``samples`` samples, one run per chunk. An encoder
+        that pads clips excludes the tokens that see only padding; ``special`` includes special tokens.
         """
         return slice(0 if special else self.special_tokens, None)
 
     def states(self, features: Tensor) -> list[Tensor]:
-        """The encoder's input to the input of its first layer, (B, N, D) per chunk of the audio."""
+        """Return the input of the first layer, (B, N, D) per chunk of the audio, from the encoder's input."""
         raise NotImplementedError
 
     def expand(self, layer: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Input of a layer to what its down-projection needs.
+        """Return the residual stream (B, N, D) and the hidden units (B, N, W) of a layer, from its input.
 
-        The residual stream (B, N, D) that its output is added to, and its input: the hidden layer
-        (B, N, W).
+        The down-projection reads the hidden units, and its output is added to the residual stream.
         """
         raise NotImplementedError
 
     def project(self, layer: int, residual: Tensor, hidden: Tensor) -> Tensor:
-        """What :meth:`expand` gave to the input of the next layer; runs the down-projection's hooks."""
+        """Return the next layer's input from :meth:`expand`'s output; runs the down-projection's hooks."""
         raise NotImplementedError
 
     def assemble(self, states: list[Tensor]) -> Tensor:
-        """Output of the last layer, per chunk, to frame features (B, T, D): the end of :meth:`encode`."""
+        """Return frame features (B, T, D) from the last layer's output per chunk, as :meth:`encode` ends."""
         raise NotImplementedError
 
     def down_projections(self) -> list[nn.Linear]:
-        """Down-projections of the feed-forward networks, one per layer, in order of depth.
+        """Return the down-projections of the feed-forward networks, one per layer, in order of depth.
 
-        Neuron ``(l, j)`` is feature ``j`` of the input of the ``l``-th one. They are the linear layers
-        whose names end as `DOWN_PROJECTIONS` do, held to ``ffn``; without it, those that narrow.
+        Neuron ``(l, j)`` is feature ``j`` of the input of the ``l``-th down-projection. Down-projections are
+        the linear layers whose names end as in `DOWN_PROJECTIONS`. Their number and width must match ``ffn``;
+        without ``ffn``, only layers that have fewer outputs than inputs are used.
 
         Raises
         ------
         ModelError
-            If they are not found, or not as many or as wide as they should be.
+            If none are found, their widths differ, or they do not match ``ffn``.
         """
         linear = {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear)}
         found = [m for name, m in linear.items() if _is_down_projection(name)]
@@ -129,9 +129,9 @@ class Encoder(nn.Module, ABC):
 
     @contextmanager
     def listening(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:
-        """Within, ``hook(layer, hidden)`` sees what every down-projection reads.
+        """Call ``hook(layer, hidden)`` with the input of every down-projection, within the context.
 
-        Where it returns a tuple, the down-projection reads that instead.
+        If the hook returns a tuple, the down-projection reads that instead.
         """
         handles = [
             layer.register_forward_pre_hook(lambda _, inputs, number=number: hook(number, inputs[0]))
@@ -163,9 +163,10 @@ def _is_down_projection(name: str) -> bool:
 
 @contextmanager
 def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterator[None]:
-    """The encoder computes in this precision, compiled or not, and afterwards as before.
+    """Run the encoder in the given precision, compiled or not, within the context.
 
-    To be entered after hooks are in place: what is compiled has them inside.
+    Enter it after registering hooks, because compilation includes them. On exit, the previous settings
+    are restored.
     """
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     tf32 = precision == "tf32"

@@ -1,4 +1,4 @@
-"""Kaldi's log-mel filterbank, for whole batches."""
+"""Kaldi's log-mel filterbank for batches of waveforms."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import torch
 from torch import Tensor, nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from audio_neurons.models import ModelError
+from audio_neurons.models.errors import ModelError
 from audio_neurons.tables import SAMPLE_RATE
 
 WINDOW, HOP, FFT = 400, 160, 512
 LOWEST, PREEMPHASIS = 20.0, 0.97
-# Of AudioSet, in the training of AST and AudioMAE.
+# Mean and standard deviation over AudioSet, from the training of AST and AudioMAE.
 NORM_STATS = (-4.2677393, 4.5689974)
 
 
 class Fbank(nn.Module):
-    """Windows of 25 ms every 10 ms, Hann, no dither, as AST and AudioMAE read it.
+    """Log-mel filterbank of 25 ms Hann windows every 10 ms, without dither, as AST and AudioMAE use it.
 
-    ``torchaudio.compliance.kaldi.fbank``, which takes one waveform at a time, gives the same but for
-    rounding: each step here is one of its own.
+    The result equals that of ``torchaudio.compliance.kaldi.fbank``, which takes one waveform at a time,
+    up to rounding.
     """
 
     filters: Tensor
@@ -28,12 +28,12 @@ class Fbank(nn.Module):
     def __init__(self, bands: int):
         super().__init__()
         banks, _ = get_mel_banks(bands, FFT, SAMPLE_RATE, LOWEST, 0.0, 100.0, -500.0, 1.0)
-        # The filters leave out the highest frequency of the spectrum.
+        # get_mel_banks has no column for the highest frequency of the spectrum.
         self.register_buffer("filters", nn.functional.pad(banks, (0, 1)).T.contiguous())
         self.register_buffer("window", torch.hann_window(WINDOW, periodic=False))
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) to log-mel (B, frames, bands); windows beyond the end are left out.
+        """Convert waveforms (B, samples) to log-mel (B, frames, bands), without an incomplete last window.
 
         Raises
         ------
@@ -50,7 +50,7 @@ class Fbank(nn.Module):
 
 
 def frames(samples: int) -> int:
-    """Frames of a waveform.
+    """Return the number of frames of a waveform.
 
     >>> frames(160_000)
     998

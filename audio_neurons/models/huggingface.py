@@ -1,9 +1,9 @@
-"""Encoders of the library transformers, versions 4.57 and 5, from one file of weights each.
+"""Encoders of the transformers library, versions 4.57 to 5, each loaded from one weights file.
 
 Audio Spectrogram Transformer (Gong et al. 2021), wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al.
 2021), WavLM (Chen et al. 2022), data2vec for audio (Baevski et al. 2022), and the encoder of Whisper
-(Radford et al. 2022). Architecture and names of weights are the library's; the front ends give what its
-feature extractors give, for whole batches.
+(Radford et al. 2022). Architectures and weight names are the library's; the front ends reproduce its
+feature extractors for whole batches.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from audio_neurons.models import ModelError, fbank
+from audio_neurons.models import fbank
 from audio_neurons.models.checkpoint import check_fit, read_checkpoint
 from audio_neurons.models.encoder import Encoder
+from audio_neurons.models.errors import ModelError
 from audio_neurons.tables import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 REMEDY = "pip install 'audio-neurons[huggingface]'"
-# What checkpoints hold beside the encoder, wherever its own names start: heads of classification, speech
-# recognition, speaker recognition and pre-training, and Whisper's decoder.
+# Name prefixes of weights that are not the encoder's: heads for classification, speech recognition,
+# speaker recognition and pre-training, and Whisper's decoder.
 HEADS = (
     "classifier.", "projector.", "layer_weights", "lm_head.",
     "tdnn.", "objective.", "feature_extractor.weight", "feature_extractor.bias",
     "quantizer.", "project_hid.", "project_q.",
     "decoder.", "model.decoder.", "proj_out.",
 )  # fmt: skip
-# A parameter that training alone uses, and that a checkpoint may have or lack.
+# A parameter that only training uses; a checkpoint may have or lack it.
 TRAINING_ONLY = "masked_spec_embed"
 
 
 class HuggingFace(Encoder):
-    """An encoder of transformers, built from its model and the block of configuration.
+    """Encoder built from a transformers model and its configuration block.
 
-    ``options`` are the keys of the block that it reads beside ``model_type`` and ``config``.
+    ``options`` are the keys of the block that the class reads besides ``model_type`` and ``config``.
     """
 
     options: tuple[str, ...] = ()
@@ -54,12 +55,12 @@ class HuggingFace(Encoder):
 
 
 class Waveform(HuggingFace):
-    """wav2vec 2.0 and its kin: convolutions over the waveform, then a Transformer; any length of input.
+    """wav2vec 2.0 and related models: convolutions over waveforms of any length, then a Transformer.
 
     Parameters
     ----------
     normalize
-        Whether each clip is brought to zero mean and unit variance (``do_normalize`` of a checkpoint's
+        Whether each clip is scaled to zero mean and unit variance (``do_normalize`` of a checkpoint's
         feature extractor).
     """
 
@@ -71,7 +72,7 @@ class Waveform(HuggingFace):
         self._convolutions = list(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))
 
     def front_end(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples), standardised or as they are."""
+        """Return waveforms (B, samples), standardised if ``normalize`` is set."""
         if self._tokens(wave.shape[1]) < 1:
             raise ModelError(f"clips of {wave.shape[1]} samples are shorter than one token")
         if not self.normalize:
@@ -80,7 +81,7 @@ class Waveform(HuggingFace):
         return (wave - mean) / (variance + 1e-7).sqrt()
 
     def encode(self, features: Tensor) -> Tensor:
-        """Waveforms (B, samples) to the last hidden states (B, tokens, D)."""
+        """Encode waveforms (B, samples) to the last hidden states (B, tokens, D)."""
         return self.model(features).last_hidden_state
 
     def token_seconds(self, samples: int) -> Tensor:
@@ -94,17 +95,17 @@ class Waveform(HuggingFace):
 
 
 class Chunked(HuggingFace):
-    """An encoder of one length of input: longer clips are cut into chunks of it, the last one padded.
+    """Encoder with a fixed input length: longer clips are split into chunks, and the last chunk is padded.
 
-    As in the original models attention sees the padding; only what is counted and returned leaves it
-    out: a column of tokens is of the clip if the stretch of time that it starts holds any of it.
+    As in the original models, attention sees the padding, but its tokens are neither counted nor returned.
+    A column of tokens belongs to the clip if any of the clip lies within a stride after its start.
 
     Parameters
     ----------
     grid
-        Tokens of a chunk along frequency and along time; they are computed frequency-major.
+        Tokens of a chunk along frequency and along time; their order is frequency-major.
     length, stride
-        Of a chunk and from one column of tokens to the next, in units of ``1 / rate`` seconds.
+        Length of a chunk, and distance from one column of tokens to the next, in ``1 / rate`` seconds.
     """
 
     def __init__(
@@ -120,11 +121,11 @@ class Chunked(HuggingFace):
         self.grid, self.length, self.stride, self.rate = grid, length, stride, rate
 
     def units(self, samples: int) -> int:
-        """Length of a clip in the units of ``length``."""
+        """Return the length of a clip in the units of ``length``."""
         return samples
 
     def columns(self, samples: int) -> list[int]:
-        """Columns of tokens in each chunk that are of the clip, not of its padding."""
+        """Return the number of token columns in each chunk that belong to the clip, not to its padding."""
         units = self.units(samples)
         lengths = [min(self.length, units - start) for start in range(0, units, self.length)]
         return [min(math.ceil(length / self.stride), self.grid[1]) for length in lengths]
@@ -179,7 +180,7 @@ class Spectrogram(Chunked):
         return fbank.frames(samples)
 
     def front_end(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) to normalised log-mel (B, frames of whole chunks, bands).
+        """Convert waveforms (B, samples) to normalised log-mel (B, frames of whole chunks, bands).
 
         The filterbank is padded with zeros, then normalised, as in training.
         """
@@ -188,7 +189,7 @@ class Spectrogram(Chunked):
         return (mel - self.mean) / (2 * self.std)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Normalised log-mel of whole chunks to (B, columns, patches of a column * D), padding and all."""
+        """Encode log-mel of whole chunks to (B, columns, patches of a column * D), padding included."""
         outputs = []
         for chunk in features.split(self.length, dim=1):
             tokens = self.model(chunk).last_hidden_state[:, self.special_tokens :]
@@ -197,7 +198,7 @@ class Spectrogram(Chunked):
 
 
 class Whisper(Chunked):
-    """The encoder of Whisper: log-mel of 30 s at a time, two convolutions, a token for every 20 ms."""
+    """Encoder of Whisper: log-mel chunks of 30 s, two convolutions, one token every 20 ms."""
 
     FFT, HOP = 400, 160
     filters: Tensor
@@ -220,9 +221,9 @@ class Whisper(Chunked):
         self.register_buffer("window", torch.hann_window(self.FFT))
 
     def front_end(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) to log-mel (B, bands, frames of whole chunks).
+        """Convert waveforms (B, samples) to log-mel (B, bands, frames of whole chunks).
 
-        Each chunk is cut at 80 dB below its own maximum, as Whisper does with its 30 s.
+        Each chunk is clipped at 80 dB below its own maximum, as Whisper does with its 30 s.
         """
         chunks = nn.functional.pad(wave, (0, -wave.shape[1] % self.length)).unflatten(1, (-1, self.length))
         spectrum = torch.stft(
@@ -233,7 +234,7 @@ class Whisper(Chunked):
         return ((mel + 4) / 4).unflatten(0, chunks.shape[:2]).transpose(1, 2).flatten(2)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Log-mel of whole chunks to the last hidden states (B, tokens, D), padding and all."""
+        """Encode log-mel of whole chunks to the last hidden states (B, tokens, D), padding included."""
         chunks = features.split(self.length // self.HOP, dim=2)
         return torch.cat([self.model(chunk).last_hidden_state for chunk in chunks], dim=1)
 
@@ -249,7 +250,7 @@ TYPES: dict[str, type[Waveform | Spectrogram | Whisper]] = {
 
 
 def build(block: Mapping, weights: Path | None) -> HuggingFace:
-    """The model of a configuration block, from a checkpoint or initialised at random as the library does."""
+    """Build the encoder of a configuration block, from a checkpoint or with the library's initialisation."""
     library = _library()
     kind = block.get("model_type")
     if kind not in TYPES:
@@ -268,7 +269,7 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
                 model = load_encoder(cls, config, read_checkpoint(weights), weights)
         except ModelError:
             raise
-        except Exception as error:  # whatever the library says of values that it cannot use
+        except Exception as error:  # the library raises errors of many types for bad values
             raise ModelError(
                 f"transformers cannot build {kind} with config {dict(changes)}: {error}"
             ) from error
@@ -278,12 +279,13 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
 def load_encoder(
     cls: type[PreTrainedModel], config: PretrainedConfig, state: Mapping[str, Tensor], path: Path
 ) -> PreTrainedModel:
-    """An encoder from a state dict with or without a head, under transformers 4's or 5's names.
+    """Load an encoder from a state dict with or without a head, with names of transformers 4 or 5.
 
-    Nothing may be missing or of another shape; unexpected are only `HEADS`.
+    Missing weights, wrong shapes, and unexpected weights other than `HEADS` are errors. `TRAINING_ONLY`
+    may be missing or present.
     """
     state = {k: v for k, v in state.items() if not k.startswith(HEADS)}
-    if cls.__name__ == "WhisperEncoder":  # a part of every Whisper there is, hence not found by itself
+    if cls.__name__ == "WhisperEncoder":  # the library does not strip these prefixes itself
         state = {k.removeprefix("model.").removeprefix("encoder."): v for k, v in state.items()}
     loaded: Any = cls.from_pretrained(
         None,
@@ -293,18 +295,18 @@ def load_encoder(
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    model, found = loaded  # the second of which its types know nothing
+    model, found = loaded  # the annotations of transformers omit the second value
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     mismatched = [key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]]
     problems = [f"missing {k}" for k in sorted(found["missing_keys"]) if not k.endswith(TRAINING_ONLY)]
     problems += [f"unexpected {k}" for k in sorted(found["unexpected_keys"]) if not k.endswith(TRAINING_ONLY)]
     problems += [f"{k} is not {shapes[k]}" for k in sorted(mismatched)]
-    check_fit(path, problems, "Set config to where the checkpoint's own differs from the type's default")
+    check_fit(path, problems, "Set config where the checkpoint differs from the default of its model_type")
     return model
 
 
 def _library() -> ModuleType:
-    """transformers, imported only where it is needed."""
+    """Import transformers, which is optional, and check its version."""
     try:
         import transformers
     except ModuleNotFoundError as error:
@@ -313,12 +315,12 @@ def _library() -> ModuleType:
         raise ModelError(f"adapter huggingface needs the library transformers: {REMEDY}") from error
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     if not (4, 57) <= version < (6,):
-        raise ModelError(f"transformers {transformers.__version__} is not 4.57 to 5: {REMEDY}")
+        raise ModelError(f"transformers {transformers.__version__} is not supported, use 4.57 to 5: {REMEDY}")
     return transformers
 
 
 def _config(library: ModuleType, kind: str, changes: Mapping) -> PretrainedConfig:
-    """The default configuration of a type of model, changed; unknown keys are errors."""
+    """Return the default configuration of a model type with changes applied; unknown keys are errors."""
     default = library.AutoConfig.for_model(kind)
     if unknown := changes.keys() - default.to_dict().keys() - default.attribute_map.keys():
         raise ModelError(f"config: {kind} has no {', '.join(sorted(unknown))}")
@@ -326,7 +328,7 @@ def _config(library: ModuleType, kind: str, changes: Mapping) -> PretrainedConfi
 
 
 def _class(library: ModuleType, kind: str, config: PretrainedConfig) -> type[PreTrainedModel]:
-    """The class of the bare encoder."""
+    """Return the class of the bare encoder."""
     if kind == "whisper":
         return library.models.whisper.modeling_whisper.WhisperEncoder
     return library.MODEL_MAPPING[type(config)]
@@ -334,7 +336,7 @@ def _class(library: ModuleType, kind: str, config: PretrainedConfig) -> type[Pre
 
 @contextmanager
 def _quietly(library: ModuleType) -> Iterator[None]:
-    """No warnings and progress bars of transformers; what matters of them is checked here."""
+    """Silence warnings and progress bars of transformers; the adapter does its own checks."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

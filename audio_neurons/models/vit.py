@@ -1,9 +1,9 @@
-"""Vision Transformers over spectrograms, as Masked Modeling Duo (M2D) and AudioMAE define them.
+"""Vision Transformers over spectrograms, as defined by Masked Modeling Duo (M2D) and AudioMAE.
 
-The Transformer is timm's; the front ends are torchaudio's. With ``front_end: logmel`` this is
-numerically M2D's own portable runtime (nttcslab/m2d, ``examples/portable_m2d.py``), and it reads M2D's
+The Transformer is timm's, and the front ends use torchaudio. With ``front_end: logmel`` the encoder is
+numerically equal to M2D's portable runtime (nttcslab/m2d, ``examples/portable_m2d.py``), and reads M2D's
 released checkpoints. With ``front_end: fbank`` it reads timm's ports of AudioMAE, whose images have time
-along their first side.
+along their first axis.
 
 Niizumi et al., "Masked Modeling Duo: Towards a Universal Audio Pre-training Framework",
 IEEE/ACM TASLP 2024; Huang et al., "Masked Autoencoders that Listen", NeurIPS 2022.
@@ -30,18 +30,18 @@ from audio_neurons.tables import SAMPLE_RATE
 
 WINDOW, HOP = 400, 160
 MEL_RANGE = (50.0, 8000.0)
-# Of the pre-training data, where a checkpoint carries none of its own: M2D's, and AudioMAE's.
+# Mean and standard deviation of the pre-training data of M2D and AudioMAE, for checkpoints without them.
 NORM_STATS = (-7.1, 4.2)
 NORM_STATS_OF = {"logmel": NORM_STATS, "fbank": fbank.NORM_STATS}
-# Parts of a training checkpoint that the encoder does not need.
+# Name prefixes of weights in a training checkpoint that the encoder does not need.
 TRAINING_ONLY = ("mask_token", "decoder_", "target_", "head.")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a ViT over log-mel: (mel bands, frames), (bands, frames) of a patch, and the widths.
+    """Sizes of a ViT over log-mel spectrograms.
 
-    Bands come first here, whatever the image.
+    ``input_size`` and ``patch_size`` are (mel bands, frames), whatever the order of the image's axes.
     """
 
     input_size: tuple[int, int] = (80, 608)
@@ -53,7 +53,7 @@ class Architecture:
 
     @classmethod
     def of(cls, block: Mapping) -> Architecture:
-        """From a block of configuration; what it does not say is M2D's ViT-Base."""
+        """Read the sizes from a configuration block; missing ones are those of M2D's ViT-Base."""
         values = {k: block[k] for k in cls.__dataclass_fields__ if k in block}
         for key in ("input_size", "patch_size"):
             if key in values:
@@ -62,7 +62,7 @@ class Architecture:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches along frequency and along time."""
+        """Number of patches along frequency and along time."""
         return self.input_size[0] // self.patch_size[0], self.input_size[1] // self.patch_size[1]
 
     def as_dict(self) -> dict:
@@ -70,15 +70,15 @@ class Architecture:
 
 
 class ViT(Encoder):
-    """Patch tokens of a spectrogram, behind one CLS token or none.
+    """Vision Transformer over the patches of a spectrogram, with or without a CLS token.
 
     Parameters
     ----------
     norm_stats
         Mean and standard deviation of the spectrogram.
     front_end
-        ``"logmel"``: M2D's, an image (bands, frames), hence tokens frequency-major. ``"fbank"``: Kaldi's
-        filterbank as AudioMAE has it, an image (frames, bands), hence tokens time-major.
+        ``"logmel"``: that of M2D, with images (bands, frames) and hence frequency-major tokens. ``"fbank"``:
+        Kaldi's filterbank as in AudioMAE, with images (frames, bands) and hence time-major tokens.
     special_tokens
         1 with a CLS token, 0 without.
     """
@@ -112,25 +112,25 @@ class ViT(Encoder):
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
         bands = architecture.input_size[0]
-        # nnAudio's mel, which M2D uses: Slaney's scale and normalisation, periodic Hann, reflected ends.
+        # As nnAudio, which M2D uses: Slaney's scale and normalisation, periodic Hann, reflection padding.
         self.mel = fbank.Fbank(bands) if self.time_first else torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE, n_fft=WINDOW, win_length=WINDOW, hop_length=HOP, f_min=MEL_RANGE[0],
             f_max=MEL_RANGE[1], n_mels=bands, power=2.0, center=True,
             pad_mode="reflect", norm="slaney", mel_scale="slaney",
         )  # fmt: skip
         self.register_buffer("norm_stats", torch.tensor(norm_stats, dtype=torch.float32))
-        # M2D pads the normalised spectrogram with zeros, AudioMAE the one before.
+        # M2D pads the normalised spectrogram with zeros; AudioMAE pads before normalising.
         self._padding = -norm_stats[0] / (2 * norm_stats[1]) if self.time_first else 0.0
 
     def _image(self, bands_and_frames: tuple[int, int]) -> tuple[int, int]:
-        """A pair along frequency and along time, in the order of the image's sides."""
+        """Return a (frequency, time) pair in the order of the image's axes."""
         return bands_and_frames[::-1] if self.time_first else bands_and_frames
 
     def front_end(self, wave: Tensor) -> Tensor:
-        """Waveforms (B, samples) to normalised log-mel.
+        """Convert waveforms (B, samples) to normalised log-mel.
 
-        M2D's is (B, 1, bands, samples // 160 + 1); AudioMAE's (B, 1, (samples - 400) // 160 + 1, bands),
-        divided by twice the standard deviation.
+        The shape for M2D is (B, 1, bands, samples // 160 + 1). For AudioMAE it is
+        (B, 1, (samples - 400) // 160 + 1, bands), and the divisor is twice the standard deviation.
         """
         mel = self.mel(wave)
         mean, std = self.norm_stats
@@ -139,15 +139,15 @@ class ViT(Encoder):
         return (((mel + torch.finfo(torch.float32).eps).log() - mean) / std).unsqueeze(1)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Normalised log-mel ``(B, 1, *image)`` to (B, ceil(frames / patch), bands / patch * D).
+        """Encode normalised log-mel ``(B, 1, *image)`` to (B, ceil(frames / patch), bands / patch * D).
 
-        Longer input than the model's is cut into chunks of its length, encoded one by one and joined
-        in time; the end is padded to a whole patch.
+        Input that is longer than the model's is split into chunks of the model's length, which are encoded
+        separately and joined in time. The end is padded to a whole patch.
         """
         return self._joined([self.encode_patches(patches) for patches in self._chunks(features)])
 
     def _chunks(self, features: Tensor) -> Iterator[Tensor]:
-        """The encoder's input to the patch tokens (B, N, D) of each chunk."""
+        """Yield the patch tokens (B, N, D) of each chunk of the encoder's input."""
         time = 2 if self.time_first else 3
         missing = -features.shape[time] % self.architecture.patch_size[1]
         features = nn.functional.pad(
@@ -156,7 +156,7 @@ class ViT(Encoder):
         return map(self.embed, features.split(self.architecture.input_size[1], dim=time))
 
     def _joined(self, chunks: list[Tensor]) -> Tensor:
-        """Encoded tokens of each chunk to frame features (B, T, bands * D)."""
+        """Join the encoded tokens of all chunks to frame features (B, T, bands * D)."""
         bands, frames = self.architecture.grid[0], []
         for chunk in chunks:
             tokens = chunk[:, self.special_tokens :]
@@ -168,22 +168,22 @@ class ViT(Encoder):
         return torch.cat(frames, dim=1)
 
     def embed(self, chunk: Tensor) -> Tensor:
-        """Log-mel of at most the input's length to patch tokens with positions (B, N, D), without CLS."""
+        """Return patch tokens (B, N, D) with positions, without CLS, of a chunk of at most the input size."""
         patches = self.vit.patch_embed.proj(chunk)  # (B, D, *grid)
         rows, columns = patches.shape[2:]
         # A shorter input uses the first positions in time.
-        positions: Any = self.vit.pos_embed  # timm has models without
+        positions: Any = self.vit.pos_embed  # optional in timm
         position = positions[:, self.special_tokens :].unflatten(1, self._image(self.architecture.grid))
         return patches.flatten(2).transpose(1, 2) + position[:, :rows, :columns].flatten(1, 2)
 
     def encode_patches(self, patches: Tensor) -> Tensor:
-        """Patch tokens (B, N, D) through the Transformer: CLS, where there is one, and patches."""
+        """Run patch tokens (B, N, D) through the Transformer; the result starts with CLS, if present."""
         return self.vit.norm(self.vit.blocks(self._with_cls(patches)))
 
     def _with_cls(self, patches: Tensor) -> Tensor:
         if not self.special_tokens:
             return patches
-        vit: Any = self.vit  # timm has models without CLS
+        vit: Any = self.vit  # CLS is optional in timm
         cls = (vit.cls_token + vit.pos_embed[:, :1]).expand(len(patches), -1, -1)
         return torch.cat([cls, patches], dim=1)
 
@@ -191,7 +191,7 @@ class ViT(Encoder):
         return [self._with_cls(patches) for patches in self._chunks(features)]
 
     def expand(self, layer: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        block: Any = self.vit.blocks[layer]  # as whose type mypy knows nn.Module
+        block: Any = self.vit.blocks[layer]  # its static type is nn.Module
         mlp = block.mlp
         residual = state + block.drop_path1(block.ls1(block.attn(block.norm1(state))))
         return residual, mlp.norm(mlp.drop1(mlp.act(mlp.fc1(block.norm2(residual)))))
@@ -214,7 +214,7 @@ class ViT(Encoder):
 
 
 def build(block: Mapping, weights: Path | None) -> ViT:
-    """The model of a configuration block, from a checkpoint or randomly initialised (timm's scheme)."""
+    """Build the model of a configuration block, from a checkpoint or with timm's random initialisation."""
     front_end = block.get("front_end", "logmel")
     own: dict[str, Any] = {"front_end": front_end, "special_tokens": block.get("special_tokens", 1)}
     stats = block.get("norm_stats", NORM_STATS_OF[front_end])
@@ -232,10 +232,10 @@ def build(block: Mapping, weights: Path | None) -> ViT:
 
 
 def load_encoder(model: ViT, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load encoder weights by name; nothing may be missing, unknown, or of another shape."""
+    """Load encoder weights by name; missing, unknown or differently shaped weights are errors."""
     state = {k: v for k, v in state.items() if not k.startswith(TRAINING_ONLY)}
     if "fc_norm.weight" in state and "norm.weight" not in state:
-        # timm's average pooling normalises the mean of the tokens, not the tokens.
+        # With average pooling, timm normalises the mean of the tokens instead of the tokens.
         model.vit.norm = nn.Identity()
         state = {k: v for k, v in state.items() if not k.startswith("fc_norm.")}
     wanted = {k: v.shape for k, v in model.vit.state_dict().items()}
@@ -250,6 +250,6 @@ def load_encoder(model: ViT, state: Mapping[str, Tensor], path: Path) -> None:
         path,
         problems,
         "Set embed_dim, depth, num_heads, mlp_ratio, input_size, patch_size, front_end and special_tokens to "
-        "the checkpoint's own",
+        "those of the checkpoint",
     )
     model.vit.load_state_dict(state)

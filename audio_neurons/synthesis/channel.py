@@ -1,7 +1,7 @@
-"""What lies between a sound and its recording: position, room, microphone, noise and level.
+"""Recording channel of the demo's sounds: position in time, room, microphone, noise and level.
 
 Without it, plain log-mel statistics solve the demo's tasks and nothing is left to learn. Every
-recording is therefore coloured, reverberated, disturbed and scaled at random, its class unheeded.
+recording is therefore coloured, reverberated, disturbed and scaled at random, regardless of its class.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from audio_neurons.synthesis.waves import RATE, glide, times
 
 
 def frames(rng: np.random.Generator, seconds: float) -> int:
-    """Samples of one recording: mostly ``seconds`` or a little more, one in ten a little less."""
+    """Draw the samples of a recording: up to 20 % more than ``seconds``, one in ten up to 15 % less."""
     factor = rng.uniform(0.85, 1.0) if rng.random() < 0.1 else rng.uniform(1.0, 1.2)
     return round(seconds * factor * RATE)
 
 
 def fit(rng: np.random.Generator, sound: np.ndarray, n: int, onset: float = 0.2) -> np.ndarray:
-    """``sound`` in ``n`` samples: a random part of a longer one, else placed after a random pause.
+    """Fit ``sound`` into ``n`` samples: a random pause, then the sound or a random part of it.
 
     ``onset`` is the longest pause, in seconds.
     """
@@ -32,7 +32,7 @@ def fit(rng: np.random.Generator, sound: np.ndarray, n: int, onset: float = 0.2)
 
 
 def _equaliser(rng: np.random.Generator, octaves: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """Amplitude over ``octaves`` (log2 of Hz): a tilt, resonances and notches, sometimes a narrow band."""
+    """Draw a gain over ``octaves`` (log2 of Hz): tilt, resonances and notches, sometimes a narrow band."""
     decibel = rng.uniform(-2.0, 2.0) * (octaves - 10)
     for _ in range(rng.integers(1, 5)):
         centre, width, height = rng.uniform(6.5, 13), rng.uniform(0.15, 0.9), rng.uniform(-9, 9)
@@ -45,7 +45,7 @@ def _equaliser(rng: np.random.Generator, octaves: np.ndarray, strength: float = 
 
 
 def _room(rng: np.random.Generator, size: int) -> np.ndarray | float:
-    """Spectrum of a room's impulse response, or 1 outdoors."""
+    """Draw the spectrum of a room's impulse response, or 1 for outdoors."""
     if rng.random() < 0.35:
         return 1.0
     n = int(0.25 * RATE)
@@ -59,7 +59,7 @@ def _room(rng: np.random.Generator, size: int) -> np.ndarray | float:
 def record(
     rng: np.random.Generator, sound: np.ndarray, snr: tuple[float, float] = (2.0, 24.0), colour: float = 1.0
 ) -> np.ndarray:
-    """A recording of ``sound`` through a random room, microphone, noise and level.
+    """Return a recording of ``sound`` through a random room, microphone, noise and level.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def record(
     slope = 2 ** (-rng.uniform(0.0, 1.0) * (octaves - 10)) * _equaliser(rng, octaves)
     hiss = rng.standard_normal(2 * len(octaves), dtype=np.float32).view(np.complex64) * slope
     disturbance = irfft(hiss, size)[:n]
-    if rng.random() < 0.5:  # traffic and voices come and go, hiss does not
+    if rng.random() < 0.5:  # noise that comes and goes, like traffic or voices, instead of steady hiss
         disturbance *= 1 + 0.8 * glide(rng, n, rng.uniform(1, 8))
 
     blocks = np.square(signal[: n // 400 * 400]).reshape(-1, 400).mean(axis=1)

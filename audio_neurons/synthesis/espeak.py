@@ -1,8 +1,8 @@
-"""A process that speaks: requests as JSON lines on standard input, 16-bit samples on standard output.
+"""Speech process: requests as JSON lines on standard input, 16-bit samples on standard output.
 
 eSpeak NG (GPL-3.0-or-later, from the package espeakng_loader; used only here) keeps the state of its
-noise and flutter from one utterance to the next, and nothing resets it. Only a process of its own,
-started afresh and asked the same things in the same order, says the same thing twice.
+noise and flutter from one utterance to the next, and nothing resets it. Speech is therefore repeatable
+only in a fresh process that receives the same requests in the same order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
             pieces.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    callback = CALLBACK(receive)  # must live as long as it may be called
+    callback = CALLBACK(receive)  # a reference must exist as long as it may be called
     library.espeak_SetSynthCallback(callback)
     for line in sys.stdin.buffer:
         request = json.loads(line)

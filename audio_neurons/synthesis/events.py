@@ -1,8 +1,8 @@
-"""Everyday sounds by small algorithms.
+"""Everyday sounds, made by small algorithms.
 
-Every event that ESC-50 and GISE-51 share is made in two unrelated ways, one for each: what the two
-have in common is what a listener would name, not a formula. Each maker returns float32 ``(n,)``
-at 16 kHz of arbitrary level.
+Every event that ESC-50 and GISE-51 share has two unrelated algorithms, one for each dataset: the two have
+in common what a listener would name, not a formula. Each maker returns float32 ``(n,)`` at 16 kHz, of
+arbitrary level.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Piece = Callable[[], np.ndarray]
 
 
 def _repeat(rng: Rng, n: int, every: tuple[float, float], jitter: float, piece: Piece) -> np.ndarray:
-    """Pieces at a random, slightly irregular pace."""
+    """Repeat a piece at a random, slightly irregular pace."""
     out = np.zeros(n, np.float32)
     period, at = rng.uniform(*every), rng.uniform(0, 0.15)
     while at < n / RATE:
@@ -29,7 +29,7 @@ def _repeat(rng: Rng, n: int, every: tuple[float, float], jitter: float, piece: 
 
 
 def _scatter(rng: Rng, n: int, rate: float, piece: Piece) -> np.ndarray:
-    """Pieces at random times, ``rate`` a second on average."""
+    """Place pieces at random times, ``rate`` per second on average."""
     out = np.zeros(n, np.float32)
     for at in rng.uniform(-0.1, n / RATE, rng.poisson(rate * n / RATE) + 1):
         place(out, piece(), at, rng.uniform(0.2, 1.0))
@@ -42,7 +42,7 @@ def _harmonics(hertz: np.ndarray, count: int, slope: float) -> np.ndarray:
     return sum(np.sin(k * angle) * k**-slope for k in range(1, top + 1)).astype(np.float32)
 
 
-# --- shared events, as ESC-50 has them
+# --- shared events, in ESC-50's version
 
 
 def _dog_voiced(rng: Rng, n: int) -> np.ndarray:
@@ -113,7 +113,7 @@ def _wind_gusts(rng: Rng, n: int) -> np.ndarray:
     return np.tensordot(2 ** (-rng.uniform(0.3, 1.2) * np.arange(4)), bands, 1)
 
 
-# --- shared events, as GISE-51 has them
+# --- shared events, in GISE-51's version
 
 
 def _dog_rough(rng: Rng, n: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.fft import irfft
 from audio_neurons.synthesis import soundfont
 from audio_neurons.synthesis.waves import RATE, glide, noise, phase, shaped, times
 
-# General MIDI programs (from 0) of NSynth's families: no two splits share a program, the pool has its own.
+# General MIDI programs (from 0) of NSynth's families: neither two splits nor a split and the pool share one.
 FAMILIES = {
     "bass": {"train": (32, 34, 36, 38), "valid": (35,), "test": (33, 39), "pool": (37, 87)},
     "brass": {"train": (56, 58, 60, 61, 62), "valid": (63,), "test": (57,), "pool": (59,)},
@@ -35,23 +35,23 @@ _SYNTHETIC = {38, 39, 50, 51, 54, 62, 63, 80, 81, 82, 83, 84, 85, 86, 87, 90, 91
 
 
 def source(program: int) -> int:
-    """NSynth's instrument source: 0 acoustic, 1 electronic, 2 synthetic."""
+    """Return NSynth's instrument source: 0 acoustic, 1 electronic, 2 synthetic."""
     return 1 if program in _ELECTRONIC else 2 if program in _SYNTHETIC else 0
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A SoundFont program as one maker built it."""
+    """A SoundFont program with the traits of an individual instrument."""
 
     program: int
     detune: float  # semitones
     bright: float  # dB per octave about 1 kHz
     vibrato: float  # semitones
-    release: float  # s before the end at which the key is let go
+    release: float  # s before the end at which the key is released
 
 
 def instrument(rng: np.random.Generator, program: int) -> Instrument:
-    """A random build of a program."""
+    """Return a random instrument of a program."""
     return Instrument(
         program, rng.normal(0, 0.08), rng.uniform(-1.5, 1.5), rng.exponential(0.03), rng.uniform(0, 0.5)
     )
@@ -60,12 +60,12 @@ def instrument(rng: np.random.Generator, program: int) -> Instrument:
 def play(
     rng: np.random.Generator, which: Instrument, pitch: int, velocity: int, seconds: float
 ) -> np.ndarray:
-    """One note of an instrument, float32 at 16 kHz, of unit peak."""
+    """Return one note of an instrument, float32 at 16 kHz, of unit peak."""
     sound = soundfont.note(which.program, pitch + which.detune, velocity, seconds, seconds - which.release)
     n = len(sound)
     wobble = which.vibrato * np.log(2) / 12 * np.sin(phase(5.5, n)) / (2 * np.pi * 5.5) * RATE
     sound = np.interp(np.arange(n) + wobble, np.arange(n), sound).astype(np.float32)
-    # Some samples have an offset, which would be a looped note's strongest component.
+    # Some samples have an offset, which would be the strongest component of a looped note.
     sound = shaped(sound, lambda f: ((f + 50) / 1000) ** (which.bright / 6.02) * f**2 / (f**2 + 100))
     peak = np.abs(sound).max()
     if peak < 1e-4:  # a sample shorter than the note's attack: a plain tone is better than silence
@@ -92,7 +92,7 @@ class Tone:
 
 
 def tone(rng: np.random.Generator) -> Tone:
-    """A random patch."""
+    """Return a random patch."""
     return Tone(
         shape=rng.uniform(0.6, 2.2),
         odd=float(rng.choice([0.0, 0.3, 1.0])),
@@ -114,7 +114,7 @@ def tone(rng: np.random.Generator) -> Tone:
 
 
 def _cycle(patch: Tone, hertz: float) -> np.ndarray:
-    """One period of the oscillator, without harmonics above 8 kHz; its last sample repeats the first."""
+    """Return one period of the oscillator without harmonics that alias; its last sample repeats the first."""
     size = 512
     number = np.arange(1.0, size // 2 + 1)
     gain = number**-patch.shape * np.where(number % 2, 1, patch.odd)
@@ -127,7 +127,7 @@ def _cycle(patch: Tone, hertz: float) -> np.ndarray:
 
 
 def synthesise(rng: np.random.Generator, patch: Tone, pitch: int, seconds: float) -> np.ndarray:
-    """One note of a patch, float32 ``(seconds * 16000,)``, of unit peak."""
+    """Return one note of a patch, float32 ``(seconds * 16000,)``, of unit peak."""
     n = round(seconds * RATE)
     t = times(n)
     sound = np.zeros(n)

@@ -1,7 +1,7 @@
-"""The eight datasets: who or what is in them, split how, and packed as upstream packs it.
+"""Content, splits and archive layouts of the eight stand-in datasets, packed as upstream packs them.
 
 Each function first lists a dataset's files, sorted by name, and then makes them one by one. A
-recording's randomness comes from the seed, the dataset and its number in that list.
+recording's random numbers depend on the seed, the dataset and its number in that list.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from audio_neurons import datasets
-from audio_neurons.datasets import SPLITS
+from audio_neurons.datasets import registry as datasets
+from audio_neurons.datasets.registry import SPLITS
 from audio_neurons.synthesis import events, instruments, music, speech
 from audio_neurons.synthesis.channel import fit, frames, record
 from audio_neurons.synthesis.packing import archive, lines, ogg, packed, text, wav
 from audio_neurons.synthesis.waves import RATE, generator
 
-Archives = Mapping[str, Any]  # by role: a path, or a list of paths where the archives are many
+Archives = Mapping[str, Any]  # role → path, or list of paths if upstream has many archives
 Maker = Callable[[np.random.Generator, int], np.ndarray]
-# Recording conditions of the tasks that are hard, or easy, by themselves.
+# Recording conditions: cleaner for tasks that are hard by themselves, noisier for easy ones.
 CLEANER: dict[str, Any] = {"snr": (8.0, 30.0), "colour": 0.6}
 NOISIER: dict[str, Any] = {"snr": (-4.0, 14.0), "colour": 1.6}
-# Where VoxForge's uploads are, which its list and the names in its archives begin with.
+# Prefix of VoxForge's uploads, in its list and in the names in its archives.
 UPLOADS = "www.repository.voxforge1.org/downloads/{language}/Trunk/Audio/Main/16kHz_16bit"
 _LETTERS = string.ascii_letters + string.digits + "-_"
 
 
 def quotas(clips: int, least: int) -> dict[str, int]:
-    """Recordings per split: 70, 10 and 20 per cent, but at least ``least`` each."""
+    """Return the recordings per split: 70, 10 and 20 per cent, but at least ``least`` each."""
     valid, test = (max(round(share * clips), least) for share in (0.1, 0.2))
     if clips - valid - test < least:
         raise ValueError(f"{clips} recordings are too few: at least {3 * least} are needed")
@@ -42,7 +42,7 @@ def quotas(clips: int, least: int) -> dict[str, int]:
 
 
 def _only(paths: list[Path]) -> Path:
-    """The archive of a collection of many small files, which are few enough here."""
+    """Return the single archive that stands in for a collection of many small files."""
     if len(paths) != 1:
         raise ValueError(f"the demo's small files go into one archive, not into {len(paths)}")
     return paths[0]
@@ -55,7 +55,7 @@ def _event(seed: int, name: str, index: int, maker: Maker, seconds: float) -> np
 
 
 def esc50(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Twelve of ESC-50's categories in five folds."""
+    """Write twelve of ESC-50's categories in five folds."""
     per_fold, rest = divmod(clips, 5)
     if per_fold < len(events.ESC50):
         raise ValueError(f"{clips} recordings are too few: at least {5 * len(events.ESC50)} are needed")
@@ -78,7 +78,7 @@ def esc50(archives: Archives, clips: int, seconds: float, seed: int) -> None:
 
 
 def gise51(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Ten of GISE-51's classes."""
+    """Write ten of GISE-51's classes."""
     classes, number = sorted(events.GISE51), 100
     names = {}
     for split, count in quotas(clips, len(classes)).items():
@@ -92,17 +92,17 @@ def gise51(archives: Archives, clips: int, seconds: float, seed: int) -> None:
 
 
 def voxceleb1(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Celebrities reading English; every speaker is in all three splits of the identification task."""
+    """Write speakers reading English; every speaker is in all three splits of the identification task."""
     parts = quotas(clips, 6)
     who, accent, held, meta, names, script = {}, {}, set(), [], {}, {}
     for k in range(min(parts["valid"], max(6, clips // 40 * 2), 240)):
-        # A woman and a man share an accent, so that neither label tells the other. Every sixth pair
+        # A woman and a man share an accent, so that neither label reveals the other. Every sixth pair
         # is in the verification test's archive, whose speakers have numbers from 10270 on.
         identity = f"id{10270 + k if k // 2 % 6 == 2 else 10001 + k}"
         accent[identity], nation = speech.ACCENTS[k // 2 % len(speech.ACCENTS)]
         rng = generator(seed, "voxceleb1 speaker", k)
         who[identity] = speech.speaker(rng, "voxceleb1", speech.GENDERS[k % 2], k // 2)
-        script[identity] = list(rng.permutation(speech.SENTENCE_COUNT))  # nobody says a thing twice
+        script[identity] = list(rng.permutation(speech.SENTENCE_COUNT))  # no repetition
         if identity >= "id10270":
             held.add(identity)
         where = "test" if identity in held else "dev"
@@ -125,7 +125,7 @@ def voxceleb1(archives: Archives, clips: int, seconds: float, seed: int) -> None
 
 
 def voxforge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Six languages, one archive per speaker; speakers are disjoint between splits."""
+    """Write six languages, one archive per speaker; speakers are disjoint between splits."""
     stems: dict[str, tuple] = {}
     rows = []
     for split, count in quotas(clips, len(speech.LANGUAGES)).items():
@@ -133,7 +133,7 @@ def voxforge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
             mine = count // 6 + (j < count % 6)
             for k, first in enumerate(range(0, mine, 6)):
                 number = len(stems) + 1
-                # A language starts with either gender, so that a small split has both.
+                # Languages start with alternating genders, so that a small split has both.
                 gender = speech.GENDERS[(k + j) % 2]
                 rng = generator(seed, "voxforge speaker", number)
                 who = speech.speaker(rng, f"voxforge/{split}", gender, number // 2)
@@ -165,7 +165,7 @@ def voxforge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
 
 
 def cremad(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Actors speak twelve sentences in six emotions; actors are disjoint between splits."""
+    """Write actors speaking twelve sentences in six emotions; actors are disjoint between splits."""
     sentences, actor, people, names = list(speech.SENTENCES), 1000, [], {}
     for split, count in quotas(clips, 12).items():
         cast = max(2, round(count / 24 / 2) * 2)
@@ -191,7 +191,7 @@ def cremad(archives: Archives, clips: int, seconds: float, seed: int) -> None:
 
 
 def gtzan(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Ten genres and the fault-filtered split lists."""
+    """Write ten genres and the fault-filtered split lists."""
     genres = sorted(music.GENRES)
     lists: dict[str, list[str]] = {}
     counts = dict.fromkeys(genres, 0)
@@ -211,7 +211,7 @@ def gtzan(archives: Archives, clips: int, seconds: float, seed: int) -> None:
 
 
 def nsynth(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Eleven families over seven octaves; instruments are disjoint between splits."""
+    """Write eleven families over seven octaves; instruments are disjoint between splits."""
     families = sorted(instruments.FAMILIES)
     sources, velocities = ("acoustic", "electronic", "synthetic"), (25, 50, 75, 100, 127)
     first = 0
@@ -227,7 +227,7 @@ def nsynth(archives: Archives, clips: int, seconds: float, seed: int) -> None:
             build = instruments.instrument(generator(seed, "nsynth build", program, which), program)
             source = sources[instruments.source(program)]
             low, high = instruments.COMPASS[family]
-            turn = i // len(families) + i % len(families)  # a first round of families meets every octave
+            turn = i // len(families) + i % len(families)  # the first round covers every octave
             octave = instruments.LOWEST + 12 * (low + turn % (high - low))
             note = None
             while note is None or note in notes:
@@ -255,9 +255,9 @@ def nsynth(archives: Archives, clips: int, seconds: float, seed: int) -> None:
 
 
 def surge(archives: Archives, clips: int, seconds: float, seed: int) -> None:
-    """Synthesiser tones, one note in each of seven octaves; tones are disjoint between splits."""
+    """Write synthesiser tones, one note in each of seven octaves; tones are disjoint between splits."""
     octaves, kinds = instruments.OCTAVES, ("Basses", "Leads", "Pads", "Plucks", "Keys", "Polysynths")
-    double = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(60)  # AppleDouble, as macOS's tar left it
+    double = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(60)  # AppleDouble, left by macOS's tar
     tones: dict[str, tuple[int, int]] = {}
     rows = []
     for split, count in quotas(clips, octaves).items():

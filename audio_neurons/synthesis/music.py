@@ -1,4 +1,4 @@
-"""Ten genres as rules for a band: tempo, groove, harmony and instruments, none of which decides alone."""
+"""Ten genres as rules for a band: tempo, groove, harmony and instruments; none alone tells the genre."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIAD, LESSER, SEVENTH, NINTH, POWER = (0, 4, 7), (0, 3, 7), (0, 4, 7, 10), (0, 
 
 @dataclass(frozen=True)
 class Genre:
-    """Rules of a genre; a pattern has sixteen steps a bar, and several patterns are alternatives."""
+    """Rules of a genre; a pattern has sixteen steps per bar, and several patterns are alternatives."""
 
     tempo: tuple[float, float]
     swing: float  # delay of every second eighth, as part of an eighth
@@ -115,7 +115,7 @@ GENRES = {
 
 @dataclass
 class Player:
-    """Places notes in a piece, on a grid of sixteenths."""
+    """Places notes in a piece on a grid of sixteenths."""
 
     out: np.ndarray
     step: float  # s
@@ -123,7 +123,7 @@ class Player:
     first: int  # step of the bar on which the piece begins
 
     def steps(self) -> Iterator[tuple[float, int]]:
-        """Times in seconds and steps of the bar, to the end of the piece."""
+        """Yield times in seconds and steps of the bar, to the end of the piece."""
         for i in range(int(len(self.out) / RATE / self.step) + 1):
             k = self.first + i
             late = self.swing * 2 * self.step if k % 4 == 2 else 0.0
@@ -132,7 +132,7 @@ class Player:
     def hit(
         self, at: float, program: int, pitch: float, velocity: int, held: float, gain: float, bank: int = 0
     ) -> None:
-        """One note; the cache below knows it if it was played before."""
+        """Place one note; notes that were played before are cached."""
         place(self.out, _note(program, pitch, velocity, round(held, 2), bank), at, gain)
 
 
@@ -143,7 +143,7 @@ def _note(program: int, pitch: float, velocity: int, held: float, bank: int) -> 
 
 
 def band(rng: np.random.Generator, rules: Genre, seconds: float) -> np.ndarray:
-    """A few bars by a band that follows the rules, from a random step on; float32 ``(seconds * 16000,)``."""
+    """Return bars that follow the rules, from a random step on; float32 ``(seconds * 16000,)``."""
     step = 15 / rng.uniform(*rules.tempo)
     player = Player(np.zeros(round(seconds * RATE), np.float32), step, rules.swing, int(rng.integers(0, 16)))
     levels = np.array(rules.levels) * 2 ** rng.uniform(-0.6, 0.6, 4)
@@ -187,12 +187,12 @@ def band(rng: np.random.Generator, rules: Genre, seconds: float) -> np.ndarray:
 
 
 def _driven(sound: np.ndarray, drive: float) -> np.ndarray:
-    """Overdrive, as by an amplifier and its loudspeaker."""
+    """Overdrive a sound, like an amplifier and its loudspeaker."""
     sound = sound / (np.abs(sound).max() + 1e-6)
     return shaped(np.tanh((1 + drive) * sound), lambda f: 1 / (1 + (f / 5000) ** 2)) if drive else sound
 
 
-# The pool's bands draw every rule at random and use programs that no genre above does.
+# The pool's bands draw every rule at random and use programs that no genre above uses.
 _POOL_PROGRAMS = {
     "keyboard": (2, 99), "plucked": (31, 45, 104, 106, 107), "strings": (44, 51), "bass": (37, 87),
     "wind_brass": (59, 69, 79, 109, 111), "synth": (88, 90, 93, 95, 96),
@@ -201,7 +201,7 @@ _POOL_DRUMS = (35, 37, 40, 44, 45, 49, 50, 54, 56, 63)
 
 
 def pool_band(rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, set[str]]:
-    """A piece of no genre, and the tags of what plays in it."""
+    """Return a piece without a genre, and the tags of its instruments."""
 
     def rhythm(symbols: str, low: int, high: int) -> str:
         line = ["."] * 16

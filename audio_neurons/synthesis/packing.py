@@ -1,4 +1,4 @@
-"""Audio files and archives whose bytes depend on their content alone."""
+"""Audio files and archives whose bytes depend only on their content."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from audio_neurons.files import atomic
+from audio_neurons.running.files import atomic
 from audio_neurons.synthesis.waves import RATE
 
-MOMENT = 1_577_836_800  # every member's time of change: 2020-01-01T00:00:00Z
+MOMENT = 1_577_836_800  # modification time of every member: 2020-01-01T00:00:00Z
 Add = Callable[[str, bytes], None]
 
 
 def at_rate(audio: np.ndarray, rate: int) -> np.ndarray:
-    """``audio`` (16 kHz) at another rate."""
+    """Resample ``audio`` (16 kHz) to another rate."""
     if rate == RATE:
         return audio
     factor = gcd(rate, RATE)
@@ -33,12 +33,12 @@ def at_rate(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def pcm(audio: np.ndarray) -> np.ndarray:
-    """Samples as 16-bit integers."""
+    """Convert samples to 16-bit integers."""
     return np.round(audio * 32767).astype("<i2")
 
 
 def wav(audio: np.ndarray, rate: int = RATE) -> bytes:
-    """A WAV file, mono, 16 bit, of 16 kHz audio resampled to ``rate``."""
+    """Encode 16 kHz audio as a WAV file, mono, 16 bit, resampled to ``rate``."""
     data = pcm(at_rate(audio, rate)).tobytes()
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     return (
@@ -50,14 +50,14 @@ def wav(audio: np.ndarray, rate: int = RATE) -> bytes:
 
 
 def flac(audio: np.ndarray) -> bytes:
-    """A FLAC file, mono, 16 bit, 16 kHz."""
+    """Encode 16 kHz audio as a FLAC file, mono, 16 bit."""
     file = io.BytesIO()
     soundfile.write(file, pcm(audio), RATE, format="FLAC", subtype="PCM_16")
     return file.getvalue()
 
 
 def ogg(audio: np.ndarray, rate: int) -> bytes:
-    """An Ogg Vorbis file, mono, of 16 kHz audio resampled to ``rate``."""
+    """Encode 16 kHz audio as an Ogg Vorbis file, mono, resampled to ``rate``."""
     file, sound = io.BytesIO(), at_rate(audio, rate)
     with soundfile.SoundFile(file, "w", rate, 1, format="OGG", subtype="VORBIS") as writer:
         for start in range(0, len(sound), 8192):  # libsndfile overflows its stack on long writes
@@ -69,7 +69,7 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """Ogg's CRC-32: zlib's polynomial, bits the other way round, registers starting and ending plain."""
+    """Return Ogg's CRC-32: zlib's polynomial with reversed bits, without inverting the register."""
     crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{crc:032b}"[::-1], 2)
 
@@ -104,7 +104,7 @@ def archive(path: Path) -> Iterator[Add]:
 
 @contextmanager
 def packed(file: io.IOBase, name: str) -> Iterator[Add]:
-    """The same, into an open file; ``name`` tells the format."""
+    """Write an archive as :func:`archive` does, into an open file; ``name`` determines the format."""
     with ExitStack() as stack:
         if name.endswith(".zip"):
             target = stack.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
@@ -114,7 +114,7 @@ def packed(file: io.IOBase, name: str) -> Iterator[Add]:
                 member.external_attr, member.create_system = 0o644 << 16, 3
                 target.writestr(member, data)
         else:
-            if name.endswith(("gz", "tgz")):  # an empty name and a fixed time keep the header the same
+            if name.endswith(("gz", "tgz")):  # an empty name and a fixed time: reproducible header
                 file = stack.enter_context(gzip.GzipFile("", "wb", 1, file, MOMENT))
             tar = stack.enter_context(tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT))
 
@@ -127,11 +127,11 @@ def packed(file: io.IOBase, name: str) -> Iterator[Add]:
 
 
 def lines(rows: Iterable[str]) -> bytes:
-    """Rows as UTF-8 text, each ended by a line feed."""
+    """Encode rows as UTF-8 text, each ended by a line feed."""
     return "".join(f"{row}\n" for row in rows).encode()
 
 
 def text(path: Path, rows: Iterable[str]) -> None:
-    """Write rows of text, atomically."""
+    """Write rows of text atomically."""
     with atomic(path) as temporary:
         temporary.write_bytes(lines(rows))

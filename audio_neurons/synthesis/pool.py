@@ -1,6 +1,6 @@
-"""The training pool: all the demo's kinds of sound, by voices, programs and patches of its own.
+"""Training pool of the demo: all its kinds of sound, with separate voices, programs and patches.
 
-Its tags are coarse. They never tell gender, octave, language, emotion or genre.
+Its tags are coarse: they never reveal gender, octave, language, emotion or genre.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MIXED, BLOCK = 0.3, 256
 
 
 def _source(rng: np.random.Generator, voice: speech.Voice, kind: str, n: int) -> tuple[np.ndarray, set[str]]:
-    """One sound of a kind, float32 ``(n,)`` of unit peak, and its tags."""
+    """Return one sound of a kind, float32 ``(n,)`` of unit peak, and its tags."""
     seconds = n / RATE
     if kind == "speech":
         language = str(rng.choice(speech.LANGUAGES))
@@ -52,7 +52,7 @@ def _source(rng: np.random.Generator, voice: speech.Voice, kind: str, n: int) ->
 
 
 def clip(seed: int, index: int, voice: speech.Voice, seconds: float) -> tuple[np.ndarray, set[str]]:
-    """The pool's ``index``-th recording, float32 at 16 kHz, and its tags."""
+    """Return the pool's ``index``-th recording, float32 at 16 kHz, and its tags."""
     rng = generator(seed, "pool", index)
     n = frames(rng, seconds)
     kinds = rng.choice(list(KINDS), 2 if rng.random() < MIXED else 1, replace=False, p=list(KINDS.values()))

@@ -1,7 +1,7 @@
 """A small renderer of SoundFont 2 instruments: samples, loops, tuning and volume envelopes.
 
 The SoundFont is TimGM6mb (GPL-2.0-only, from the package pretty_midi; used only here). Filters,
-modulators and stereo are ignored: the demo needs many distinguishable instruments, not fine ones.
+modulators and stereo are ignored: the demo needs many distinguishable instruments, not realistic ones.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DemoPackageMissing(ImportError):
 
 @dataclass(frozen=True)
 class Zone:
-    """One sample of an instrument and the keys and velocities it serves."""
+    """One sample of an instrument, and the keys and velocities that it covers."""
 
     keys: tuple[int, int]
     velocities: tuple[int, int]
@@ -84,7 +84,7 @@ def _chunks(data: bytes, at: int, end: int) -> Iterator[tuple[str, bytes]]:
 def _bags(
     bags: Sequence[tuple], generators: Sequence[tuple], first: int, last: int, terminal: int
 ) -> Iterator[dict[int, int]]:
-    """Generators of each zone between two bags, over those of a global zone."""
+    """Yield the generators of each zone between two bags, overriding those of a global zone."""
     common: dict[int, int] = {}
     for bag in range(first, last):
         zone = dict(generators[bags[bag][0] : bags[bag + 1][0]])
@@ -143,7 +143,7 @@ def _zone(outer: dict[int, int], inner: dict[int, int], sample: tuple) -> Zone:
 
 @lru_cache(maxsize=2048)
 def _samples(first: int, last: int, level: int) -> np.ndarray:
-    """A sample as float32, decimated by ``2 ** level`` so that high notes do not alias."""
+    """Return a sample as float32, decimated by ``2 ** level`` so that high notes do not alias."""
     sound = _font()[0][first:last].astype(np.float32) / 32768
     return resample_poly(sound, 1, 2**level).astype(np.float32) if level else sound
 
@@ -158,7 +158,7 @@ def _envelope(zone: Zone, n: int, held: float) -> np.ndarray:
 
 
 def note(program: int, pitch: float, velocity: int, seconds: float, held: float, bank: int = 0) -> np.ndarray:
-    """One note of a SoundFont instrument.
+    """Return one note of a SoundFont instrument.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def note(program: int, pitch: float, velocity: int, seconds: float, held: float,
     velocity
         MIDI velocity, 1-127.
     seconds, held
-        Length of the result, and when the key is released.
+        Length of the result, and time at which the key is released.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def note(program: int, pitch: float, velocity: int, seconds: float, held: float,
     fits = [
         z for z in zones if z.keys[0] <= key <= z.keys[1] and z.velocities[0] <= velocity <= z.velocities[1]
     ]
-    if not fits:  # beyond the instrument's range its nearest sample is stretched
+    if not fits:  # outside the instrument's range, use its nearest sample
         fits = [min(zones, key=lambda z: max(z.keys[0] - key, key - z.keys[1]))]
     n = round(seconds * RATE)
     out = np.zeros(n, np.float32)

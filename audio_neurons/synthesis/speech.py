@@ -1,7 +1,7 @@
 """Speakers of the demo: voices, sentences in six languages, and emotions as prosody.
 
-Whose voices are whose is fixed in ``VOICES``: no two datasets share one, and where a dataset's
-speakers are disjoint between splits, so are the voices they are made of.
+``VOICES`` assigns voices to datasets: no two datasets share one, and if a dataset's speakers are disjoint
+between splits, so are their voices.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from audio_neurons.synthesis.waves import RATE, glide, phase, shaped
 GENDERS = ("female", "male")
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
 
-# eSpeak variants by owner: (female, male). Variants with `breath` are left out: eSpeak reads memory
-# that it never set, and never says the same thing twice.
+# eSpeak variants by owner: (female, male). Variants with `breath` are left out: for them, eSpeak reads
+# uninitialised memory, so that its speech is not repeatable.
 VOICES = {
     "voxceleb1": (
         ("f1", "shelby", "aunty"),
@@ -109,20 +109,20 @@ SENTENCE_COUNT = 216
 
 @dataclass(frozen=True)
 class Speaker:
-    """One person: an eSpeak variant, and what tells two speakers of the same variant apart."""
+    """One person: an eSpeak variant, and values that distinguish speakers of the same variant."""
 
     gender: str
     variant: str
     pitch: float  # eSpeak's 0-99
     range: float
     rate: float  # words per minute
-    tract: float  # formants and pitch times this: the length of the vocal tract, inverted
+    tract: float  # factor on formants and pitch: the inverse length of the vocal tract
     effort: float  # dB per octave
 
 
 @dataclass(frozen=True)
 class Prosody:
-    """How an emotion departs from neutral speech; every value is a mean that utterances scatter about."""
+    """Deviation of an emotion from neutral speech; every value is a mean around which utterances vary."""
 
     rate: float = 0  # words per minute
     pitch: float = 0
@@ -145,7 +145,7 @@ EMOTIONS = {
 
 
 def speaker(rng: np.random.Generator, owner: str, gender: str, number: int) -> Speaker:
-    """The ``number``-th speaker of a gender among the voices of ``owner``; the genders' pitches overlap."""
+    """Return the ``number``-th speaker of a gender among ``owner``'s voices; the genders' pitches overlap."""
     variants = VOICES[owner][GENDERS.index(gender)]
     female = gender == "female"
     return Speaker(
@@ -160,7 +160,7 @@ def speaker(rng: np.random.Generator, owner: str, gender: str, number: int) -> S
 
 
 def sentence(language: str, number: int) -> str:
-    """One of a language's ``SENTENCE_COUNT`` sentences."""
+    """Return one of a language's ``SENTENCE_COUNT`` sentences."""
     words = []
     for part in PHRASES[language]:
         choices = part.split(",")
@@ -170,7 +170,7 @@ def sentence(language: str, number: int) -> str:
 
 
 class Voice:
-    """Speaks, by one eSpeak process; its requests' order is part of what makes a run repeatable."""
+    """Speaks through one eSpeak process; runs are repeatable only with the same order of requests."""
 
     def __init__(self, asked: IO[bytes], told: IO[bytes]):
         self._asked, self._told = asked, told
@@ -193,7 +193,7 @@ class Voice:
         language: str,
         mood: Prosody = EMOTIONS["NEU"],
     ) -> np.ndarray:
-        """An utterance, float32 ``(n,)`` at 16 kHz; its prosody is scattered about that of the mood."""
+        """Return an utterance, float32 ``(n,)`` at 16 kHz; its prosody varies around that of the mood."""
 
         def about(value: float, deviation: float, low: float, high: float) -> int:
             return round(float(np.clip(rng.normal(value, deviation), low, high)))
@@ -227,7 +227,7 @@ def _trimmed(sound: np.ndarray) -> np.ndarray:
 
 
 def _breathy(rng: np.random.Generator, sound: np.ndarray, part: float) -> np.ndarray:
-    """Replace part of the voice by noise that follows its envelope."""
+    """Replace part of the voice with noise that follows its envelope."""
     envelope = sosfilt(butter(1, 30, fs=RATE, output="sos"), np.abs(sound))
     breath = shaped(envelope * rng.standard_normal(len(sound), dtype=np.float32), lambda f: f / (f + 1500))
     return ((1 - min(part, 0.9)) * sound + 2 * part * breath).astype(np.float32)
@@ -235,7 +235,7 @@ def _breathy(rng: np.random.Generator, sound: np.ndarray, part: float) -> np.nda
 
 @contextmanager
 def voice() -> Iterator[Voice]:
-    """Start a process that speaks, and end it with the block."""
+    """Start a speech process, and end it with the block."""
     if importlib.util.find_spec("espeakng_loader") is None:
         raise DemoPackageMissing("espeakng_loader")
     command = [sys.executable, "-P", str(Path(espeak.__file__))]

@@ -1,4 +1,4 @@
-"""AudioSet as a pool to train on: a folder of clips and Google's lists, to Arrow parts.
+"""AudioSet as a training pool: convert a folder of clips and Google's lists to Arrow parts.
 
 Gemmeke et al., "Audio Set: An ontology and human-labeled dataset for audio events", ICASSP 2017. Google
 distributes the lists and no audio. The folder is laid out as EVAR's (nttcslab/eval-audio-repr)::
@@ -7,8 +7,8 @@ distributes the lists and no audio. The folder is laid out as EVAR's (nttcslab/e
     {balanced_train,unbalanced_train,eval}_segments.csv
     {balanced_train,unbalanced_train,eval}_segments/**/<YTID><anything>.<wav, flac, ...>
 
-``YTID`` are the first eleven characters of a file's name. Tags are machine identifiers ("/m/09x0r"):
-names of classes have commas.
+``YTID`` is the first eleven characters of a file's name. Tags are machine identifiers ("/m/09x0r"), because
+names of classes contain commas.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audio_neurons import tables
-from audio_neurons.audio import AudioError
-from audio_neurons.datasets import Recording
-from audio_neurons.preparation import EXAMPLES, PreparationError, in_order, row_of
-from audio_neurons.runtime import progress
+from audio_neurons.datasets.registry import Recording
+from audio_neurons.recordings.audio import AudioError
+from audio_neurons.recordings.preparation import EXAMPLES, PreparationError, in_order, row_of
+from audio_neurons.running.runtime import progress
 from audio_neurons.training.packed import writer
 
 CLASSES = "class_labels_indices.csv"
-# Which lists a training uses, with the split that each is.
+# Training set → its lists, with the split of each.
 LISTS = {
     "balanced": {"balanced_train_segments": "train", "eval_segments": "test"},
     "balanced+unbalanced": {
@@ -45,29 +45,29 @@ Google distributes AudioSet's lists and no audio. Put into that folder
   {folders}
     with a sound file per clip ({suffixes}; any rate; folders inside are searched too) whose name begins
     with the clip's YouTube identifier of eleven characters;
-or set pools.{pool}.audioset.folder to where they are. docs/training.md tells what is known of copies."""
+or set pools.{pool}.audioset.folder to the folder that has them. See docs/training.md about copies."""
 
 
 def find(
     folder: Path, train: str, recordings: Path, missing: Path, *, max_missing: float, pool: str = "NAME"
 ) -> None:
-    """List the clips of AudioSet that a folder has, and those that it lacks.
+    """List the clips of AudioSet that a folder contains, and those that are missing.
 
     Parameters
     ----------
     train
         ``balanced`` (AS-20K) or ``balanced+unbalanced`` (AS-2M).
     recordings, missing
-        Tables to write: ``recordings``, and ``rejected`` for the clips of which there is no file.
+        Tables to write: ``recordings``, and ``rejected`` for the clips without a file.
     max_missing
         Share of a list's clips that may be missing.
     pool
-        Its name in the configuration, for errors.
+        Name of the pool in the configuration, for error messages.
 
     Raises
     ------
     PreparationError
-        If the folder or a list is not there, a list is of another format, or too much is missing.
+        If the folder or a list does not exist, a list has another format, or too many clips are missing.
     """
     _demand(folder, train, pool)
     known = _classes(folder / CLASSES)
@@ -89,8 +89,8 @@ def find(
             if not here or len(gone) > max_missing * total:
                 raise PreparationError(
                     f"{folder / name} has files of {len(here)} of the {total} clips in {name}.csv; "
-                    f"pools.{pool}.audioset.max_missing allows {max_missing:.1%} to be missing. Names of "
-                    "files must begin with the identifier; the first without a file: "
+                    f"pools.{pool}.audioset.max_missing allows {max_missing:.1%} to be missing. File "
+                    "names must begin with the clip's identifier; the first clips without a file: "
                     f"{', '.join(row['clip_id'] for row in gone[:5])}"
                 )
 
@@ -110,7 +110,7 @@ def _demand(folder: Path, train: str, pool: str) -> None:
 
 
 def _classes(path: Path) -> set[str]:
-    """Identifiers of the classes, from ``index,mid,display_name``."""
+    """Read the identifiers of the classes from ``index,mid,display_name``."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if not rows or not rows[0].get("mid"):
@@ -119,7 +119,7 @@ def _classes(path: Path) -> set[str]:
 
 
 def _rows(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    """Identifier and tags of every clip of ``YTID, start, end, "mid,mid"``, below lines of comment."""
+    """Yield identifier and tags of every row ``YTID, start, end, "mid,mid"``; skip comment lines."""
     seen: set[str] = set()
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, skipinitialspace=True)
@@ -130,7 +130,7 @@ def _rows(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
             if len(row) != 4 or len(row[0]) != ID:
                 raise PreparationError(f'{where}: not YTID, start, end, "classes": {", ".join(row)}')
             if row[0] in seen:
-                raise PreparationError(f"{where}: {row[0]} a second time")
+                raise PreparationError(f"{where}: {row[0]} is listed twice")
             if unknown := [tag for tag in row[3].split(",") if tag not in known]:
                 raise PreparationError(f"{where}: class {unknown[0]} is not in {CLASSES}")
             seen.add(row[0])
@@ -138,7 +138,7 @@ def _rows(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def _files(folder: Path, name: str) -> dict[str, str]:
-    """Identifier → path below ``folder`` of every sound file; of several of one clip the first by name."""
+    """Return identifier → path below ``folder`` of its sound file, the first by name if there are several."""
     files: dict[str, str] = {}
     for place, _, names in os.walk(folder / name):
         for file in names:
@@ -152,18 +152,18 @@ def pack(
     folder: Path, recordings: Path, part: Path, rejected: Path, *,
     shard: int = 0, shards: int = 1, max_rejected: float = 0.01, workers: int = 1, name: str = "audioset",
 ) -> None:  # fmt: skip
-    """Decode every ``shards``-th recording, from the ``shard``-th, to an Arrow part: 16 kHz mono FLAC.
+    """Convert every ``shards``-th recording, from the ``shard``-th on, to an Arrow part of 16 kHz mono FLAC.
 
     Parameters
     ----------
     recordings
-        Table that `find` wrote.
+        Table written by `find`.
     part, rejected
         Files to write: the clips (see `packed`), and the table of recordings that cannot be used.
     max_rejected
         Share of the recordings that may be unusable.
     workers
-        Threads that decode; they do not change the result.
+        Decoding threads; their number does not change the result.
 
     Raises
     ------
@@ -193,6 +193,6 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
     clip = row["clip_id"]
     try:
         data = (folder / row["path"]).read_bytes()
-    except OSError:  # taken away since; preparation counts it as refused
+    except OSError:  # removed since `find` listed it; without data it is rejected
         data = b""
     return Recording(clip_id=clip, data=data, split=row["split"], group=clip, labels={"tags": row["tags"]})

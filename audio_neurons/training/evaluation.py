@@ -1,4 +1,4 @@
-"""How well a tagger ranks clips: average precision of every class on the pool's evaluation set."""
+"""Evaluation of a tagger: average precision of every class on the pool's evaluation set."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from audio_neurons.runtime import tell
+from audio_neurons.running.runtime import tell
 from audio_neurons.training import processes
 from audio_neurons.training.stream import Stream
 from audio_neurons.training.supervised import Supervised
 
-CLIPS = 64  # of a forward pass
+CLIPS = 64  # per forward pass
 
 
 def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Average precision (C,) of scores (N, C) for targets (N, C) of zeros and ones.
+    """Return average precision (C,) of scores (N, C) for targets (N, C) of zeros and ones.
 
-    The sum over thresholds of precision times the gain in recall, where equal scores are one threshold
-    (scikit-learn's ``average_precision_score``). NaN for a class that no clip has.
+    It is the sum over thresholds of precision times the gain in recall, where equal scores are one threshold
+    (scikit-learn's ``average_precision_score``), and NaN for a class without clips.
     """
     found = np.full(scores.shape[1], np.nan)
     for number, (score, target) in enumerate(zip(scores.T, targets.T, strict=True)):
@@ -34,7 +34,7 @@ def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def evaluate(objective: Supervised, pool: Stream, step: int, name: str) -> list[dict]:
-    """Rows of the table ``evaluation`` after ``step``: one per class that the evaluation set has."""
+    """Return the rows of the table ``evaluation`` after ``step``: one per class in the evaluation set."""
     device = next(objective.parameters()).device
     objective.eval()
     scores, targets = [], []

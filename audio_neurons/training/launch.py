@@ -1,4 +1,4 @@
-"""Training in as many processes as a configuration asks for."""
+"""Training in the configured number of processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from audio_neurons.files import atomic
-from audio_neurons.training import Settings, TrainingError, train
+from audio_neurons.running.files import atomic
+from audio_neurons.training.block import settings_of
+from audio_neurons.training.errors import TrainingError
+from audio_neurons.training.run import train
 
 
 def launch(
@@ -24,16 +26,16 @@ def launch(
     name: str,
     workers: int,
 ) -> None:
-    """`train` here, or by torchrun in ``training.processes`` processes of this machine.
+    """Run `train` in this process, or by torchrun in ``training.processes`` processes of this machine.
 
-    ``workers`` are those of all processes.
+    ``workers`` is the total over all processes.
 
     Raises
     ------
     TrainingError
-        As `train`; if a process failed, whose own words are then in the log above.
+        As `train`; or if a process failed, whose own message is then in the log.
     """
-    processes = Settings.of(block).processes
+    processes = settings_of(block).processes
     if processes == 1:
         train(block, clips, out, log, device=device, name=name, evaluation=evaluation, workers=workers)
         return
@@ -46,7 +48,7 @@ def launch(
         *("--out", str(out), "--losses", str(log), "--evaluation", str(evaluation)),
         *("--device", device, "--name", name, "--workers", str(workers // processes)),
     ]
-    # What the script of a workflow finds beside it, other processes must be told of.
+    # A workflow's script finds the library beside it; other processes need it in PYTHONPATH.
     places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(places)})
     if done.returncode:

@@ -1,4 +1,4 @@
-"""The loop both objectives share: AdamW under a cosine schedule with warm-up."""
+"""Training loop of both objectives: AdamW with warm-up and a cosine schedule."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from audio_neurons.runtime import Meter
-from audio_neurons.training import Settings, TrainingError, processes
+from audio_neurons.running.runtime import Meter
+from audio_neurons.settings.training import Training
+from audio_neurons.training import processes
+from audio_neurons.training.errors import TrainingError
 from audio_neurons.training.evaluation import evaluate
 from audio_neurons.training.masked import Masked
 from audio_neurons.training.pool import Pool
@@ -24,8 +26,8 @@ ROWS = 50
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Everything random inside follows ``seed``; outside, nothing changes."""
-    # Of the other GPUs nothing is used.
+    """Seed all random numbers inside the block, and restore the random state afterwards."""
+    # Other GPUs are not used.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -35,16 +37,16 @@ def seeded(seed: int) -> Iterator[None]:
 def fit(
     objective: Masked | Supervised,
     pool: Pool | Stream,
-    settings: Settings,
+    settings: Training,
     name: str,
     keeper: Keeper | None = None,
 ) -> History:
-    """Train ``objective`` in place, from where ``keeper`` left it, and return the rows of its tables.
+    """Train ``objective`` in place, resuming from the state of ``keeper``, and return its history.
 
     Raises
     ------
     TrainingError
-        At the first step whose loss is not finite; if what was kept is of another training.
+        If the loss of a step is not finite, or the state is that of another training.
     """
     objective.train()
     optimiser = torch.optim.AdamW(
@@ -94,8 +96,8 @@ def fit(
     return history
 
 
-def learning_rate(step: int, settings: Settings) -> float:
-    """Of step 1, 2, ...: linear rise over the warm-up, then half a cosine down to zero."""
+def learning_rate(step: int, settings: Training) -> float:
+    """Return the learning rate of step 1, 2, ...: linear warm-up, then half a cosine down to zero."""
     if step <= settings.warmup_steps:
         return settings.learning_rate * step / settings.warmup_steps
     done = (step - settings.warmup_steps) / max(settings.steps - settings.warmup_steps, 1)
@@ -103,7 +105,7 @@ def learning_rate(step: int, settings: Settings) -> float:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay for the weights of layers alone: not for norms, biases and tokens."""
+    """Return parameter groups with weight decay for weights of layers, not for norms, biases and tokens."""
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     spared = [p for name, p in trained if p.ndim < 2 or name.endswith("_token")]
     decayed = [p for name, p in trained if p.ndim >= 2 and not name.endswith("_token")]

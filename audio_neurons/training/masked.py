@@ -2,7 +2,7 @@
 
 Niizumi et al., "Masked Modeling Duo: Learning Representations by Encouraging Both Networks to Model
 the Input", ICASSP 2023 (arXiv 2210.14648), and nttcslab/m2d's ``models_mae.M2DViT`` and ``train_audio.py``
-(its ``patch_m2d.diff``), which give every default here but ``target_embedding`` and ``predictor_heads``.
+(its ``patch_m2d.diff``). All defaults are theirs, except ``target_embedding`` and ``predictor_heads``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_neurons.models.vit import Architecture
-from audio_neurons.training import Settings, TrainingError, processes
+from audio_neurons.settings.training import Training
+from audio_neurons.training import processes
+from audio_neurons.training.errors import TrainingError
 from audio_neurons.training.pool import Batch, PoolLike
 from audio_neurons.training.start import fresh_encoder, initialise, positions
 
@@ -25,18 +27,19 @@ from audio_neurons.training.start import fresh_encoder, initialise, positions
 class Masked(nn.Module):
     """M2D: an online encoder of visible patches, a predictor, and a target encoder of masked patches.
 
-    The reference lets both encoders share one patch embedding and one CLS token, averages only the blocks,
-    and standardises each target over its own features: ``target_embedding: shared``, ``target_norm:
-    patch``. In a training of a thousand steps either lets the two networks agree on loudness and place,
-    and everything else is lost: hence ``average``, a target that is the moving average of the whole online
-    encoder, and ``batch``.
+    In the reference, both encoders share one patch embedding and one CLS token, only the blocks are
+    averaged, and each target is standardised over its own features: ``target_embedding: shared``,
+    ``target_norm: patch``. In a training of a thousand steps, either setting makes the two networks agree
+    on loudness and place, and everything else is lost. The alternatives are ``average``, where the target
+    is the moving average of the whole online encoder, and ``batch``, where targets are standardised over
+    the batch.
 
-    Remaining differences from the reference: the target starts as a copy of the online encoder, not from
-    other random weights; the decay reaches its last value at the last step, and its first one step before
-    the first; tokens are spared weight decay.
+    Other differences from the reference: the target starts as a copy of the online encoder, not from
+    other random weights; the decay has its last value at the last step, and its first value one step before
+    the first step; tokens have no weight decay.
     """
 
-    def __init__(self, architecture: Architecture, settings: Settings, pool: PoolLike):
+    def __init__(self, architecture: Architecture, settings: Training, pool: PoolLike):
         super().__init__()
         if settings.target_norm == "batch" and processes.count() > 1:
             raise TrainingError("training.target_norm 'batch' needs the whole batch in one process")
@@ -53,7 +56,7 @@ class Masked(nn.Module):
         self.shared = ("vit.patch_embed.", "vit.cls_token") if settings.target_embedding == "shared" else ()
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over masked patches of 2 - 2 cos(prediction, standardised target)."""
+        """Return the mean over masked patches of 2 - 2 cos(prediction, standardised target)."""
         patches = self.encoder.embed(batch.log_mel)
         visible, masked = random_split(patches, self.mask_ratio)
         encoded = self.encoder.encode_patches(take(patches, visible))
@@ -63,7 +66,7 @@ class Masked(nn.Module):
 
     @torch.no_grad()
     def targets(self, batch: Batch, masked: Tensor) -> Tensor:
-        """Masked patches (B, M, D) as the target encoder sees them, standardised."""
+        """Return the target encoder's standardised representations (B, M, D) of masked patches."""
         patches = take(self.target.embed(batch.log_mel), masked)
         over = (0, 1) if self.target_norm == "batch" else -1
         return standardise(self.target.encode_patches(patches)[:, 1:], over)
@@ -77,7 +80,7 @@ class Masked(nn.Module):
 
 
 class Predictor(nn.Module):
-    """A small Transformer from encoded visible patches to the representations of masked ones."""
+    """A small Transformer that predicts representations of masked patches from encoded visible ones."""
 
     positions: Tensor
 
@@ -94,8 +97,8 @@ class Predictor(nn.Module):
         self.register_buffer("positions", positions(architecture.grid, width)[0, 1:])
 
     def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
-        """CLS and visible patches (B, 1 + V, D), and the places of both sets, to (B, M, D)."""
-        # Attention knows no order but the positions, so the sets need not be put back in place.
+        """Predict (B, M, D) from CLS and visible patches (B, 1 + V, D) and the places of both sets."""
+        # Attention knows the order only from the positions, so patches need not be put back in place.
         cls, seen = self.embed(encoded).tensor_split([1], dim=1)
         asked = self.mask_token + self.positions[masked]
         tokens = self.blocks(torch.cat([cls, seen + self.positions[visible], asked], dim=1))
@@ -103,7 +106,7 @@ class Predictor(nn.Module):
 
 
 def random_split(patches: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
-    """Places of visible (B, V) and masked (B, M) among patches (B, N, D), drawn anew for every clip."""
+    """Draw the places of visible (B, V) and masked (B, M) patches among (B, N, D), anew for every clip."""
     clips, tokens, _ = patches.shape
     noise = processes.drawn(lambda rows: torch.rand(rows, tokens, device=patches.device), clips)
     order = noise.argsort(dim=1)
@@ -112,17 +115,17 @@ def random_split(patches: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
 
 
 def take(patches: Tensor, places: Tensor) -> Tensor:
-    """Patches (B, N, D) at places (B, K): (B, K, D)."""
+    """Return the patches of (B, N, D) at places (B, K): (B, K, D)."""
     return patches.gather(1, places.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
 
 
 def standardise(values: Tensor, over: int | tuple[int, ...]) -> Tensor:
-    """Zero mean and unit variance over the given dimensions."""
-    values = values.float()  # where the forward pass is of less precision
+    """Scale to zero mean and unit variance over the given dimensions."""
+    values = values.float()  # the forward pass may have lower precision
     centred = values - values.mean(over, keepdim=True)
     return centred * (centred.square().mean(over, keepdim=True) + 1e-6).rsqrt()
 
 
 def distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared distance of the normalised vectors, 2 - 2 cos."""
+    """Return the mean squared distance of the normalised vectors, 2 - 2 cos."""
     return (2 - 2 * F.cosine_similarity(prediction, target, dim=-1)).mean()

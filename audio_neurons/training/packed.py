@@ -1,8 +1,8 @@
-"""A pool too large for memory: clips in Arrow files that are mapped, so that any clip is one read away.
+"""Pools too large for memory: clips in memory-mapped Arrow files, with random access to every clip.
 
-The rows are those of the table ``clips``. Parquet would have to read a whole row group for one clip,
-64 times too much for clips drawn at random from millions; an Arrow file gives the bytes of one clip, and
-the operating system keeps in memory what fits. ``pandas.read_feather`` reads it too.
+The rows are those of the table ``clips``. From Parquet, one clip needs a whole row group, 64 times too much
+for clips drawn at random from millions. From an Arrow file, only the bytes of the clip are read, and the
+operating system caches what fits in memory. ``pandas.read_feather`` reads the files, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from audio_neurons import tables
-from audio_neurons.files import atomic
+from audio_neurons.running.files import atomic
 
 SUFFIX = ".arrow"
 LABEL = "tags"
@@ -24,14 +24,14 @@ ROWS = 64  # clips per record batch: some 10 MB
 
 
 class Append(Protocol):
-    """Takes one clip: column → value."""
+    """Function that appends one clip: column → value."""
 
     def __call__(self, row: Mapping[str, object]) -> None: ...
 
 
 @contextmanager
 def writer(path: str | os.PathLike) -> Iterator[Append]:
-    """Write clips to a part one by one; complete or not at all."""
+    """Write clips to a part one by one; the file is complete or not written at all."""
     with atomic(path) as temporary:
         rows: list[Mapping] = []
         with pa.ipc.new_file(str(temporary), SCHEMA) as file:
@@ -50,7 +50,7 @@ def writer(path: str | os.PathLike) -> Iterator[Append]:
 
 
 def mapped(path: str | os.PathLike) -> pa.Table:
-    """The clips of a part, of which nothing is read before it is asked for.
+    """Return the clips of a part, mapped into memory: data are read on access.
 
     Raises
     ------
@@ -67,5 +67,5 @@ def mapped(path: str | os.PathLike) -> pa.Table:
 
 
 def column(parts: Sequence[pa.Table], name: str) -> list:
-    """One column of all parts."""
+    """Return one column of all parts."""
     return [value for part in parts for value in part[name].to_pylist()]

@@ -1,4 +1,4 @@
-"""The pool of clips a training draws from: log-mel spectrograms held in memory, and classes."""
+"""Training pool in memory: log-mel spectrograms and classes of all clips."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from audio_neurons import audio, tables
+from audio_neurons import tables
 from audio_neurons.models.vit import HOP, Architecture, ViT
-from audio_neurons.runtime import progress
+from audio_neurons.recordings import audio
+from audio_neurons.running.runtime import progress
 from audio_neurons.tables import SAMPLE_RATE
-from audio_neurons.training import TrainingError, processes
+from audio_neurons.training import processes
+from audio_neurons.training.errors import TrainingError
 from audio_neurons.training.packed import LABEL
 
 
@@ -27,7 +29,7 @@ class Batch:
 
 
 class PoolLike(Protocol):
-    """What an objective asks of a pool, be it in memory (`Pool`) or on disk (`stream.Stream`)."""
+    """Interface of a pool for objectives, in memory (`Pool`) or on disk (`stream.Stream`)."""
 
     @property
     def log_mel(self) -> Tensor: ...
@@ -41,7 +43,7 @@ class PoolLike(Protocol):
 
 @dataclass(frozen=True)
 class Pool:
-    """Log-mel (N, bands, frames) float16, not normalised; classes (N, C); and the names of these.
+    """Log-mel (N, bands, frames) float16, not normalised; targets (N, C); and the names of the classes.
 
     ``norm_stats`` are mean and standard deviation over the whole pool.
     """
@@ -58,9 +60,9 @@ class Pool:
     def batches(
         self, steps: int, size: int, frames: int, seed: int, device: torch.device, done: int = 0
     ) -> Iterator[Batch]:
-        """This process's rows of the batches of steps ``done + 1`` to ``steps``.
+        """Yield this process's rows of the batches of steps ``done + 1`` to ``steps``.
 
-        They are random windows of ``frames``; every clip comes once before any comes twice.
+        Rows are random windows of ``frames``; every clip is used once before any is used twice.
         """
         generator = torch.Generator().manual_seed(seed)
         mean, std = self.norm_stats
@@ -87,7 +89,7 @@ def read_pool(clips: Path, architecture: Architecture, seconds: float, supervise
     Raises
     ------
     TrainingError
-        If the pool is empty, lacks the label, or ``seconds`` are fewer than the model's input.
+        If the pool is empty or lacks the label, or ``seconds`` is less than the length of the model's input.
     """
     with tables.open_table(clips, "clips") as file:
         total, names = file.metadata.num_rows, file.schema_arrow.names
@@ -111,12 +113,12 @@ def read_pool(clips: Path, architecture: Architecture, seconds: float, supervise
 def read_log_mel(
     flacs: Iterable[bytes], total: int, architecture: Architecture, seconds: float, name: str, where: object
 ) -> tuple[Tensor, tuple[float, float]]:
-    """Log-mel (total, bands, frames) float16 of prepared clips, and its mean and standard deviation.
+    """Return log-mel (total, bands, frames) float16 of prepared clips, and its mean and standard deviation.
 
     Raises
     ------
     TrainingError
-        If ``seconds`` are fewer than the model's input, or nothing varies.
+        If ``seconds`` is less than the length of the model's input, or the log-mel is constant.
     """
     samples = round(seconds * SAMPLE_RATE)
     wanted = architecture.input_size[1]

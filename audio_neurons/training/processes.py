@@ -1,7 +1,7 @@
-"""A training in several processes, as torchrun starts them: each has its share of every batch.
+"""Training in several processes, started by torchrun: each has its share of every batch.
 
-All processes have the same random state, always: each draws for the whole batch and keeps its own
-rows. So what is learned does not depend on their number, but for the order of sums.
+All processes always have the same random state: each draws for the whole batch and keeps its own rows.
+The result therefore does not depend on their number, except for the order of sums.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 
 def count() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 @contextmanager
 def joined(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun has started, if it has; yields the device of this one."""
+    """Join the processes started by torchrun, if any, and yield the device of this process."""
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     if device.startswith("cuda") and not alone:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -46,22 +46,22 @@ def joined(device: str) -> Iterator[torch.device]:
 
 
 def shared(module: nn.Module) -> nn.Module:
-    """The module with gradients averaged over all processes; itself if there is only this one."""
+    """Return the module with gradients averaged over all processes; unchanged if there is only this one."""
     return DistributedDataParallel(module, broadcast_buffers=False) if count() > 1 else module
 
 
 def mine(rows: int) -> slice:
-    """This process's rows of a whole batch in which each process has ``rows``."""
+    """Return the slice of this process in a whole batch with ``rows`` rows per process."""
     return slice(rank() * rows, (rank() + 1) * rows)
 
 
 def drawn(draw: Callable[[int], Tensor], rows: int) -> Tensor:
-    """This process's ``rows`` of what ``draw`` gives for the whole batch."""
+    """Draw for the whole batch, and return the ``rows`` of this process."""
     return draw(rows * count())[mine(rows)]
 
 
 def previous(values: Tensor) -> Tensor:
-    """For each row the one before it in the whole batch; the last one for the first."""
+    """Return, for each row, the row before it in the whole batch; for the first row, the last one."""
     rolled = values.roll(1, 0)
     if count() > 1:
         last = [torch.empty_like(values[-1]) for _ in range(count())]
@@ -71,7 +71,7 @@ def previous(values: Tensor) -> Tensor:
 
 
 def mean(value: Tensor) -> float:
-    """Mean over the processes of a scalar."""
+    """Return the mean of a scalar over all processes."""
     value = value.detach().clone()
     if count() > 1:
         distributed.all_reduce(value)
@@ -80,7 +80,7 @@ def mean(value: Tensor) -> float:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes, in their order."""
+    """Return the values of all processes, in their order."""
     values = [value] * count()
     if count() > 1:
         distributed.all_gather_object(values, value)

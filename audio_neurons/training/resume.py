@@ -1,4 +1,4 @@
-"""An interrupted training goes on: its state, kept beside its output now and then."""
+"""Resuming of interrupted trainings, from a state that is saved regularly beside the output."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from audio_neurons.files import atomic
-from audio_neurons.runtime import tell
-from audio_neurons.training import TrainingError, processes
+from audio_neurons.running.files import atomic
+from audio_neurons.running.runtime import tell
+from audio_neurons.training import processes
+from audio_neurons.training.errors import TrainingError
 
 
 @dataclass
 class History:
-    """How far a training is, the rows of its tables, and the losses since the last row."""
+    """Progress of a training: its step, the rows of its tables, and the losses since the last row."""
 
     step: int = 0
     rows: list[dict] = field(default_factory=list)
@@ -28,16 +29,16 @@ class History:
 
 
 class Keeper:
-    """Keeps a training's state in a file that is always complete, and gives it back.
+    """Saves a training's state to a file, atomically, and restores it.
 
     Parameters
     ----------
     path
-        The file; its folder is that of the trained weights.
+        File of the state, in the folder of the trained weights.
     told
-        What the training is: state of another one is refused.
+        Description of the training: a state with another description is refused.
     minutes
-        Between two writes; 0 writes after every step.
+        Minutes between two writes; 0 writes after every step.
     """
 
     def __init__(self, path: Path, told: Mapping, minutes: float):
@@ -45,7 +46,7 @@ class Keeper:
         self._last = time.monotonic()
 
     def restore(self, objective: nn.Module, optimiser: Optimizer, name: str) -> History:
-        """Set everything to the state that was kept; a new history where none was.
+        """Restore the saved state and return its history; without a state, return a new history.
 
         Raises
         ------
@@ -57,7 +58,7 @@ class Keeper:
         device = next(objective.parameters()).device
         try:
             state = torch.load(self._path, map_location=device, weights_only=True)
-        except (OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
+        except (OSError, MemoryError, torch.OutOfMemoryError):  # not a sign of damage
             raise
         except Exception as error:
             raise TrainingError(f"{self._path} is damaged ({error}); delete it to start anew") from error
@@ -69,7 +70,7 @@ class Keeper:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), device)
         history = History(**state["history"])
         if processes.rank() == 0:
-            tell(f"{name} goes on after step {history.step}, from {self._path}")
+            tell(f"{name} resumes after step {history.step}, from {self._path}")
         return history
 
     def _refuse_others(self, told: str) -> None:
@@ -82,12 +83,12 @@ class Keeper:
         )
         if keys:
             raise TrainingError(
-                f"{self._path} is of a training that differs in {', '.join(keys)}; delete it to start anew, "
-                "or go back to the configuration that it is of"
+                f"{self._path} belongs to a training that differs in {', '.join(keys)}; delete it to start "
+                "anew, or restore the configuration of that training to resume it"
             )
 
     def offer(self, objective: nn.Module, optimiser: Optimizer, history: History) -> None:
-        """Keep the state if it is time."""
+        """Save the state if the last write is long enough ago."""
         if processes.rank() or time.monotonic() - self._last < self._seconds:
             return
         state = {
@@ -97,13 +98,13 @@ class Keeper:
         device = next(objective.parameters()).device
         if device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(device)
-        # An open file: what the system refuses is then told, not only that PyTorch could not go on.
+        # With an open file, errors are those of the operating system, such as a full disk, not PyTorch's.
         with atomic(self._path) as temporary, open(temporary, "wb") as file:
             torch.save(state, file)
         self._last = time.monotonic()
 
     def forget(self) -> None:
-        """Remove the state, and what was being written when a process was killed."""
+        """Remove the state, and partial files of a process that was killed."""
         self._path.unlink(missing_ok=True)
         for left in self._path.parent.glob(f".{self._path.stem}.*{self._path.suffix}"):
             left.unlink(missing_ok=True)

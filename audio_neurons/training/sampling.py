@@ -1,4 +1,4 @@
-"""Which clips a step sees: a function of the seed and the step alone, so that a training can go on."""
+"""Sampling of clips: each batch depends only on seed and step, so that a training can resume."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 
 class Plan:
-    """The batch of every step, as numbers of clips and places in them.
+    """The batch of every step: numbers of clips, and places of their windows.
 
-    Without weights every clip comes once before any comes twice; with them every clip of every batch
-    is drawn, with replacement, in proportion to them.
+    Without weights, every clip is used once before any is used twice. With weights, every clip of a batch
+    is drawn with replacement, in proportion to the weights.
 
     Parameters
     ----------
     clips
         Number of clips to draw from.
     size
-        Clips of a whole batch.
+        Clips in a whole batch.
     """
 
     def __init__(self, clips: int, size: int, seed: int, weights: np.ndarray | None = None):
@@ -27,12 +27,12 @@ class Plan:
         self._orders: dict[int, np.ndarray] = {}
 
     def batch(self, step: int) -> list[tuple[int, float]]:
-        """Clip, and place of its window as a share in [0, 1), of step 0, 1, ..."""
+        """Return (clip, place of its window in [0, 1)) for the whole batch of step 0, 1, ...."""
         rng = np.random.default_rng([0, self._seed, step])
         places = rng.random(self._size)
         if self._cumulative is not None:
             chosen = np.searchsorted(self._cumulative, rng.random(self._size), side="right")
-            chosen = np.minimum(chosen, self._clips - 1)  # sums may end below 1
+            chosen = np.minimum(chosen, self._clips - 1)  # rounded sums may end below 1
         else:
             rounds, within = np.divmod(np.arange(self._size) + step * self._size, self._clips)
             chosen = np.array([self._order(r)[i] for r, i in zip(rounds, within, strict=True)])
@@ -48,9 +48,9 @@ class Plan:
 
 
 def balanced(classes: Sequence[np.ndarray], number: int, offset: float) -> np.ndarray:
-    """Weight (N,) of every clip: the sum over its classes of 1 / (clips of the class + ``offset``).
+    """Return the weight (N,) of every clip: the sum over its classes of 1 / (their clips + ``offset``).
 
-    AST (Gong et al. 2021) and PaSST (Koutini et al. 2022) draw AudioSet so.
+    AST (Gong et al. 2021) and PaSST (Koutini et al. 2022) sample AudioSet this way.
     """
     flat = np.concatenate(classes)
     rare = 1 / (np.bincount(flat, minlength=number) + offset).clip(1e-9)

@@ -1,4 +1,4 @@
-"""Where a training starts: M2D's initial weights, and a patch embedding fitted to the pool."""
+"""Initial weights of a training: those of M2D, and a patch embedding fitted to the pool."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from audio_neurons.models.vit import Architecture, ViT
 from audio_neurons.training.pool import PoolLike
 
-CLIPS = 1000  # that the principal components are estimated from
+CLIPS = 1000  # from which the principal components are estimated
 
 
 def fresh_encoder(architecture: Architecture, pool: PoolLike, components: int) -> ViT:
-    """A ViT with Xavier-uniform layers and fixed sine-cosine positions, as M2D and MAE start.
+    """Return a ViT with Xavier-uniform layers and fixed sine-cosine positions, as in M2D and MAE.
 
     Most variance of log-mel patches is their loudness (four fifths in the demo's pool), and a short
-    training learns little else. So the patch embedding starts from the first ``components`` principal
-    components of the pool's patches, each of unit variance, rotated at random; 0 leaves it Xavier-uniform.
+    training learns little else. The patch embedding therefore starts from the first ``components``
+    principal components of the pool's patches, each of unit variance, rotated at random; with 0 it is
+    Xavier-uniform.
     """
     encoder = ViT(architecture, pool.norm_stats)
     encoder.apply(initialise)
-    vit: Any = encoder.vit  # timm has models without CLS and positions, which its types tell
+    vit: Any = encoder.vit  # timm's types allow for models without CLS and positions
     embedding = vit.patch_embed.proj
     nn.init.xavier_uniform_(embedding.weight.flatten(1))
     nn.init.normal_(vit.cls_token, std=0.02)
@@ -37,7 +38,7 @@ def fresh_encoder(architecture: Architecture, pool: PoolLike, components: int) -
 
 
 def patches_of(pool: PoolLike, architecture: Architecture) -> Tensor:
-    """Normalised patches (patches, pixels) of the pool's first clips."""
+    """Return normalised patches (patches, pixels) of the pool's first clips."""
     mean, std = pool.norm_stats
     height, width = architecture.patch_size
     log_mel = (pool.log_mel[:CLIPS].float() - mean) / std
@@ -45,7 +46,7 @@ def patches_of(pool: PoolLike, architecture: Architecture) -> Tensor:
 
 
 def whitening(patches: Tensor, components: int, dim: int) -> Tensor:
-    """Weights (D, pixels) that spread the first principal components evenly over D features."""
+    """Return weights (D, pixels) that spread the first principal components evenly over D features."""
     components = min(components, dim, patches.shape[1])
     variance, direction = torch.linalg.eigh(torch.cov(patches.T))  # ascending
     variance, direction = variance[-components:], direction[:, -components:]
@@ -55,7 +56,7 @@ def whitening(patches: Tensor, components: int, dim: int) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases of linear layers; for ``nn.Module.apply``."""
+    """Set Xavier-uniform weights and zero biases in linear layers; for ``nn.Module.apply``."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -63,9 +64,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def positions(grid: tuple[int, int], dim: int) -> Tensor:
-    """Sine-cosine positions (1, 1 + F * T, D) of a grid, frequency-major, behind zeros for CLS.
+    """Return sine-cosine positions (1, 1 + F * T, D) of a grid, frequency-major, after zeros for CLS.
 
-    MAE's ``get_2d_sincos_pos_embed``: half of the dimensions tell the row, half the column.
+    MAE's ``get_2d_sincos_pos_embed``: half of the dimensions encode the row, half the column.
     """
     rows, columns = torch.meshgrid(*(torch.arange(float(n)) for n in grid), indexing="ij")
     rate = 10_000.0 ** -torch.linspace(0, 1, dim // 4 + 1)[:-1]

@@ -1,4 +1,4 @@
-"""A pool that stays on disk: clips are decoded and cropped by worker processes when a step needs them."""
+"""Training pool on disk: worker processes decode and crop clips when a step needs them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from audio_neurons import audio, tables
+from audio_neurons import tables
 from audio_neurons.models.vit import HOP, Architecture, ViT
+from audio_neurons.recordings import audio
 from audio_neurons.tables import SAMPLE_RATE
-from audio_neurons.training import TrainingError, processes
+from audio_neurons.training import processes
+from audio_neurons.training.errors import TrainingError
 from audio_neurons.training.packed import LABEL, column, mapped
 from audio_neurons.training.pool import Batch, read_log_mel
 from audio_neurons.training.sampling import Plan, balanced
@@ -31,9 +33,9 @@ class Clips(Dataset):
     Parameters
     ----------
     members
-        Numbers of the classes of every clip.
+        Class numbers of every clip.
     whole
-        Samples read of a clip, which is padded with silence to them.
+        Samples read per clip; shorter clips are padded with silence.
     window
         Samples of a window.
     """
@@ -51,18 +53,18 @@ class Clips(Dataset):
         return parts, np.cumsum([0, *(len(part) for part in parts)])
 
     def __getstate__(self) -> dict:
-        """Another process maps the files itself."""
+        """Leave out the mapped files: another process maps them itself."""
         return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
     def flac(self, number: int) -> tuple[bytes, int]:
-        """A clip as it is stored, and its samples."""
+        """Return a clip as it is stored, and its number of samples."""
         parts, first = self._opened
         part = int(np.searchsorted(first, number, side="right")) - 1
         row = number - int(first[part])
         return parts[part]["audio"][row].as_py(), parts[part]["frames"][row].as_py()
 
     def __getitem__(self, item: tuple[int, float | None]) -> tuple[np.ndarray, np.ndarray]:
-        """A clip's window at a place, as a share of those possible; the whole clip where there is none."""
+        """Return the window at a place, a share of the possible ones (None: the whole clip), and classes."""
         number, place = item
         flac, frames = self.flac(number)
         try:
@@ -80,27 +82,28 @@ class Clips(Dataset):
 
 
 class Stream:
-    """What a training asks of a pool (see `pool.Pool`), of clips that are read as they are needed.
+    """Pool with the interface of `pool.Pool`, whose clips are read on demand.
 
-    ``log_mel`` is that of a sample of the pool, not of all of it.
+    ``log_mel`` is that of a sample of the pool, not of the whole pool.
 
     Parameters
     ----------
     parts
-        Arrow files of clips; those of the split ``train`` are learned from, those of ``test`` evaluate.
+        Arrow files of clips; the split ``train`` is for training, the split ``test`` for evaluation.
     seconds
         Length read of every clip.
     supervised
         Whether classes are read.
     balance
-        Offset of balanced sampling (see `sampling.balanced`); ``None`` draws all clips alike.
+        Offset of balanced sampling (see `sampling.balanced`); ``None`` uses all clips equally often.
     workers
-        Processes that decode; they do not change the result.
+        Decoding processes; their number does not change the result.
 
     Raises
     ------
     TrainingError
-        If there are no clips to train on, no classes, or ``seconds`` are fewer than the model's input.
+        If there are no clips to train on or no classes, or ``seconds`` is less than the length of the
+        model's input.
     """
 
     def __init__(
@@ -134,7 +137,7 @@ class Stream:
     def batches(
         self, steps: int, size: int, frames: int, seed: int, device: torch.device, done: int = 0
     ) -> Iterator[Batch]:
-        """This process's rows of the batches of steps ``done + 1`` to ``steps``."""
+        """Yield this process's rows of the batches of steps ``done + 1`` to ``steps``."""
         rows = self._rows[TRAINED]
         plan = Plan(len(rows), size, seed, self._weights)
         share = processes.mine(size // processes.count())
@@ -142,7 +145,7 @@ class Stream:
         yield from self._loaded(wanted, device)
 
     def evaluated(self, size: int, device: torch.device) -> Iterator[Batch]:
-        """This process's share of the clips of the evaluation set, whole."""
+        """Yield this process's share of the evaluation set, as whole clips."""
         rows = self._rows[EVALUATED][processes.rank() :: processes.count()]
         yield from self._loaded(
             ([(r, None) for r in rows[i : i + size]] for i in range(0, len(rows), size)), device
@@ -155,7 +158,7 @@ class Stream:
     def _loaded(self, wanted: Iterator[list], device: torch.device) -> Iterator[Batch]:
         loader = DataLoader(
             self._clips, batch_sampler=wanted, num_workers=self._workers, pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # its own, or it would draw from the training's
+            generator=torch.Generator(),  # a separate one, so as not to draw from the training's
         )  # fmt: skip
         front_end = self._front_end.to(device)
         for wave, classes in loader:

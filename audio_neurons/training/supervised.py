@@ -1,4 +1,4 @@
-"""Supervised training: all the classes of a clip, from the mean of its patches."""
+"""Supervised training: predict all classes of a clip from the mean of its patches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_neurons.models.vit import Architecture
-from audio_neurons.training import Settings, processes
+from audio_neurons.settings.training import Training
+from audio_neurons.training import processes
 from audio_neurons.training.masked import random_split, take
 from audio_neurons.training.pool import Batch, PoolLike
 from audio_neurons.training.start import fresh_encoder, initialise
@@ -16,12 +17,12 @@ from audio_neurons.training.start import fresh_encoder, initialise
 class Supervised(nn.Module):
     """Multi-label tagging by a linear head over the mean of the patch tokens.
 
-    Augmented by a roll in time, mixup (Zhang et al. 2018), SpecAugment's masks (Park et al. 2019), and
-    patchout (Koutini et al., "Efficient training of audio transformers with patchout", 2022), which also
+    The augmentations are a roll in time, mixup (Zhang et al. 2018), SpecAugment's masks (Park et al. 2019),
+    and patchout (Koutini et al., "Efficient training of audio transformers with patchout", 2022), which also
     makes a step cheaper.
     """
 
-    def __init__(self, architecture: Architecture, settings: Settings, pool: PoolLike):
+    def __init__(self, architecture: Architecture, settings: Training, pool: PoolLike):
         super().__init__()
         self.encoder = fresh_encoder(architecture, pool, settings.whiten)
         self.head = nn.Linear(architecture.embed_dim, len(pool.classes))
@@ -30,7 +31,7 @@ class Supervised(nn.Module):
         self.masks = {-2: settings.frequency_mask, -1: settings.time_mask}
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean binary cross-entropy over clips and classes."""
+        """Return the mean binary cross-entropy over clips and classes."""
         log_mel, targets = roll(batch.log_mel), batch.targets
         if self.mixup:
             beta = torch.distributions.Beta(self.mixup, self.mixup)
@@ -50,17 +51,17 @@ class Supervised(nn.Module):
     forward = loss
 
     def scores(self, log_mel: Tensor) -> Tensor:
-        """Logits (B, C) of whole clips (B, 1, bands, frames): of the mean over all their patches."""
+        """Return logits (B, C) of whole clips (B, 1, bands, frames), from the mean over all their patches."""
         frames = self.encoder.encode(log_mel)  # (B, T, bands of patches * D)
         width = self.encoder.architecture.embed_dim
         return self.head(frames.unflatten(-1, (-1, width)).mean(dim=(1, 2)))
 
     def after_step(self, progress: float) -> None:
-        """Nothing follows a step."""
+        """Do nothing."""
 
 
 def roll(log_mel: Tensor) -> Tensor:
-    """Every clip (B, 1, bands, frames) shifted circularly in time by a random number of frames."""
+    """Shift every clip (B, 1, bands, frames) circularly in time by a random number of frames."""
     frames = log_mel.shape[-1]
     shift = processes.drawn(
         lambda clips: torch.randint(frames, (clips, 1, 1, 1), device=log_mel.device), len(log_mel)
@@ -70,9 +71,9 @@ def roll(log_mel: Tensor) -> Tensor:
 
 
 def mask(log_mel: Tensor, dim: int, widest: int) -> Tensor:
-    """Every clip (B, 1, bands, frames) with zeros, the pool's mean, over a stretch of its own along ``dim``.
+    """Set a random stretch of every clip (B, 1, bands, frames) along ``dim`` to zero, the pool's mean.
 
-    It is of 0 to ``widest`` bands or frames, all equally likely, and anywhere.
+    The stretch has 0 to ``widest`` bands or frames, all equally likely, and a random place.
     """
     length = log_mel.shape[dim]
     width, place = processes.drawn(

@@ -1,13 +1,13 @@
-"""Linear probes, and whether they need the chosen neurons."""
+"""Linear probes, and the ablation and screening of neurons."""
 
 
 rule probe:
     input:
-        clips=task_clips,
-        embeddings=task_embeddings,
+        clips=study.tasks.clips,
+        embeddings=study.tasks.embeddings,
     output:
-        weights="results/probes/{model}/{task}.safetensors",
-        table="results/probes/{model}/{task}.parquet",
+        weights=paths.fill(paths.PROBES, kind="safetensors"),
+        table=paths.fill(paths.PROBES, kind="parquet"),
     log:
         "logs/probe/{model}/{task}.log",
     benchmark:
@@ -15,9 +15,9 @@ rule probe:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        label=task_label,
-        settings=probe_settings(),
-        code=code_digest("probes"),
+        label=study.tasks.label,
+        settings=study.tasks.probe(),
+        code=code_digest("ablation.probes"),
     message:
         "Train linear probes of {wildcards.model} for {wildcards.task}"
     script:
@@ -26,30 +26,30 @@ rule probe:
 
 rule ablate:
     input:
-        clips=task_clips,
-        weights=weights,
-        probe="results/probes/{model}/{task}.safetensors",
-        neurons="results/neurons/{model}/{task}/{selector}.parquet",
-        lists=ablated_list_files,
+        clips=study.tasks.clips,
+        weights=study.models.weights,
+        probe=paths.fill(paths.PROBES, kind="safetensors"),
+        neurons=paths.fill(paths.OF_TASK, table="neurons"),
+        lists=study.tasks.list_files,
     output:
-        **ablation_outputs(),
+        **study.tasks.ablation_outputs(),
     log:
         "logs/ablate/{model}/{task}/{selector}.log",
     benchmark:
         "logs/benchmarks/ablate/{model}/{task}/{selector}.tsv"
     conda:
         "../../envs/audio-neurons.yaml"
-    threads: extraction_threads
+    threads: study.models.threads
     resources:
-        gpu=gpus,
+        gpu=study.models.gpus,
     params:
-        model=architecture,
-        device=config["extraction"]["device"],
-        study=study,
-        sets=ablated_sets,
-        settings=ablation_settings(),
-        selection_split=config["selection"]["statistics_split"],
-        code=partial(encoder_code, "ablation"),
+        model=study.models.architecture,
+        device=study.config.extraction.device,
+        clips=study.tasks.effects_on,
+        sets=study.tasks.sets,
+        settings=study.tasks.conditions(),
+        selection_split=study.config.selection.statistics_split,
+        code=partial(study.models.code, "ablation.ablation"),
     message:
         "Ablate the neurons of {wildcards.model} for {wildcards.task}"
     script:
@@ -58,27 +58,27 @@ rule ablate:
 
 rule screen:
     input:
-        clips=task_clips,
-        weights=weights,
-        probe="results/probes/{model}/{task}.safetensors",
+        clips=study.tasks.clips,
+        weights=study.models.weights,
+        probe=paths.fill(paths.PROBES, kind="safetensors"),
     output:
-        screening="results/screening/{model}/{task}.parquet",
-        check="results/screening_check/{model}/{task}.parquet",
+        screening=paths.fill(paths.SCREENING, table="screening"),
+        check=paths.fill(paths.SCREENING, table="screening_check"),
     log:
         "logs/screen/{model}/{task}.log",
     benchmark:
         "logs/benchmarks/screen/{model}/{task}.tsv"
     conda:
         "../../envs/audio-neurons.yaml"
-    threads: extraction_threads
+    threads: study.models.threads
     resources:
-        gpu=gpus,
+        gpu=study.models.gpus,
     params:
-        model=architecture,
-        device=config["extraction"]["device"],
-        study=screening_study,
-        settings=screening_settings(),
-        code=partial(encoder_code, "screening"),
+        model=study.models.architecture,
+        device=study.config.extraction.device,
+        clips=study.tasks.screened_on,
+        settings=study.tasks.screening(),
+        code=partial(study.models.code, "ablation.screening"),
     message:
         "Screen the neurons of {wildcards.model} for {wildcards.task}"
     script:

@@ -1,14 +1,14 @@
-"""How sure the choice of neurons is: permuted labels, resampled groups, halves."""
+"""Uncertainty of the selection: permuted labels, resampled groups, halves."""
 
 
 rule infer:
     input:
-        units=task_units,
-        neurons="results/neurons/{model}/{task}/{selector}.parquet",
+        units=study.tasks.task_units,
+        neurons=paths.fill(paths.OF_TASK, table="neurons"),
     output:
-        inference="results/inference/{model}/{task}/{selector}.parquet",
-        stability="results/stability/{model}/{task}/{selector}.parquet",
-        draws="results/draws/{model}/{task}/{selector}.parquet",
+        inference=paths.fill(paths.OF_TASK, table="inference"),
+        stability=paths.fill(paths.OF_TASK, table="stability"),
+        draws=paths.fill(paths.OF_TASK, table="draws"),
     log:
         "logs/infer/{model}/{task}/{selector}.log",
     benchmark:
@@ -17,11 +17,11 @@ rule infer:
         "../../envs/audio-neurons.yaml"
     threads: 2
     params:
-        label=task_label,
-        splits=counted_splits(),
-        rule=selection_rule,
-        settings=inference_settings(),
-        code=code_digest("inference"),
+        label=study.tasks.label,
+        splits=study.tasks.splits(),
+        rule=study.tasks.selection_rule,
+        settings=study.tasks.inference(),
+        code=code_digest("inference.inference"),
     message:
         "Resample the selection of {wildcards.model} for {wildcards.task}"
     script:
@@ -30,11 +30,11 @@ rule infer:
 
 rule infer_sharing:
     input:
-        units=compared_units,
-        neurons=compared_neurons,
+        units=study.tasks.compared_units,
+        neurons=study.tasks.compared_neurons,
     output:
-        inference="results/sharing_inference/{model}/{comparison}/{selector}.parquet",
-        draws="results/sharing_draws/{model}/{comparison}/{selector}.parquet",
+        inference=paths.fill(paths.OF_COMPARISON, table="sharing_inference"),
+        draws=paths.fill(paths.OF_COMPARISON, table="sharing_draws"),
     log:
         "logs/infer_sharing/{model}/{comparison}/{selector}.log",
     benchmark:
@@ -43,13 +43,13 @@ rule infer_sharing:
         "../../envs/audio-neurons.yaml"
     threads: 2
     params:
-        labels=compared_labels,
-        splits=counted_splits(),
-        rules=compared_rules,
-        pairs=compared_pairs,
-        settings=inference_settings(),
-        code=code_digest("inference"),
+        labels=study.tasks.compared_labels,
+        splits=study.tasks.splits(),
+        rules=study.tasks.compared_rules,
+        pairs=study.tasks.pairs,
+        settings=study.tasks.inference(),
+        code=code_digest("inference.inference"),
     message:
-        "Resample {wildcards.comparison} in {wildcards.model}"
+        "Resample the comparison {wildcards.comparison} in {wildcards.model}"
     script:
         "../scripts/infer_sharing.py"

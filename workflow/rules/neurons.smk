@@ -1,12 +1,12 @@
-"""Class-specific neurons of each task, and how many of them classes share."""
+"""Selection of class-specific neurons for each task, and comparison of classes."""
 
 
 rule select:
     input:
-        unpack(task_statistics),
+        unpack(study.tasks.task_statistics),
     output:
-        neurons="results/neurons/{model}/{task}/{selector}.parquet",
-        classes="results/classes/{model}/{task}/{selector}.parquet",
+        neurons=paths.fill(paths.OF_TASK, table="neurons"),
+        classes=paths.fill(paths.OF_TASK, table="classes"),
     log:
         "logs/select/{model}/{task}/{selector}.log",
     benchmark:
@@ -14,10 +14,10 @@ rule select:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        label=task_label,
-        splits=counted_splits(),
-        rule=selection_rule,
-        code=code_digest("selection"),
+        label=study.tasks.label,
+        splits=study.tasks.splits(),
+        rule=study.tasks.selection_rule,
+        code=code_digest("neurons.selection"),
     message:
         "Select the neurons of {wildcards.model} for {wildcards.task}"
     script:
@@ -26,9 +26,9 @@ rule select:
 
 rule compare:
     input:
-        compared_neurons,
+        study.tasks.compared_neurons,
     output:
-        "results/sharing/{model}/{comparison}/{selector}.parquet",
+        paths.fill(paths.OF_COMPARISON, table="sharing"),
     log:
         "logs/compare/{model}/{comparison}/{selector}.log",
     benchmark:
@@ -36,8 +36,8 @@ rule compare:
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        pairs=compared_pairs,
-        code=code_digest("sharing"),
+        pairs=study.tasks.pairs,
+        code=code_digest("neurons.sharing"),
     message:
         "Compare the classes of {wildcards.comparison} in {wildcards.model}"
     script:

@@ -1,51 +1,27 @@
-"""Models that are trained here, and what they are trained on."""
-
-
-rule make_pool:
-    output:
-        "results/pools/{pool}.parquet",
-    log:
-        "logs/make_pool/{pool}.log",
-    benchmark:
-        "logs/benchmarks/make_pool/{pool}.tsv"
-    wildcard_constraints:
-        pool=any_of(pools_of("made")),
-    # What everything waits for goes first.
-    priority: 20
-    conda:
-        "../../envs/demo.yaml"
-    params:
-        clips=partial(of_pool, "clips"),
-        seconds=partial(of_pool, "clip_seconds"),
-        seed=config["seed"],
-        code=code_digest("synthesis"),
-    message:
-        "Make the training recordings {wildcards.pool}"
-    script:
-        "../scripts/make_pool.py"
+"""Training of models, and preparation of the AudioSet clips for it."""
 
 
 rule train:
     input:
-        training_pool,
+        study.models.training_pool,
     output:
-        weights="results/training/{model}/model.safetensors",
-        log="results/training/{model}/log.parquet",
+        weights=paths.TRAINED,
+        log=paths.fill(paths.TRAINING, table="log"),
     log:
         "logs/train/{model}.log",
     benchmark:
         "logs/benchmarks/train/{model}.tsv"
     wildcard_constraints:
-        model=any_of(trained_on("made")),
+        model=any_of(study.models.trained_on("made")),
     priority: 10
     conda:
         "../../envs/audio-neurons.yaml"
     resources:
-        gpu=gpus,
+        gpu=study.models.gpus,
     params:
-        model=trained_model,
-        device=config["extraction"]["device"],
-        code=code_digest("training", "training.loop"),
+        model=study.models.trained_model,
+        device=study.config.extraction.device,
+        code=code_digest("training.run", "training.loop"),
     message:
         "Train {wildcards.model}"
     script:
@@ -54,19 +30,19 @@ rule train:
 
 rule find_audioset:
     output:
-        recordings="results/pools/{pool}/recordings.parquet",
-        missing="results/pools/{pool}/missing.parquet",
+        recordings=paths.fill(paths.POOL_TABLE, table="recordings"),
+        missing=paths.fill(paths.POOL_TABLE, table="missing"),
     log:
         "logs/find_audioset/{pool}.log",
     benchmark:
         "logs/benchmarks/find_audioset/{pool}.tsv"
     wildcard_constraints:
-        pool=any_of(pools_of("audioset")),
+        pool=any_of(study.models.pools("audioset")),
     conda:
         "../../envs/audio-neurons.yaml"
-    # Not the folder: the same clips elsewhere are the same clips.
+    # The folder is not a parameter: moving the clips does not change the result.
     params:
-        train=partial(of_audioset, "train"),
+        train=study.models.audioset_lists,
         code=code_digest("training.audioset"),
     message:
         "Find the clips of {wildcards.pool}"
@@ -76,20 +52,20 @@ rule find_audioset:
 
 rule pack_audioset:
     input:
-        "results/pools/{pool}/recordings.parquet",
+        paths.fill(paths.POOL_TABLE, table="recordings"),
     output:
-        part="results/pools/{pool}/part-{shard}.arrow",
-        rejected="results/pools/{pool}/rejected-{shard}.parquet",
+        part=paths.POOL_PART,
+        rejected=paths.fill(paths.POOL_TABLE, table="rejected-{shard}"),
     log:
         "logs/pack_audioset/{pool}/{shard}.log",
     benchmark:
         "logs/benchmarks/pack_audioset/{pool}/{shard}.tsv"
     wildcard_constraints:
-        pool=any_of(pools_of("audioset")),
+        pool=any_of(study.models.pools("audioset")),
     conda:
         "../../envs/audio-neurons.yaml"
     params:
-        shards=partial(of_audioset, "shards"),
+        shards=study.models.audioset_shards,
         code=code_digest("training.audioset"),
     message:
         "Pack the clips of {wildcards.pool}, shard {wildcards.shard}"
@@ -97,30 +73,30 @@ rule pack_audioset:
         "../scripts/pack_audioset.py"
 
 
-# Its state is kept in checkpoint.pt, no output, which Snakemake therefore leaves alone.
+# checkpoint.pt, the state of the training, is not an output, so that Snakemake does not delete it.
 rule train_audioset:
     input:
-        training_pool,
+        study.models.training_pool,
     output:
-        weights="results/training/{model}/model.safetensors",
-        log="results/training/{model}/log.parquet",
-        evaluation="results/training/{model}/evaluation.parquet",
+        weights=paths.TRAINED,
+        log=paths.fill(paths.TRAINING, table="log"),
+        evaluation=paths.fill(paths.TRAINING, table="evaluation"),
     log:
         "logs/train/{model}.log",
     benchmark:
         "logs/benchmarks/train/{model}.tsv"
     wildcard_constraints:
-        model=any_of(trained_on("audioset")),
+        model=any_of(study.models.trained_on("audioset")),
     priority: 10
     conda:
         "../../envs/audio-neurons.yaml"
-    threads: training_threads
+    threads: study.models.training_threads
     resources:
-        gpu=training_gpus,
+        gpu=study.models.training_gpus,
     params:
-        model=trained_model,
-        device=config["extraction"]["device"],
-        code=code_digest("training", "training.loop"),
+        model=study.models.trained_model,
+        device=study.config.extraction.device,
+        code=code_digest("training.run", "training.loop"),
     message:
         "Train {wildcards.model} on AudioSet"
     script:

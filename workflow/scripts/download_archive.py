@@ -1,12 +1,12 @@
-"""Fetch one archive of a dataset, and verify it."""
+"""Download and verify one archive of a dataset."""
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons.sources import Access, archives, fetch_archive
+from audio_neurons.fetching.sources import Access, archives, fetch_archive
 
-# Where from and how is no parameter: it does not make another archive.
+# Download settings are not parameters: they do not change the archive.
 config = snakemake.config
 facts = archives(config["datasets"][snakemake.wildcards.dataset])[snakemake.params.role]
 fetch_archive(facts, snakemake.output[0], Access(**config["download"]), snakemake.params.lock)

@@ -1,12 +1,12 @@
-"""Fetch one batch of a dataset that is many small files, and pack it."""
+"""Download one batch of a dataset that consists of many small files, and pack it."""
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons.sources import Access, archives, fetch_batch
+from audio_neurons.fetching.sources import Access, archives, fetch_batch
 
-# Where from and how is no parameter: it does not make another archive.
+# Download settings are not parameters: they do not change the archive.
 config = snakemake.config
 fetch_batch(
     archives(config["datasets"][snakemake.wildcards.dataset])[snakemake.params.role],

@@ -1,10 +1,10 @@
-"""Fetch a model's checkpoint, out of the zip that holds it if need be."""
+"""Download a model's checkpoint, and extract it if it is inside a zip file."""
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons.sources import Access, fetch_weights
+from audio_neurons.fetching.sources import Access, fetch_weights
 
 config = snakemake.config
 facts = config["models"][snakemake.wildcards.model]["weights"]

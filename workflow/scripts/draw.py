@@ -1,12 +1,12 @@
-"""Draw a figure, and write what it shows beside it."""
+"""Draw a figure, and write its data beside it."""
 
 import json
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-from audio_neurons import figures
+from audio_neurons.report import figures
 
 inputs = {role: [paths] if isinstance(paths, str) else list(paths) for role, paths in snakemake.input.items()}
 figures.make(

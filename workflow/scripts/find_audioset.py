@@ -1,8 +1,8 @@
-"""List the clips of AudioSet that are there."""
+"""List the AudioSet clips that have a sound file, and those that are missing."""
 
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
@@ -15,7 +15,7 @@ find(
     snakemake.params.train,
     snakemake.output.recordings,
     snakemake.output.missing,
-    # No parameter: it decides whether there is a list, not what is in it.
+    # Not a parameter: it decides whether the job fails, not the contents of the list.
     max_missing=audioset["max_missing"],
     pool=pool,
 )

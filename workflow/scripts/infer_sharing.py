@@ -1,23 +1,25 @@
-"""Nulls and intervals of what classes share, within a task or between two."""
+"""Compute null distributions and intervals for shared neurons, within one task or between two."""
 
 import json
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-from audio_neurons.inference import Settings, infer_sharing
+from audio_neurons.inference.inference import infer_sharing
+from audio_neurons.settings.inference import Inference
+from audio_neurons.settings.selection import Rule
 
-# No parameter: it changes time and memory alone.
+# Not a parameter: it affects only time and memory.
 block = snakemake.config["inference"]["block"]
 infer_sharing(
     snakemake.input.units,
     snakemake.input.neurons,
     snakemake.params.labels,
     json.loads(snakemake.params.splits),
-    json.loads(snakemake.params.rules),
+    [Rule(**rule) for rule in json.loads(snakemake.params.rules)],
     json.loads(snakemake.params.pairs),
-    Settings(**json.loads(snakemake.params.settings), block=block),
+    Inference.read(snakemake.params.settings, block=block),
     snakemake.threads,
     snakemake.output.inference,
     snakemake.output.draws,

@@ -1,12 +1,12 @@
-"""List what a run is made of."""
+"""Write the provenance of a run: configuration, code and files."""
 
 import json
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons.inventory import write_provenance
+from audio_neurons.report.inventory import write_provenance
 
 write_provenance(
     json.loads(snakemake.params.config),

@@ -1,6 +1,6 @@
-"""Make the recordings that the demo's models are trained on."""
+"""Synthesise the recordings on which the demo's models are trained."""
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 

@@ -1,12 +1,12 @@
-"""Add up the statistics of all shards of a dataset."""
+"""Merge the statistics of all shards of a dataset."""
 
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-from audio_neurons import statistics, units
+from audio_neurons.activations import statistics, units
 
 statistics.merge(
     [Path(cells).parent for cells in snakemake.input.cells],

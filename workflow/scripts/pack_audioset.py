@@ -1,8 +1,8 @@
-"""Decode one shard of the clips of AudioSet."""
+"""Decode one shard of the AudioSet clips."""
 
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
@@ -16,7 +16,7 @@ pack(
     snakemake.output.rejected,
     shard=int(snakemake.wildcards.shard),
     shards=snakemake.params.shards,
-    # No parameter: it decides whether there are clips, not what is in them.
+    # Not a parameter: it decides whether the job fails, not the contents of the clips.
     max_rejected=snakemake.config["preparation"]["max_rejected"],
     workers=snakemake.threads,
     name=pool,

@@ -1,13 +1,14 @@
-"""What was found: a page in words, and a few lines for the terminal."""
+"""Write the findings as a page, and a short summary for the terminal."""
 
 import json
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
-from audio_neurons import findings, summary, tables
+from audio_neurons import tables
+from audio_neurons.report import findings, summary
 
 about = json.loads(snakemake.params.about)
 found = {name: tables.read_frame(path) for name, path in snakemake.input.items()}

@@ -1,6 +1,6 @@
-"""Make the recordings of one dataset of the demo, in its upstream archive layout."""
+"""Synthesise the recordings of one demo dataset, in its upstream archive layout."""
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 

@@ -1,13 +1,13 @@
-"""Tables over all tasks, comparisons and models, and the differences between models."""
+"""Write the tables over all tasks, comparisons and models, and the differences between models."""
 
 import json
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-from audio_neurons import summary
-from audio_neurons.differences import differences_table
+from audio_neurons.inference.differences import differences_table
+from audio_neurons.report import summary
 
 about, given = json.loads(snakemake.params.about), snakemake.input
 models, comparisons = about["models"], about["comparisons"]

@@ -1,13 +1,14 @@
-"""What ablations did, and the paper's numbers beside ours."""
+"""Write the ablation effects, and the comparison with the paper's numbers."""
 
 import json
 from pathlib import Path
 
-from audio_neurons import runtime
+from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-from audio_neurons import published, summary, tables
+from audio_neurons import tables
+from audio_neurons.report import published, summary
 
 about = json.loads(snakemake.params.about)
 cases, listed, lists = (json.loads(snakemake.params[name]) for name in ("cases", "listed", "known"))

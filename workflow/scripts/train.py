@@ -1,18 +1,18 @@
-"""Train one of the models that are trained here."""
+"""Train a model on synthetic recordings."""
 
 import json
 
-from audio_neurons import gpus, runtime
+from audio_neurons.running import gpus, runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 gpus.claim(snakemake.resources.gpu)
 
-from audio_neurons.extraction import pick_device
+from audio_neurons.running.gpus import pick_device
 from audio_neurons.training import train
 
 model = snakemake.wildcards.model
 block = json.loads(snakemake.params.model)
-# No parameter: it changes nothing of what is learned.
+# Not a parameter: it does not affect the trained weights.
 block["training"]["checkpoint_minutes"] = snakemake.config["models"][model]["training"]["checkpoint_minutes"]
 train(
     block,

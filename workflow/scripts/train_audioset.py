@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
-from audio_neurons import gpus, runtime
+from audio_neurons.running import gpus, runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 model = snakemake.wildcards.model
 block = json.loads(snakemake.params.model)
-# No parameter: it changes nothing of what is learned.
+# Not a parameter: it does not affect the trained weights.
 block["training"]["checkpoint_minutes"] = snakemake.config["models"][model]["training"]["checkpoint_minutes"]
-# Of the rule's number Snakemake leaves only what --resources allows.
+# Not the rule's number of GPUs, which Snakemake reduces to the limit of --resources.
 gpus.claim(block["training"]["processes"] if snakemake.resources.gpu else 0)
 
-from audio_neurons.extraction import pick_device
+from audio_neurons.running.gpus import pick_device
 from audio_neurons.training.launch import launch
 
 launch(

@@ -1,0 +1,224 @@
+"""Measure whether a linear probe still recognises classes when neurons are changed.
+
+The probe is trained on unchanged features. Clips of the test split then pass through the encoder under
+every condition, and the probe classifies the resulting features.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from audio_neurons import tables
+from audio_neurons.ablation.changes import Change
+from audio_neurons.ablation.conditions import Condition, conditions, membership, read_list, sets_of
+from audio_neurons.ablation.effects import Measured, effects
+from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
+from audio_neurons.ablation.probes import Probes, outcome
+from audio_neurons.models.encoder import Encoder, numerics
+from audio_neurons.recordings.clips import batches, describe, encoded, waveforms
+from audio_neurons.running.runtime import Meter
+from audio_neurons.settings.ablation import Conditions
+
+UNABLATED = "unablated"
+
+
+class AblationError(RuntimeError):
+    """An ablation cannot be measured with the given clips, probe or conditions."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Clips and probes on which effects are measured.
+
+    Attributes
+    ----------
+    clips
+        Paths of all parts of the dataset.
+    label
+        Label column of the task.
+    probe
+        File of the task's probes (:mod:`audio_neurons.ablation.probes`).
+    clip_seconds, batch_size, precision
+        As in the extraction whose embeddings the probe was trained on.
+    split
+        Split whose clips are measured; replacement values always come from ``train``.
+    """
+
+    clips: Sequence[str | Path]
+    label: str
+    probe: str | Path
+    clip_seconds: float
+    batch_size: int = 8
+    split: str = "test"
+    precision: str = "fp32"
+
+
+def ablate_task(
+    encoder: Encoder,
+    study: Study,
+    neurons: str | Path,
+    task: Mapping,
+    files: Sequence[str | Path],
+    settings: Conditions,
+    out: Mapping[str, str | Path],
+    selection_split: str = "train",
+    name: str = "ablate",
+) -> None:
+    """Ablate the neuron sets of a task and write the measured effects.
+
+    Parameters
+    ----------
+    neurons
+        Path of the task's ``neurons`` table.
+    task
+        ``classes``: classes whose specific neurons are ablated (``None``: every class); ``shared``: lists
+        of classes whose common neurons are ablated; ``lists``: name of a neuron list → its target classes.
+    files
+        Paths of the neuron lists (CSV), in alphabetical order of their names.
+    out
+        Paths of the tables ``ablation``, ``sets`` and, optionally, ``clips``.
+    selection_split
+        Split on which the neurons were selected; only recorded in the table.
+    """
+    columns = ["layer", "neuron", "class", "response", "assigned"]
+    table = tables.read(neurons, "neurons", columns)
+    named = zip(files, sorted(task["lists"].items()), strict=True)
+    lists = [read_list(file, key, targets) for file, (key, targets) in named]
+    for one in lists:
+        check(encoder, one.neurons)
+    sets = sets_of(table, task["classes"], task["shared"], lists)
+    found = conditions(
+        sets, table, settings.gains, settings.replacements, settings.shifted, settings.random, settings.bins,
+        settings.seed,
+    )  # fmt: skip
+    keep = [i for i, condition in enumerate(found) if condition.control != "random"]
+    measured = measure(encoder, study, [c.change for c in found], keep, settings, name)
+    tables.write(out["ablation"], "ablation", effects(measured, found, settings, selection_split))
+    tables.write(out["sets"], "ablation_sets", membership(found))
+    if "clips" in out:
+        write_clips(Path(out["clips"]), measured, found)
+
+
+def measure(
+    encoder: Encoder,
+    study: Study,
+    changes: Sequence[Change],
+    keep: Iterable[int],
+    settings: Conditions,
+    name: str = "ablate",
+) -> Measured:
+    """Return the probe's outcomes for the clips of a study under every change.
+
+    Sums are integers, so they do not depend on how clips are divided among parts. Memory holds sums per
+    change, probe and class, and the outcome of every clip under the changes listed in ``keep``.
+
+    Raises
+    ------
+    AblationError
+        If the split has no clips, a replacement needs ``train`` clips and there are none, or features are
+        not finite.
+    """
+    with numerics(encoder, study.precision):
+        return _measure(encoder, study, changes, keep, settings, name)
+
+
+def _measure(
+    encoder: Encoder,
+    study: Study,
+    changes: Sequence[Change],
+    keep: Iterable[int],
+    settings: Conditions,
+    name: str,
+) -> Measured:
+    frame = describe(study.clips, study.label)
+    probes = Probes.load(Path(study.probe)).to(encoder.device)
+    replace = _Replacements(encoder, study, frame, changes, settings)
+    frame = frame[frame["split"] == study.split].reset_index(drop=True)
+    if frame.empty:
+        raise AblationError(f"no clips of split '{study.split}'")
+    measured = Measured.empty(frame, probes.classes, probes.seeds, len(changes), keep)
+    samples = round(study.clip_seconds * encoder.sample_rate)
+    meter = Meter(len(frame) * (len(changes) + 1), name, "clips x conditions")
+    for names, wave in batches(study.clips, frame["clip_id"], samples, study.batch_size):
+        rows = pd.Index(frame["clip_id"]).get_indexer(names)
+        here = frame.iloc[rows]
+        values = replace.values(names)
+        found = {}
+        for number, features in run_changes(
+            encoder, torch.from_numpy(wave).to(encoder.device), changes, values
+        ):
+            logs = probes.judge(features[: len(names)].mean(1).float(), here["fold"].to_numpy())
+            found[number] = outcome(logs, here["class"], probes.classes)
+            meter.add(len(names))
+        for number in sorted(found):  # -1, no change, is checked first
+            if not np.isfinite(found[number][1]).all():
+                what = f"under {changes[number]}" if number >= 0 else "without any change"
+                raise AblationError(f"features are not finite {what:.200}")
+        measured.add(rows, found)
+    meter.finish()
+    return measured
+
+
+class _Replacements:
+    """Replacement values for each batch."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        study: Study,
+        frame: pd.DataFrame,
+        changes: Sequence[Change],
+        settings: Conditions,
+    ):
+        self._encoder, self._study, self._seed = encoder, study, settings.seed
+        self._samples = round(study.clip_seconds * encoder.sample_rate)
+        self._values: dict[str, Values | None] = {"zero": None}
+        wanted = {change.replacement for change in changes}
+        names = frame.loc[frame["split"] == "train", "clip_id"].to_numpy()
+        if wanted - {"zero"} and not len(names):
+            raise AblationError("no clips of split 'train' to take replacements from")
+        if "mean" in wanted:
+            means = Means(encoder)
+            for batch, wave in batches(study.clips, names, self._samples, study.batch_size):
+                means.add(torch.from_numpy(wave).to(encoder.device), len(batch))
+            self._values["mean"] = means.values()
+        if "resample" in wanted:
+            rng = np.random.default_rng(settings.seed)
+            pool = rng.choice(names, min(settings.donors, len(names)), replace=False)
+            self._pool = sorted(encoded(study.clips, pool))
+            touched = frozenset().union(*(c.neurons for c in changes if c.replacement == "resample"))
+            self._values["resample"] = self._donors = Donors(encoder, touched)
+
+    def values(self, names: Sequence[str]) -> Mapping[str, Values | None]:
+        """Return the values for a batch of clips; a clip's donor depends only on its name and the seed."""
+        if "resample" in self._values:
+            rngs = (np.random.default_rng([self._seed, zlib.crc32(name.encode())]) for name in names)
+            donors = [self._pool[rng.integers(len(self._pool))] for rng in rngs]
+            wave = waveforms(donors, self._samples, self._study.batch_size)
+            self._donors.load(torch.from_numpy(wave).to(self._encoder.device))
+        return self._values
+
+
+def write_clips(path: Path, measured: Measured, found: Sequence[Condition]) -> None:
+    """Write the ``ablation_clips`` table: no change first, then every condition whose clips were kept."""
+    classes = np.array(measured.classes)
+    outcomes = {UNABLATED: measured.before} | {found[k].name: one for k, one in measured.kept.items()}
+    with tables.writer(path, "ablation_clips") as writer:
+        for name, (predicted, true) in outcomes.items():
+            seeds, clips = predicted.shape
+            columns = {
+                "condition": [name] * (seeds * clips),
+                "seed": np.repeat(measured.seeds, clips),
+                "clip_id": np.tile(measured.frame["clip_id"], seeds),
+                "class": np.tile(measured.frame["class"], seeds),
+                "prediction": classes[predicted].ravel(),
+                "log_probability": true.ravel(),
+            }
+            writer.append(columns)

@@ -1,0 +1,215 @@
+"""Neuron sets, their controls, and the ablation conditions made of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from audio_neurons.ablation.changes import Change, Neurons, units_by_layer
+from audio_neurons.neurons.selection import specific_neurons
+from audio_neurons.running.runtime import tell
+
+
+class ConditionError(ValueError):
+    """A neuron set or its controls cannot be made; the message says what to check or change."""
+
+
+@dataclass(frozen=True)
+class NeuronSet:
+    """Neurons that are ablated together.
+
+    Attributes
+    ----------
+    kind
+        ``"class"``: all neurons specific to one class. ``"shared"``: specific to each of the targets.
+        ``"exact"``: specific to exactly the targets. ``"list"``: read from a file.
+    targets
+        Classes on which ablating the set should have an effect.
+    """
+
+    kind: str
+    name: str
+    targets: tuple[str, ...]
+    neurons: Neurons
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A neuron set or one of its controls, and the change of its activations.
+
+    ``control`` is ``"none"``, ``"shifted"`` or ``"random"``; ``draw`` numbers the random controls.
+    """
+
+    set: NeuronSet
+    change: Change
+    control: str = "none"
+    draw: int = 0
+
+    @property
+    def name(self) -> str:
+        control = {"none": "", "shifted": " shifted", "random": f" random {self.draw}"}[self.control]
+        return f"{self.set.label}{control} gain={self.change.gain:g} {self.change.replacement}"
+
+
+def sets_of(
+    table: pd.DataFrame,
+    classes: Sequence[str] | None,
+    shared: Iterable[Sequence[str]],
+    lists: Iterable[NeuronSet],
+) -> list[NeuronSet]:
+    """Return the neuron sets of a task; empty sets are left out and reported.
+
+    Parameters
+    ----------
+    table
+        ``neurons`` table of the task.
+    classes
+        Classes whose specific neurons are ablated; ``None`` for every class.
+    shared
+        Lists of two or more classes whose common neurons are ablated.
+
+    Raises
+    ------
+    ConditionError
+        If a named class is not a class of the task.
+    """
+    specific = specific_neurons(table)
+    together, lists = [tuple(names) for names in shared], list(lists)
+    targets = [*together, *(s.targets for s in lists)]
+    named = {*(classes or ()), *(name for names in targets for name in names)}
+    if unknown := sorted(named - set(specific)):
+        raise ConditionError(f"no class {', '.join(unknown)}; there are {', '.join(specific)}")
+    found = [NeuronSet("class", c, (c,), specific[c]) for c in (specific if classes is None else classes)]
+    for names in together:
+        for kind, neurons in common(specific, names).items():
+            found.append(NeuronSet(kind, "+".join(names), names, neurons))
+    found += lists
+    for one in found:
+        if not one.neurons:
+            tell(f"{one.label}: no neurons, not ablated")
+    return [one for one in found if one.neurons]
+
+
+def common(specific: Mapping[str, Neurons], names: Sequence[str]) -> dict[str, Neurons]:
+    """Return neurons specific to all these classes (``shared``), and also to no other (``exact``)."""
+    shared = frozenset.intersection(*(specific[name] for name in names))
+    elsewhere: Neurons = frozenset().union(*(specific[name] for name in specific if name not in names))
+    return {"shared": shared, "exact": shared - elsewhere}
+
+
+def read_list(path: str | Path, name: str, targets: Sequence[str]) -> NeuronSet:
+    """Read a set from a CSV with columns ``layer`` and ``neuron``, counted from 0; ``#`` starts a comment.
+
+    Raises
+    ------
+    ConditionError
+        If the file lacks a column, has no rows, or contains anything but whole numbers.
+    """
+    try:
+        table = pd.read_csv(path, comment="#", skipinitialspace=True)[["layer", "neuron"]].apply(
+            pd.to_numeric
+        )
+        if (table % 1 != 0).any(axis=None):
+            raise ValueError("not whole numbers")
+        neurons = frozenset(zip(table["layer"].astype(int), table["neuron"].astype(int), strict=True))
+    except (KeyError, ValueError) as error:
+        raise ConditionError(f"{path}: not a list of neurons with columns layer, neuron ({error})") from error
+    if not neurons:
+        raise ConditionError(f"{path}: no neurons")
+    return NeuronSet("list", name, tuple(targets), neurons)
+
+
+def shifted(neurons: Neurons, width: int) -> Neurons:
+    """Return the paper's control: in each layer the neuron of the next index, wrapping around."""
+    return frozenset((layer, (unit + 1) % width) for layer, unit in neurons)
+
+
+def response_bins(table: pd.DataFrame, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return every neuron's rank within its layer by mean response, and its bin: int (L, W) each.
+
+    The mean is over classes. Bins divide the neurons of a layer into ``bins`` parts of equal size, weakest
+    first.
+    """
+    rate = table.groupby(["layer", "neuron"])["response"].mean()  # classes without clips are NaN: skipped
+    values = rate.to_numpy().reshape(rate.index.get_level_values("layer").nunique(), -1)
+    rank = values.argsort(1, kind="stable").argsort(1)
+    return rank, rank * min(bins, values.shape[1]) // values.shape[1]
+
+
+def matched(neurons: Neurons, rank: np.ndarray, bins: np.ndarray, rng: np.random.Generator) -> Neurons:
+    """Draw random neurons outside a set, with the same number per layer and bin.
+
+    If a bin has too few free neurons, they are drawn from the free neurons nearest to it in rank.
+
+    Raises
+    ------
+    ConditionError
+        If a layer has fewer neurons outside the set than in it.
+    """
+    drawn = []
+    for layer, units in units_by_layer(neurons).items():
+        free = np.ones(rank.shape[1], bool)
+        free[units] = False
+        if free.sum() < len(units):
+            raise ConditionError(
+                f"{len(units)} of the {len(free)} neurons of layer {layer} are in one set: too few are left "
+                "for a random set of this size; choose fewer neurons, or set ablation.random to 0"
+            )
+        numbers, wanted = np.unique(bins[layer, units], return_counts=True)
+        for number, count in zip(numbers, wanted, strict=True):
+            mine = np.flatnonzero(free & (bins[layer] == number))
+            if len(mine) < count:
+                inside = rank[layer, bins[layer] == number]
+                away = np.abs(rank[layer] - inside.mean())
+                others = np.flatnonzero(free)
+                mine = others[np.argsort(away[others], kind="stable")[: 2 * count]]
+            chosen = rng.choice(mine, count, replace=False)
+            free[chosen] = False
+            drawn += [(layer, int(unit)) for unit in chosen]
+    return frozenset(drawn)
+
+
+def conditions(
+    sets: Sequence[NeuronSet],
+    table: pd.DataFrame,
+    gains: Sequence[float],
+    replacements: Sequence[str],
+    with_shifted: bool = True,
+    random: int = 100,
+    bins: int = 10,
+    seed: int = 0,
+) -> list[Condition]:
+    """Return every set with its controls, at every gain and replacement.
+
+    A random control has the same neurons at all gains and replacements. Its random numbers depend only on
+    ``seed``, the set and the number of the draw.
+    """
+    rank, bin_of = response_bins(table, bins)
+    found = []
+    for one in sets:
+        variants: list[tuple[str, int, Neurons]] = [("none", 0, one.neurons)]
+        if with_shifted:
+            variants.append(("shifted", 0, shifted(one.neurons, rank.shape[1])))
+        for draw in range(random):
+            rng = np.random.default_rng([seed, zlib.crc32(one.label.encode()), draw])
+            variants.append(("random", draw, matched(one.neurons, rank, bin_of, rng)))
+        for (control, draw, neurons), gain, replacement in product(variants, gains, replacements):
+            found.append(Condition(one, Change(neurons, float(gain), replacement), control, draw))
+    return found
+
+
+def membership(found: Iterable[Condition]) -> pd.DataFrame:
+    """Return the ``ablation_sets`` table: the neurons of every set and control."""
+    sets: Mapping[tuple, Neurons] = {(c.set.label, c.control, c.draw): c.change.neurons for c in found}
+    rows = [(*key, *neuron) for key, neurons in sets.items() for neuron in sorted(neurons)]
+    return pd.DataFrame(rows, columns=["set", "control", "draw", "layer", "neuron"])

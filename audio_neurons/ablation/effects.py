@@ -1,0 +1,269 @@
+"""Effects of ablation conditions on accuracy and log-probability, with intervals and p-values."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from audio_neurons import tables
+from audio_neurons.ablation.conditions import Condition
+from audio_neurons.settings.ablation import Conditions
+
+ALL = "*"  # stands for the clips of all classes
+MEAN = "mean"  # stands for the mean over all probes
+# Changes of log-probability are summed as integers, times this factor, so that sums do not depend on order.
+FIXED_POINT = 2.0**32
+
+
+@dataclass
+class Measured:
+    """Outcomes of n clips under K changes, for S probes and C classes.
+
+    Attributes
+    ----------
+    frame
+        The clips in order of ``clip_id``, with ``group``, ``class`` and other columns.
+    before
+        Without change: predicted class numbers and the true class's log-probability, (S, n) each.
+    kept
+        Number of a change → the same under that change, for some of the changes.
+    correct, lost, gained
+        int64 (K, S, C): clips predicted correctly; correct only before the change; correct only under it.
+    change
+        int64 (K, S, C): summed change of the log-probability, times `FIXED_POINT`.
+    """
+
+    frame: pd.DataFrame
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    before: tuple[np.ndarray, np.ndarray]
+    kept: dict[int, tuple[np.ndarray, np.ndarray]]
+    correct: np.ndarray
+    lost: np.ndarray
+    gained: np.ndarray
+    change: np.ndarray
+
+    @classmethod
+    def empty(
+        cls,
+        frame: pd.DataFrame,
+        classes: Sequence[str],
+        seeds: Sequence[int],
+        changes: int,
+        keep: Iterable[int],
+    ) -> Measured:
+        def outcomes() -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros((len(seeds), len(frame)), np.int16), np.zeros((len(seeds), len(frame)))
+
+        sums = (np.zeros((changes, len(seeds), len(classes)), np.int64) for _ in range(4))
+        return cls(frame, tuple(classes), tuple(seeds), outcomes(), {k: outcomes() for k in keep}, *sums)
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Class number of every clip."""
+        return pd.Index(self.classes).get_indexer(self.frame["class"])
+
+    def add(self, rows: np.ndarray, found: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Add a batch: number of the change (-1: no change) → predictions and log-probabilities (S, B)."""
+        codes = self.codes[rows]
+        member = np.eye(len(self.classes), dtype=np.int64)[codes]  # (B, C)
+        predicted, true = found[-1]
+        right = predicted == codes
+        self.before[0][:, rows], self.before[1][:, rows] = predicted, true
+        for k, (now, now_true) in found.items():
+            if k in self.kept:
+                self.kept[k][0][:, rows], self.kept[k][1][:, rows] = now, now_true
+            if k >= 0:
+                now_right = now == codes
+                self.correct[k] += now_right.astype(np.int64) @ member
+                self.lost[k] += (right & ~now_right).astype(np.int64) @ member
+                self.gained[k] += (~right & now_right).astype(np.int64) @ member
+                self.change[k] += np.rint((now_true - true) * FIXED_POINT).astype(np.int64) @ member
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Return the p-value of McNemar's exact two-sided test; 1 if no prediction changed.
+
+    ``lost`` clips were right before and are wrong now, ``gained`` clips the reverse; under the null
+    hypothesis both are equally likely.
+    """
+    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+
+
+_mcnemar = cache(mcnemar)
+
+
+def cluster_interval(
+    values: np.ndarray, group: Sequence, draws: int, confidence: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bootstrap percentile interval of the mean over clips, resampling whole groups.
+
+    Parameters
+    ----------
+    values
+        (M, n): M statistics of n clips; all use the same draws.
+    group
+        (n,): group of each clip; clips of a group are not independent.
+
+    Returns
+    -------
+    Lower and upper end, (M,) each; NaN if there are fewer than two groups, or no draws.
+    """
+    _, number = np.unique(np.asarray(group), return_inverse=True)
+    groups = number.max() + 1
+    if groups < 2 or not draws:
+        low, high = np.full((2, len(values)), np.nan)
+        return low, high
+    member = np.eye(groups)[number]  # (n, G)
+    weights = rng.multinomial(groups, np.full(groups, 1 / groups), draws)  # (R, G)
+    sizes = weights @ member.sum(0)
+    sums = values @ member
+    tail = (1 - confidence) / 2
+    ends = [np.quantile(weights @ one / sizes, [tail, 1 - tail]) for one in sums]  # one by one: less memory
+    low, high = np.array(ends).T
+    return low, high
+
+
+def effects(
+    measured: Measured, conditions: Sequence[Condition], settings: Conditions, selection_split: str
+) -> pd.DataFrame:
+    """Return the ``ablation`` table: one row per condition, probe and class.
+
+    Probes are named by their seed, and ``"mean"`` is the mean over them; class ``"*"`` stands for all
+    clips. ``delta`` and ``logprob_delta`` are differences from no change, ``low`` and ``high`` the interval
+    of ``logprob_delta`` over groups. ``specificity`` is the class's ``logprob_delta`` minus the mean over
+    the other non-target classes. ``delta_p``, ``logprob_p`` and ``specificity_p`` are one-sided p-values
+    for harm: the share of random controls, counting the set itself, whose value is as low or lower.
+    """
+    if not conditions:
+        return pd.DataFrame(columns=tables.SCHEMAS["ablation"].names)
+    present = np.bincount(measured.codes)
+    here = np.flatnonzero(present)
+    classes = [ALL, *np.array(measured.classes)[here]]
+    n = np.array([present.sum(), *present[here]])
+    probes = [*map(str, measured.seeds), MEAN]
+
+    def per_class(sums: np.ndarray) -> np.ndarray:
+        """Convert sums (..., S, C) to means over clips (..., S + 1, 1 + C)."""
+        sums = np.concatenate([sums.sum(-1, keepdims=True), sums[..., here]], axis=-1) / n
+        return np.concatenate([sums, sums.mean(-2, keepdims=True)], axis=-2)
+
+    member = np.eye(len(measured.classes), dtype=np.int64)[measured.codes]
+    right = (measured.before[0] == measured.codes).astype(np.int64) @ member
+    accuracy = per_class(measured.correct)
+    accuracy_before, logprob_before = per_class(right), per_class(measured.before[1] @ member)
+    logprob_delta = per_class(measured.change) / FIXED_POINT
+    delta = per_class(measured.gained - measured.lost)
+    specificity = _specificity(logprob_delta, classes, conditions)
+    low, high = _intervals(measured, classes, logprob_delta.shape, settings)
+    controls = _controls(conditions)
+
+    shape = logprob_delta.shape
+    about = pd.DataFrame([_about(condition) for condition in conditions])
+    table = about.loc[np.repeat(np.arange(shape[0]), shape[1] * shape[2])].reset_index(drop=True)
+    table["selection_split"] = selection_split
+    table["probe"] = np.tile(np.repeat(probes, shape[2]), shape[0])
+    table["class"] = np.tile(classes, shape[0] * shape[1])
+    targets = np.array([[name in c.set.targets for name in classes] for c in conditions])
+    table["target"] = np.repeat(targets[:, None], shape[1], 1).ravel()
+    table["n"] = np.tile(n, shape[0] * shape[1])
+    columns = {
+        "accuracy_before": np.broadcast_to(accuracy_before, shape),
+        "accuracy": accuracy,
+        "delta": delta,
+        "mcnemar_p": _mcnemar_p(measured, here, shape),
+        "logprob_before": np.broadcast_to(logprob_before, shape),
+        "logprob_delta": logprob_delta,
+        "low": low,
+        "high": high,
+        "specificity": specificity,
+        "delta_p": _empirical(delta, controls),
+        "logprob_p": _empirical(logprob_delta, controls),
+        "specificity_p": _empirical(specificity, controls),
+    }
+    table["controls"] = np.repeat([len(controls.get(k, ())) for k in range(shape[0])], shape[1] * shape[2])
+    return table.assign(**{name: values.ravel() for name, values in columns.items()})
+
+
+def _about(condition: Condition) -> dict:
+    change = condition.change
+    return {
+        "condition": condition.name,
+        "set": condition.set.label,
+        "kind": condition.set.kind,
+        "targets": "+".join(condition.set.targets),
+        "control": condition.control,
+        "draw": condition.draw,
+        "gain": change.gain,
+        "replacement": change.replacement,
+        "neurons": len(change.neurons),
+        "first_layer": min(layer for layer, _ in change.neurons),
+    }
+
+
+def _specificity(values: np.ndarray, classes: Sequence[str], conditions: Sequence[Condition]) -> np.ndarray:
+    """Subtract from each class of (K, P, 1 + C) the mean of the other non-targets; NaN for all clips."""
+    found = np.full(values.shape, np.nan)
+    for k, condition in enumerate(conditions):
+        for c in range(1, len(classes)):
+            others = [o for o in range(1, len(classes)) if o != c and classes[o] not in condition.set.targets]
+            if others:
+                found[k, :, c] = values[k, :, c] - values[k][:, others].mean(1)
+    return found
+
+
+def _mcnemar_p(measured: Measured, here: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return p-values (K, P, 1 + C); NaN for the mean over probes, which has no paired outcomes."""
+    lost, gained = (
+        np.concatenate([sums.sum(-1, keepdims=True), sums[..., here]], axis=-1)
+        for sums in (measured.lost, measured.gained)
+    )
+    found = np.full(shape, np.nan)
+    pairs = zip(lost.ravel().tolist(), gained.ravel().tolist(), strict=True)
+    found[:, :-1] = np.reshape([_mcnemar(*pair) for pair in pairs], lost.shape)
+    return found
+
+
+def _intervals(
+    measured: Measured, classes: Sequence[str], shape: tuple[int, ...], settings: Conditions
+) -> np.ndarray:
+    """Return the ends of the intervals, (2, K, P, 1 + C); NaN where a change's clips were not kept."""
+    ends = np.full((2, *shape), np.nan)
+    for c, name in enumerate(classes):
+        mine = np.flatnonzero((measured.frame["class"] == name) | (name == ALL))
+        group = measured.frame["group"].to_numpy()[mine]
+        for k, (_, true) in measured.kept.items():
+            values = (true - measured.before[1])[:, mine]
+            values = np.concatenate([values, values.mean(0, keepdims=True)])
+            rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
+            ends[:, k, :, c] = cluster_interval(values, group, settings.bootstrap, settings.confidence, rng)
+    return ends
+
+
+def _controls(conditions: Sequence[Condition]) -> dict[int, list[int]]:
+    """Return number of each condition that is not a random control → numbers of its random controls."""
+
+    def key(condition: Condition) -> tuple:
+        return condition.set.label, condition.change.gain, condition.change.replacement
+
+    random: dict[tuple, list[int]] = {}
+    for k, condition in enumerate(conditions):
+        if condition.control == "random":
+            random.setdefault(key(condition), []).append(k)
+    return {k: random.get(key(c), []) for k, c in enumerate(conditions) if c.control != "random"}
+
+
+def _empirical(values: np.ndarray, controls: Mapping[int, Sequence[int]]) -> np.ndarray:
+    """Return (1 + random sets with a value as low) / (1 + random sets); NaN without random sets or value."""
+    found = np.full(values.shape, np.nan)
+    for k, others in controls.items():
+        if others:
+            lower = (values[others] <= values[k]).sum(0)
+            found[k] = np.where(np.isnan(values[k]), np.nan, (1 + lower) / (1 + len(others)))
+    return found

@@ -1,0 +1,14 @@
+from .extraction import ExtractionError as ExtractionError
+from .extraction import extract as extract
+from .extraction import forward as forward
+from .extraction import load_encoder as load_encoder
+from .medians import estimate as estimate
+from .recorder import Batch as Batch
+from .recorder import Recorder as Recorder
+from .recorder import TopClips as TopClips
+from .statistics import class_counts as class_counts
+from .statistics import merge as merge
+from .statistics import read_counts as read_counts
+from .statistics import write_counts as write_counts
+from .units import Tally as Tally
+from .units import Units as Units

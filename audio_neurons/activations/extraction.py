@@ -1,0 +1,246 @@
+"""Forward pass over a shard of clips: counts per cell and unit, clip embeddings, strongest clips."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audio_neurons import tables
+from audio_neurons.activations.medians import read as read_medians
+from audio_neurons.activations.recorder import Batch, Recorder, TopClips
+from audio_neurons.activations.units import Tally
+from audio_neurons.models import registry as models
+from audio_neurons.models.encoder import Encoder, numerics
+from audio_neurons.recordings import audio
+from audio_neurons.running.gpus import pick_device
+from audio_neurons.running.runtime import Meter
+from audio_neurons.settings.extraction import Pass
+
+
+class ExtractionError(RuntimeError):
+    """A clip does not decode, or the encoder's output is not finite."""
+
+
+def load_encoder(name: str, block: Mapping, weights: Sequence[str], device: str) -> Encoder:
+    """Load model ``name`` of a job; ``weights`` holds the path of its checkpoint, if it has one."""
+    return models.load(name, block, weights[0] if weights else None, pick_device(device))
+
+
+def extract(
+    encoder: Encoder,
+    clips: Path,
+    folder: Path,
+    embeddings: Path,
+    settings: Pass,
+    responses: Path | None = None,
+    name: str = "extract",
+    medians: Path | None = None,
+    workers: int = 1,
+) -> None:
+    """Run ``encoder`` over a part of a clips table, and write the tables that later stages need.
+
+    Writes ``cells``, ``counts``, ``units`` and ``top_clips`` into ``folder``, the ``embeddings`` table,
+    and, if ``responses`` is given, the counts of every clip. ``medians`` is the table that activity
+    ``"median"`` needs. While the encoder processes a batch, ``workers`` threads decode the next ones and
+    another thread writes the previous one; the result does not depend on the threads.
+
+    Raises
+    ------
+    ExtractionError
+        If a clip does not decode or features are not finite; the message names the clips.
+    """
+    frame = tables.read(clips, "clips", columns=_described(clips))
+    labels = tables.labels_of("clips", frame.columns) if settings.labels is None else list(settings.labels)
+    names = frame["clip_id"].to_numpy()
+    rank = np.argsort(np.argsort(names))  # ties between clips are broken by name, whatever the shard
+
+    samples = round(settings.clip_seconds * encoder.sample_rate)
+    strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device)
+    tally = Tally(frame, labels, encoder.depth * encoder.width, folder)
+    threshold: float | Tensor = settings.threshold
+    if settings.activity == "median":
+        assert medians is not None
+        threshold = threshold + read_medians(medians, encoder)
+    with ExitStack() as stack:
+        embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
+        responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
+        recorder = stack.enter_context(
+            Recorder(
+                encoder,
+                settings.tokens,
+                threshold,
+                strongest.floor,
+                absolute=settings.activity == "absolute",
+                compiled=settings.compile,
+            )
+        )
+        stack.enter_context(numerics(encoder, settings.precision, settings.compile))
+        notes = stack.enter_context(Notes(names, tally, embedded, responded, clips))
+        meter = Meter(len(names), name, "clips")
+        done = tokens = 0
+        pin = encoder.device.type == "cuda"
+        for wave, size in batches(clips, samples, settings.batch_size, workers, pin):
+            features, batch = forward(encoder, recorder, wave.to(encoder.device, non_blocking=True))
+            tokens = batch.tokens
+            notes.add(features[:size].mean(1).float(), batch.active[:size].flatten(1), tokens)
+            numbers = torch.from_numpy(rank[done : done + size])
+            strongest.update(batch, numbers.to(encoder.device, non_blocking=True))
+            done += size
+            meter.add(size)
+        notes.finish()
+        meter.finish()
+
+    tally.write(folder, tokens, encoder.depth)
+    seconds = encoder.token_seconds(samples).numpy()
+    if settings.tokens != "patch":  # special tokens have no time
+        seconds = np.full(tokens, np.nan)
+    top = _top_clips(strongest, np.sort(names), seconds, tokens)
+    tables.write(folder / "top_clips.parquet", "top_clips", top)
+
+
+def _described(clips: Path) -> list[str]:
+    """Return the columns of a clips table except the audio."""
+    with tables.open_table(clips, "clips") as file:
+        return [c for c in file.schema_arrow.names if c != "audio"]
+
+
+@torch.inference_mode()
+def forward(encoder: Encoder, recorder: Recorder, wave: Tensor) -> tuple[Tensor, Batch]:
+    """Return the frame features (B, T, D) of waveforms (B, samples), and the recorder's `Batch`."""
+    recorder.begin(wave)
+    return encoder(wave), recorder.end()
+
+
+def batches(
+    clips: Path, samples: int, size: int, workers: int = 1, pin: bool = False
+) -> Iterator[tuple[Tensor, int]]:
+    """Yield waveforms float32 (size, samples) of a clips table, in order, and the number of clips in each.
+
+    Rows beyond that number are zero. ``workers`` threads decode one batch each, while the caller processes
+    another; no more batches are kept. ``pin`` places them in page-locked memory, which a GPU reads directly.
+
+    Raises
+    ------
+    ExtractionError
+        If a clip does not decode; the message names it and the table.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future] = deque()
+        for block in tables.blocks(clips, "clips", size, ["clip_id", "audio"]):
+            waiting.append(pool.submit(_decode, clips, block, samples, size, pin))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _decode(clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool) -> tuple[Tensor, int]:
+    wave = torch.zeros(size, samples, pin_memory=pin)
+    for row, name, flac in zip(wave.numpy(), block["clip_id"], block["audio"], strict=False):
+        try:
+            row[:] = audio.read(flac, samples)
+        except audio.AudioError as error:
+            raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
+    return wave, len(block["audio"])
+
+
+class Notes:
+    """Writes the results of each batch in a thread, while the encoder processes the next batch.
+
+    Use it as a context manager. At most one batch is pending; its errors are raised by the next call of
+    :meth:`add` or :meth:`finish`.
+
+    Parameters
+    ----------
+    names
+        ``clip_id`` of all clips, in the order of their batches.
+    tally
+        Sums the counts.
+    embeddings, responses
+        Open writers of these tables.
+    where
+        Path of the clips table, for error messages.
+    """
+
+    def __init__(
+        self,
+        names: np.ndarray,
+        tally: Tally,
+        embeddings: tables.Writer,
+        responses: tables.Writer | None,
+        where: Path,
+    ):
+        self._names, self._tally, self._where = names, tally, where
+        self._embeddings, self._responses = embeddings, responses
+        self._thread, self._done = ThreadPoolExecutor(1), 0
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Notes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def add(self, mean: Tensor, active: Tensor, tokens: int) -> None:
+        """Write features (clips, D) and numbers of active tokens (clips, neurons) of the next clips.
+
+        Raises
+        ------
+        ExtractionError
+            If the features of the previous batch are not finite.
+        """
+        copied = None
+        if mean.device.type == "cuda":  # asynchronous: the writing thread waits for the copies
+            mean, active = (tensor.to("cpu", non_blocking=True) for tensor in (mean, active))
+            copied = torch.cuda.Event()
+            copied.record()
+        self.finish()
+        here = slice(self._done, self._done + len(mean))
+        self._done = here.stop
+        self._last = self._thread.submit(self._write, here, mean, active, tokens, copied)
+
+    def finish(self) -> None:
+        """Wait until everything is written; raises the same errors as :meth:`add`."""
+        if self._last:
+            self._last.result()
+
+    def _write(
+        self, here: slice, mean: Tensor, active: Tensor, tokens: int, copied: torch.cuda.Event | None
+    ) -> None:
+        if copied:
+            copied.synchronize()
+        names, counts = self._names[here], active.numpy()
+        if not mean.isfinite().all():
+            broken = names[~mean.isfinite().all(1).numpy()]
+            raise ExtractionError(
+                f"the encoder returns NaN or infinity for {', '.join(broken[:5])} in {self._where}"
+            )
+        self._tally.add(here.start, counts)
+        self._embeddings.append({"clip_id": names, "embedding": list(mean.numpy())})
+        if self._responses:
+            columns = {"tokens": np.full(len(names), tokens), "active": list(counts.astype(np.uint16))}
+            self._responses.append({"clip_id": names, **columns})
+
+
+def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, tokens: int) -> pd.DataFrame:
+    """Build the ``top_clips`` table; neurons that saw fewer clips than requested have fewer rows."""
+    place = (strongest.clip >= 0).nonzero(as_tuple=True)
+    layer, neuron, rank = (index.cpu().numpy() for index in place)
+    columns = {
+        "layer": layer,
+        "neuron": neuron,
+        "rank": rank,
+        "clip_id": names[strongest.clip[place].cpu().numpy()],
+        "activation": strongest.activation[place].cpu().numpy(),
+        "seconds": seconds[strongest.token[place].cpu().numpy()],
+        "response": strongest.active[place].cpu().numpy() / tokens,
+    }
+    return pd.DataFrame(columns)

@@ -1,0 +1,101 @@
+"""Median activation of every neuron, used as the neuron's own threshold for being active.
+
+The sign rule (active above 0) measures how often a neuron is active, which depends on its bias. Above its
+own median, every neuron is active on half of all tokens, and classes differ in which half.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audio_neurons import tables
+from audio_neurons.models.encoder import Encoder
+from audio_neurons.recordings.clips import ClipsError, batches
+from audio_neurons.running.runtime import Meter
+from audio_neurons.settings.extraction import Median, Pass
+
+
+def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], tokens: str, per_clip: int) -> np.ndarray:
+    """Return median activations, float32 (L, W), over evenly spaced tokens of waveforms (B, samples).
+
+    ``waves`` yields each batch with the number of its rows that are clips. Memory holds all sampled tokens:
+    clips x per_clip x L x W numbers.
+    """
+    special = {"patch": False, "all": True}[tokens]
+    kept: list[list[np.ndarray]] = [[] for _ in range(encoder.depth)]
+    place: dict[str, Any] = {}
+
+    def keep(layer: int, hidden: Tensor) -> None:
+        counted = encoder.counted(place["samples"], place["runs"][layer], special)
+        place["runs"][layer] += 1
+        hidden = hidden[: place["clips"], counted]
+        some = torch.linspace(0, hidden.shape[1] - 1, min(per_clip, hidden.shape[1])).round().long()
+        kept[layer].append(hidden[:, some.to(hidden.device)].flatten(0, 1).float().cpu().numpy())
+
+    with encoder.listening(keep), torch.inference_mode():
+        for wave, clips in waves:
+            place.update(samples=wave.shape[1], clips=clips, runs=[0] * len(kept))
+            encoder(wave.to(encoder.device))
+    return np.stack([np.median(np.concatenate(layer), axis=0) for layer in kept])
+
+
+def estimate(
+    encoder: Encoder,
+    parts: Sequence[str | Path],
+    settings: Pass,
+    sample: Median,
+    out: str | os.PathLike,
+    name: str = "medians",
+) -> None:
+    """Sample training clips from a dataset's parts, and write the ``medians`` table.
+
+    Of ``settings``, only the clip length, batch size and tokens are used.
+
+    Raises
+    ------
+    ClipsError
+        If there are no clips of the training split.
+    """
+    frames = [tables.read(part, "clips", ["clip_id", "split"]) for part in parts]
+    frame = pd.concat(frames)
+    names = np.sort(frame.loc[frame["split"] == "train", "clip_id"].to_numpy(str))
+    if not len(names):
+        raise ClipsError(f"{parts[0]}: no clips of split 'train' to take medians from")
+    drawn = np.random.default_rng(sample.seed).permutation(names)[: sample.clips]
+    samples = round(settings.clip_seconds * encoder.sample_rate)
+    meter = Meter(len(drawn), name, "clips")
+
+    def waves() -> Iterator[tuple[Tensor, int]]:
+        for some, wave in batches(parts, drawn.tolist(), samples, settings.batch_size):
+            yield torch.from_numpy(wave), len(some)
+            meter.add(len(some))
+
+    found = medians(encoder, waves(), settings.tokens, sample.per_clip)
+    meter.finish()
+    layer, neuron = np.divmod(np.arange(found.size), encoder.width)
+    tables.write(out, "medians", pd.DataFrame({"layer": layer, "neuron": neuron, "median": found.ravel()}))
+
+
+def read(path: str | os.PathLike, encoder: Encoder) -> Tensor:
+    """Read the medians (L, W) from a table, onto the encoder's device.
+
+    Raises
+    ------
+    TableError
+        If the table has another number of neurons than the encoder.
+    """
+    table = tables.read(path, "medians").sort_values(["layer", "neuron"])
+    shape = (encoder.depth, encoder.width)
+    if len(table) != np.prod(shape):
+        raise tables.TableError(
+            f"{path}: {len(table)} neurons, but the encoder has {np.prod(shape)}; {tables.REMEDY}"
+        )
+    return torch.tensor(table["median"].to_numpy(np.float32).reshape(shape)).to(encoder.device)

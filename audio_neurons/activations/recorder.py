@@ -1,0 +1,177 @@
+"""Record feed-forward activations during the forward pass.
+
+Forward pre-hooks on the down-projections read the hidden layer after its activation function, in the same
+way for all encoders. Hooks keep only sums, so memory does not grow with the number of clips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from audio_neurons.models.encoder import Encoder
+
+# Largest count that fits into a byte; summing bytes keeps the overhead at a few per cent.
+BYTE = 255
+
+# Devices on which searching for candidate neurons first is cheaper than processing all of them. A GPU
+# would have to finish its queued work before the search, and would idle during it.
+SEARCHED = ("cpu",)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Activations recorded in one batch of B clips, for L layers of W neurons.
+
+    Attributes
+    ----------
+    active
+        int32 (B, L, W): number of tokens on which each neuron is active.
+    tokens
+        Tokens per clip.
+    peak
+        float32 (B, L, W): highest activation over the clip's tokens.
+    peak_token
+        int64 (B, L, W): first token with that activation; valid only where the activation is among the
+        strongest that :class:`TopClips` has seen.
+    """
+
+    active: Tensor
+    tokens: int
+    peak: Tensor
+    peak_token: Tensor
+
+
+class Recorder:
+    """Context manager that counts the active tokens of every neuron while an encoder runs.
+
+    Tokens that see only the encoder's own padding are never counted (`Encoder.counted`).
+
+    Parameters
+    ----------
+    tokens
+        ``"patch"`` excludes the encoder's special tokens, ``"all"`` includes them.
+    threshold, absolute
+        A neuron is active where its activation, or its absolute value, is above the threshold: one
+        number, or one per neuron (L, W).
+    floor
+        float (L, W): activations below it need no ``peak_token``; shared with :class:`TopClips`.
+    compiled
+        Whether the encoder will be compiled.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        tokens: str = "patch",
+        threshold: float | Tensor = 0.0,
+        floor: Tensor | None = None,
+        absolute: bool = False,
+        compiled: bool = False,
+    ):
+        self._layers = encoder.down_projections()
+        special = {"patch": False, "all": True}[tokens]
+        self._counted = cache(lambda samples, run: encoder.counted(samples, run, special))
+        self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
+        self._absolute = absolute
+        self._floor, self._compiled = floor, compiled
+        self._searched = encoder.device.type in SEARCHED
+        self._shape = (len(self._layers), encoder.width)
+        self._handles: list = []
+
+    def __enter__(self) -> Recorder:
+        for number, layer in enumerate(self._layers):
+            hook = lambda _, inputs, number=number: self._record(number, inputs[0])  # noqa: E731
+            if self._compiled:  # the encoder is compiled, but counting must not be
+                hook = torch.compiler.disable(hook)
+            self._handles.append(layer.register_forward_pre_hook(hook))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def begin(self, wave: Tensor) -> None:
+        """Start a batch of waveforms (B, samples), over whose chunks the layers then run in turn."""
+        shape, self._samples = (len(wave), *self._shape), wave.shape[1]
+        self._active = torch.zeros(shape, dtype=torch.int32, device=wave.device)
+        self._peak = torch.full(shape, -torch.inf, device=wave.device)
+        self._peak_token = torch.zeros(shape, dtype=torch.int64, device=wave.device)
+        self._tokens = [0] * self._shape[0]
+        self._runs = [0] * self._shape[0]
+
+    def end(self) -> Batch:
+        return Batch(self._active, self._tokens[0], self._peak, self._peak_token)
+
+    def _record(self, layer: int, hidden: Tensor) -> None:
+        """Add the hidden activations (B, N, W) of one call to the batch."""
+        hidden = hidden[:, self._counted(self._samples, self._runs[layer])]
+        self._runs[layer] += 1
+        level = hidden.abs() if self._absolute else hidden
+        for block in (level > self._threshold[layer]).view(torch.uint8).split(BYTE, dim=1):
+            self._active[:, layer] += block.sum(1, dtype=torch.uint8)
+        if self._floor is not None:
+            self._record_peak(layer, hidden, self._floor)
+        self._tokens[layer] += hidden.shape[1]
+
+    def _record_peak(self, layer: int, hidden: Tensor, floor: Tensor) -> None:
+        if not self._searched:
+            peak, where = hidden.max(1)
+            here = peak > self._peak[:, layer]
+            self._peak_token[:, layer] = torch.where(
+                here, where + self._tokens[layer], self._peak_token[:, layer]
+            )
+            self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak.float())
+            return
+        peak = hidden.amax(1).float()
+        # Locating a peak costs much more than computing it, so only candidates for the strongest are located.
+        clip, neuron = ((peak > self._peak[:, layer]) & (peak >= floor[layer])).nonzero(as_tuple=True)
+        where = hidden[clip, :, neuron].argmax(1)
+        self._peak_token[clip, layer, neuron] = where + self._tokens[layer]
+        self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak)
+
+
+class TopClips:
+    """The ``k`` clips with the highest activation of every neuron.
+
+    Among equal activations, the clip with the lower number is kept. If clips are numbered by name, the
+    result therefore depends neither on their order nor on their division into shards.
+    """
+
+    def __init__(self, depth: int, width: int, k: int, device: torch.device | str = "cpu"):
+        self._k = k
+        self.activation = torch.full((depth, width, k), -torch.inf, device=device)
+        self.clip = torch.full((depth, width, k), -1, dtype=torch.int64, device=device)
+        self.token = torch.zeros((depth, width, k), dtype=torch.int64, device=device)
+        self.active = torch.zeros((depth, width, k), dtype=torch.int32, device=device)
+        searched = self.activation.device.type in SEARCHED
+        every = torch.ones(depth, width, dtype=torch.bool, device=device)
+        self._every = None if searched else every.nonzero(as_tuple=True)
+
+    @property
+    def floor(self) -> Tensor:
+        """Lowest activation among the strongest clips, (L, W); a view that is always current."""
+        return self.activation[..., -1]
+
+    def update(self, batch: Batch, numbers: Tensor) -> None:
+        """Add the first ``len(numbers)`` clips of a batch, with the numbers ``numbers`` (int64)."""
+        new = slice(len(numbers))
+        layer, neuron = self._every or (batch.peak[new] >= self.floor).any(0).nonzero(as_tuple=True)
+        clip = torch.cat([self.clip[layer, neuron], numbers.expand(len(layer), -1)], dim=1)
+        clip, by_number = clip.sort(dim=1)
+
+        def join(mine: Tensor, batch_values: Tensor) -> Tensor:
+            both = torch.cat([mine[layer, neuron], batch_values[new, layer, neuron].T], dim=1)
+            return both.gather(1, by_number)
+
+        activation, order = join(self.activation, batch.peak).sort(dim=1, descending=True, stable=True)
+        order = order[:, : self._k]
+        token, active = join(self.token, batch.peak_token), join(self.active, batch.active)
+        self.activation[layer, neuron] = activation[:, : self._k]
+        self.clip[layer, neuron] = clip.gather(1, order)
+        self.token[layer, neuron] = token.gather(1, order)
+        self.active[layer, neuron] = active.gather(1, order)

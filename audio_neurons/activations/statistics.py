@@ -1,0 +1,150 @@
+"""Activation statistics: the counts of a forward pass, and how they merge.
+
+A neuron is *active* on a token when its activation exceeds a threshold (0: LAPE's rule, Tang et al.
+2024, arXiv 2402.16438). Counts are integers, so the merged tables do not depend on how the clips are
+divided into shards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from audio_neurons import tables
+
+CELL_KEYS = ["split", "fold"]
+
+
+def cell_keys(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Return the distinct cells of a table of clips, sorted: one row per split, fold and labels."""
+    keys = [*CELL_KEYS, *labels]
+    return frame[keys].drop_duplicates().sort_values(keys, ignore_index=True)
+
+
+def positions(frame: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
+    """Return the row number in ``keys``, int64, that each row of ``frame`` belongs to."""
+    wanted = pd.MultiIndex.from_frame(frame[list(keys.columns)])
+    return pd.MultiIndex.from_frame(keys).get_indexer(wanted)
+
+
+def write_counts(path: str | Path, active: np.ndarray, depth: int) -> None:
+    """Write counts (cells, depth * width) as a long table, with one row group per cell."""
+    width = active.shape[1] // depth
+    layer = pa.array(np.repeat(np.arange(depth, dtype=np.int16), width))
+    neuron = pa.array(np.tile(np.arange(width, dtype=np.int32), depth))
+    with tables.writer(path, "counts") as writer:
+        for cell, counts in enumerate(active):
+            number = pa.array(np.full(len(counts), cell, np.int32))
+            writer.append({"cell": number, "layer": layer, "neuron": neuron, "active": counts})
+
+
+def read_counts(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts (cells, neurons) int64 and the neurons' (layer, unit) (neurons, 2), layer-major.
+
+    Raises
+    ------
+    TableError
+        If cells have different neurons, as when tables of two models are mixed.
+    """
+    table = tables.read(path, "counts")
+    cells = int(table["cell"].max()) + 1
+    index = table[["layer", "neuron"]].to_numpy()
+    if (
+        len(table) % cells
+        or not (index.reshape(cells, -1) == index[: len(table) // cells].reshape(1, -1)).all()
+    ):
+        raise tables.TableError(f"{path}: not the same neurons in every cell; delete it and run again")
+    return table["active"].to_numpy().reshape(cells, -1), index[: len(table) // cells]
+
+
+def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
+    """Add up the statistics of shards: the ``cells``, ``counts`` and ``top_clips`` tables in their folders.
+
+    The result does not depend on the number of shards or their order.
+    """
+    parts = [tables.read(s / "cells.parquet", "cells") for s in shards]
+    labels = tables.labels_of("cells", parts[0].columns)
+    cells = cell_keys(pd.concat(parts), labels)
+
+    total, neurons = None, None
+    clips, tokens = np.zeros((2, len(cells)), np.int64)
+    for shard, part in zip(shards, parts, strict=True):
+        if part.empty:  # the dataset has fewer clips than shards
+            continue
+        active, index = read_counts(shard / "counts.parquet")
+        if total is None or neurons is None:
+            total, neurons = np.zeros((len(cells), active.shape[1]), np.int64), index
+        elif index.shape != neurons.shape or (index != neurons).any():
+            raise tables.TableError(
+                f"{shard}: counts different neurons than {shards[0]}; delete both and run again"
+            )
+        rows = positions(part, cells)
+        np.add.at(total, rows, active)
+        np.add.at(clips, rows, part["clips"].to_numpy())
+        np.add.at(tokens, rows, part["tokens"].to_numpy())
+
+    assert total is not None
+    assert neurons is not None
+    cells = cells.assign(cell=np.arange(len(cells)), clips=clips, tokens=tokens)
+    tables.write(out / "cells.parquet", "cells", cells)
+    write_counts(out / "counts.parquet", total, int(neurons[:, 0].max()) + 1)
+    strongest = pd.concat([tables.read(s / "top_clips.parquet", "top_clips") for s in shards])
+    tables.write(out / "top_clips.parquet", "top_clips", rank_clips(strongest, top_clips))
+
+
+def rank_clips(strongest: pd.DataFrame, top_clips: int) -> pd.DataFrame:
+    """Return the ``top_clips`` clips with the highest activation per neuron; ties in order of name."""
+    by = ["layer", "neuron", "activation", "clip_id"]
+    strongest = strongest.sort_values(by, ascending=[True, True, False, True], ignore_index=True)
+    rank = strongest.groupby(["layer", "neuron"]).cumcount()
+    return strongest.assign(rank=rank.astype(np.int16))[rank < top_clips]
+
+
+def class_counts(
+    statistics: Path, label: str, splits: Sequence[str] | None
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Sum the counts of cells into the classes of one label.
+
+    Parameters
+    ----------
+    statistics
+        Folder with ``cells`` and ``counts`` tables.
+    splits
+        Splits to count, or ``None`` for all of them.
+
+    Returns
+    -------
+    classes
+        One row per class that occurs in any split: ``class``, ``clips``, ``tokens``.
+    active
+        int64 (classes, neurons): number of tokens of the class on which each neuron is active.
+    neurons
+        (neurons, 2): layer and unit.
+    """
+    cells = tables.read(statistics / "cells.parquet", "cells")
+    if label not in cells.columns:
+        known = tables.labels_of("cells", cells.columns)
+        raise tables.TableError(f"{statistics}: no label '{label}'; there are {', '.join(known)}")
+    active, neurons = read_counts(statistics / "counts.parquet")
+    counted = cells["split"].isin(splits) if splits is not None else pd.Series(True, cells.index)
+    names = sorted(cells[label].unique(), key=natural)
+    rows = cells[label].map({name: i for i, name in enumerate(names)}).to_numpy()
+    total = np.zeros((len(names), active.shape[1]), np.int64)
+    np.add.at(total, rows[counted], active[counted])
+    sums = cells[counted].groupby(label)[["clips", "tokens"]].sum().reindex(names, fill_value=0)
+    return sums.rename_axis("class").reset_index(), total, neurons
+
+
+def natural(name: str) -> tuple[int, float, str]:
+    """Return a sort key: numbers by value, then words alphabetically (octaves -1, 0, ..., 10)."""
+    try:
+        number = float(name)
+    except ValueError:
+        number = math.nan
+    # float() accepts "nan", which cannot be ordered: a class of that name counts as a word.
+    return (1, 0.0, name) if math.isnan(number) else (0, number, name)

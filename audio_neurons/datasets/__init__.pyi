@@ -1,0 +1,12 @@
+from .archives import ArchiveError as ArchiveError
+from .archives import MissingMember as MissingMember
+from .archives import members as members
+from .archives import read as read
+from .registry import SPLITS as SPLITS
+from .registry import DatasetError as DatasetError
+from .registry import Reader as Reader
+from .registry import Recording as Recording
+from .registry import adapters as adapters
+from .registry import labels as labels
+from .registry import reader as reader
+from .registry import source as source

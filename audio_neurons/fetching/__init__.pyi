@@ -1,0 +1,17 @@
+from .checksums import Lock as Lock
+from .checksums import LockError as LockError
+from .collection import Item as Item
+from .collection import batch as batch
+from .download import DiskFull as DiskFull
+from .download import DownloadError as DownloadError
+from .download import fetch as fetch
+from .preflight import lacking_bytes as lacking_bytes
+from .preflight import request as request
+from .preflight import wanted as wanted
+from .sources import Access as Access
+from .sources import archives as archives
+from .sources import fetch_archive as fetch_archive
+from .sources import fetch_batch as fetch_batch
+from .sources import fetch_weights as fetch_weights
+from .sources import identity as identity
+from .sources import names as names

@@ -1,0 +1,16 @@
+from .differences import differences_table as differences_table
+from .inference import infer as infer
+from .inference import infer_ratios as infer_ratios
+from .inference import infer_sharing as infer_sharing
+from .inference import infer_task as infer_task
+from .resampling import Bootstrap as Bootstrap
+from .resampling import Draws as Draws
+from .resampling import Halves as Halves
+from .resampling import Permutation as Permutation
+from .resampling import ResamplingError as ResamplingError
+from .resampling import draw as draw
+from .resampling import observed as observed
+from .resampling import pooled as pooled
+from .significance import interval as interval
+from .significance import p_values as p_values
+from .significance import q_values as q_values

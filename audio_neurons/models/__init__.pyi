@@ -1,0 +1,9 @@
+from .checkpoint import check_fit as check_fit
+from .checkpoint import read_checkpoint as read_checkpoint
+from .checkpoint import write_checkpoint as write_checkpoint
+from .encoder import Encoder as Encoder
+from .encoder import numerics as numerics
+from .errors import ModelError as ModelError
+from .registry import ADAPTERS as ADAPTERS
+from .registry import adapters as adapters
+from .registry import load as load

@@ -1,0 +1,11 @@
+from .audio import AudioError as AudioError
+from .audio import decode as decode
+from .audio import encode as encode
+from .audio import read as read
+from .clips import ClipsError as ClipsError
+from .clips import batches as batches
+from .clips import describe as describe
+from .clips import encoded as encoded
+from .clips import waveforms as waveforms
+from .preparation import PreparationError as PreparationError
+from .preparation import prepare as prepare

@@ -1,0 +1,279 @@
+"""Conversion of archives to clips: 16 kHz mono FLAC in Parquet shards, with labels, splits and groups."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import inspect
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from audio_neurons import tables
+from audio_neurons.datasets import registry as datasets
+from audio_neurons.datasets.registry import SPLITS, Recording, reader, source
+from audio_neurons.recordings import audio
+from audio_neurons.running.files import atomic
+from audio_neurons.running.runtime import progress, tell
+
+ROWS = 64  # clips per row group: about 10 MB, the unit in which extraction reads clips
+IN_FLIGHT = 4  # recordings per worker that are queued or being decoded
+EXAMPLES = 20  # rejected recordings that an error message names
+# Clips by which a shard may be ahead of the smallest before its group continues there: more than most
+# speakers and instruments have, and few against the thousands of a shard.
+AHEAD = 256
+
+
+class PreparationError(RuntimeError):
+    """A dataset could not be prepared; the message says what to check or change."""
+
+
+class Excluded(audio.AudioError):
+    """A recording is left out on purpose; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers of clips written, recordings rejected and recordings excluded; total seconds of the clips."""
+
+    clips: int
+    rejected: int
+    excluded: int
+    seconds: float
+
+
+def prepare(
+    adapter: str,
+    archives: Mapping[str, Path | Sequence[Path]],
+    parts: Sequence[Path],
+    rejected: Path,
+    *,
+    max_rejected: float = 0.01,
+    max_seconds: float = 60.0,
+    workers: int = 1,
+    options: Mapping[str, object] = {},
+    excluded: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> Summary:
+    """Decode a dataset's recordings into tables of clips, written atomically.
+
+    Clips of a group go to the same shard as long as that keeps the shards of similar size (`Dealer`).
+    The result does not depend on ``workers``. Memory holds one row group per shard and a few recordings
+    per worker, whatever the dataset's size.
+
+    Parameters
+    ----------
+    adapter
+        Name of the dataset's module.
+    archives
+        Path of each archive by role; a list of paths for a role of many small files.
+    parts, rejected
+        Tables to write: shards of ``clips``, and the unused recordings with the reason.
+    max_rejected
+        Largest allowed share of unusable recordings; those left out on purpose do not count.
+    max_seconds
+        Length to which longer recordings are cut.
+    workers
+        Threads that decode and encode (both release the GIL).
+    options
+        Options of the adapter; they override those of the dataset's YAML file.
+    excluded
+        Recordings to leave out: shell pattern of the ``clip_id`` → reason. ``None`` for the patterns
+        of the dataset's YAML file.
+    name
+        Name of the dataset in progress and errors; by default the module's name.
+
+    Raises
+    ------
+    PreparationError
+        If there are no recordings, two have the same ``clip_id``, a label or an archive is missing, an
+        option is unknown, all recordings are left out, or too many are unusable. In the last case,
+        ``<rejected>.failed.csv`` lists them.
+    DatasetError, ArchiveError
+        If an archive has an unexpected layout, or is damaged.
+    """
+    if not parts:
+        raise ValueError("no parts to write to")
+    paths = {role: _paths(given) for role, given in archives.items()}
+    labels = datasets.labels(adapter, paths)
+    recordings = _checked(_open(adapter, paths, options), adapter, labels)
+    if excluded is None:
+        excluded = source(adapter).get("excluded", {})
+    listing = Path(f"{rejected}.failed.csv")
+    listing.unlink(missing_ok=True)
+    unused: list[tuple[str, audio.AudioError]] = []
+    # Patterns of the YAML file are not reported: they cover every version of the dataset.
+    in_vain = set(excluded) - set(source(adapter).get("excluded", {}))
+    clips, frames = 0, 0
+    dealer = Dealer(len(parts))
+    with ExitStack() as stack:
+        shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
+        converted = in_order(recordings, max_seconds, workers, excluded)
+        for recording, clip in progress(converted, None, f"prepare {name or adapter}", "recordings"):
+            if isinstance(clip, audio.AudioError):
+                unused.append((recording.clip_id, clip))
+                in_vain.difference_update(p for p in excluded if fnmatch.fnmatchcase(recording.clip_id, p))
+                continue
+            shards[dealer.part(recording.group)].add(recording, *clip)
+            clips, frames = clips + 1, frames + clip[1]
+        refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
+        _judge(name or adapter, clips, refused, max_rejected, listing, paths.get("files"))
+        for shard in shards:
+            shard.flush()
+        table = stack.enter_context(tables.writer(rejected, "rejected"))
+        table.append({"clip_id": [i for i, _ in unused], "reason": [str(why) for _, why in unused]})
+    if in_vain:
+        tell(f"{name or adapter}: no recording matches {', '.join(sorted(in_vain))} (`excluded`)")
+    return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE)
+
+
+def _paths(given: str | Path | Sequence[str | Path]) -> Path | list[Path]:
+    return Path(given) if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
+
+
+def _open(
+    adapter: str, archives: Mapping[str, Path | list[Path]], options: Mapping[str, object]
+) -> Iterator[Recording]:
+    facts = source(adapter)
+    if missing := [role for role in facts["archives"] if role not in archives]:
+        raise PreparationError(f"{adapter}: no archive given as {', '.join(missing)}")
+    recordings = reader(adapter)
+    known = [n for n, p in inspect.signature(recordings).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    options = {**facts.get("options", {}), **options}
+    if unknown := [name for name in options if name not in known]:
+        raise PreparationError(
+            f"{adapter}: unknown option {', '.join(unknown)}; there are: {', '.join(known) or 'none'}"
+        )
+    return recordings(archives, **options)
+
+
+def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str]) -> Iterator[Recording]:
+    """Yield recordings, after checking identifiers, splits and labels (see `Recording`)."""
+    seen: set[str] = set()  # identifiers only: tens of megabytes for the largest dataset
+    for recording in recordings:
+        where = f"{adapter}: recording '{recording.clip_id}'"
+        if recording.clip_id in seen:
+            raise PreparationError(f"{where} occurs twice; is an archive given in two roles?")
+        seen.add(recording.clip_id)
+        if recording.split not in SPLITS:
+            raise PreparationError(f"{where}: split '{recording.split}' is not one of {', '.join(SPLITS)}")
+        if set(recording.labels) != set(labels):
+            raise PreparationError(f"{where}: labels {sorted(recording.labels)}, expected {sorted(labels)}")
+        for label, value in recording.labels.items():
+            if not isinstance(value, str) or not value.strip():
+                raise PreparationError(f"{where}: no value for label '{label}'")
+        yield recording
+    if not seen:
+        raise PreparationError(f"{adapter}: its archives hold no recordings")
+
+
+def _convert(
+    recording: Recording, seconds: float, excluded: Mapping[str, str]
+) -> tuple[bytes, int] | audio.AudioError:
+    """Convert a recording to FLAC and its number of frames, or return the reason why it is not used."""
+    for pattern, reason in excluded.items():
+        if fnmatch.fnmatchcase(recording.clip_id, pattern):
+            return Excluded(f"excluded: {reason}")
+    try:
+        samples = audio.decode(recording.data, seconds)
+        return audio.encode(samples), len(samples)
+    except audio.AudioError as error:
+        return error
+
+
+def in_order(
+    recordings: Iterable[Recording], seconds: float, workers: int, excluded: Mapping[str, str] = {}
+) -> Iterator[tuple[Recording, tuple[bytes, int] | audio.AudioError]]:
+    """Convert recordings in parallel, a bounded number at a time, and yield them in input order."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque = deque()
+        for recording in recordings:
+            waiting.append((recording, pool.submit(_convert, recording, seconds, excluded)))
+            if len(waiting) >= IN_FLIGHT * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for recording, future in waiting:
+            yield recording, future.result()
+
+
+class Dealer:
+    """Assignment of clips to shards that keeps each group in as few shards as possible.
+
+    A group stays in one shard until that shard is `AHEAD` clips ahead of the smallest one; the group
+    then continues in the smallest. The memory of extraction grows with the number of groups in a shard,
+    and dealing clips out one by one would put every group into every shard.
+    """
+
+    def __init__(self, parts: int):
+        self._clips = [0] * parts
+        self._part_of: dict[str, int] = {}
+
+    def part(self, group: str) -> int:
+        """Return the shard for the next clip, which belongs to ``group``, and count the clip."""
+        least = self._clips.index(min(self._clips))
+        part = self._part_of.get(group, least)
+        if self._clips[part] - self._clips[least] >= AHEAD:
+            part = least
+        self._part_of[group] = part
+        self._clips[part] += 1
+        return part
+
+
+def row_of(recording: Recording, flac: bytes, frames: int) -> dict:
+    """Return a clip's row of the table ``clips``: column → value."""
+    fixed = {name: getattr(recording, name) for name in ("clip_id", "split", "fold", "group")}
+    return {**fixed, "audio": flac, "frames": frames, **recording.labels}
+
+
+class _Shard:
+    """Buffer that writes clips to a table in row groups."""
+
+    def __init__(self, writer: tables.Writer, labels: Sequence[str]):
+        self._writer, self._names = writer, tables.schema_of("clips", labels).names
+        self._rows: list[dict] = []
+
+    def add(self, recording: Recording, flac: bytes, frames: int) -> None:
+        self._rows.append(row_of(recording, flac, frames))
+        if len(self._rows) == ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._writer.append({name: [row[name] for row in self._rows] for name in self._names})
+            self._rows = []
+
+
+def _judge(
+    name: str,
+    clips: int,
+    refused: list[tuple[str, str]],
+    share: float,
+    listing: Path,
+    own: Path | list[Path] | None,
+) -> None:
+    """Raise, and write a listing, if too many recordings were rejected; ``own``: the user's own files."""
+    total = clips + len(refused)
+    if clips and len(refused) <= share * total:
+        return
+    if not total:
+        raise PreparationError(f"{name}: all recordings are left out (`excluded`)")
+    with atomic(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("clip_id", "reason"), *refused])
+    examples = "".join(f"\n  {clip_id}: {reason}" for clip_id, reason in refused[:EXAMPLES])
+    raise PreparationError(
+        f"{name}: {len(refused)} of {total} recordings ({len(refused) / total:.1%}) cannot be used; "
+        f"`preparation.max_rejected` allows {share:.1%}. All of them are listed in {listing.resolve()}; "
+        f"the first:{examples}\nRemedy: {_remedy(own)}; otherwise raise `preparation.max_rejected`."
+    )
+
+
+def _remedy(own: Path | list[Path] | None) -> str:
+    if not isinstance(own, Path):
+        return "replace the archive if it is damaged or incomplete"
+    if own.is_dir():
+        return f"replace these files in {own.resolve()}, or take them out"
+    return f"correct them in {own.resolve()} (paths are relative to its folder), or take them out"

@@ -1,0 +1,11 @@
+from .findings import page as page
+from .findings import render as render
+from .inventory import write_files as write_files
+from .inventory import write_provenance as write_provenance
+from .published import ablation_table as ablation_table
+from .published import overlap_table as overlap_table
+from .published import published_table as published_table
+from .summary import coverage_table as coverage_table
+from .summary import pairs_table as pairs_table
+from .summary import sharing_table as sharing_table
+from .summary import write_tables as write_tables

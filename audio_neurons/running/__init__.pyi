@@ -1,0 +1,14 @@
+from .digest import code_digest as code_digest
+from .files import atomic as atomic
+from .files import checksum as checksum
+from .files import reserve as reserve
+from .gpus import GpuError as GpuError
+from .gpus import claim as claim
+from .gpus import pick_device as pick_device
+from .provenance import begin as begin
+from .provenance import stamp as stamp
+from .runtime import Meter as Meter
+from .runtime import limit_threads as limit_threads
+from .runtime import progress as progress
+from .runtime import start as start
+from .runtime import tell as tell

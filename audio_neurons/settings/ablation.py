@@ -1,0 +1,87 @@
+"""Whether probes need the chosen neurons: ``ablation`` of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from audio_neurons.settings.section import FREE, Count, Name, Probability, Section, Seed
+
+
+class NeuronList(Section):
+    """Neurons of your own, or published ones."""
+
+    file: str | None = None
+    """CSV with columns layer and neuron, from 0."""
+    published: str | None = None
+    """Instead of file: name of a CSV under resources/published/neurons."""
+    classes: list[str] = []
+    """Classes on which it should have an effect."""
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+    """Models that it fits; by default all that are ablated."""
+
+
+class AblatedTask(Section):
+    """What is ablated in one task."""
+
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+    """Names under `models`; by default all."""
+    classes: list[str] | None = None
+    """Classes whose specific neurons are ablated; by default every one."""
+    shared: list[Annotated[list[str], Field(min_length=2, json_schema_extra={"uniqueItems": True})]] = []
+    """Classes whose common neurons are ablated, and those common to exactly them."""
+    lists: dict[Name, NeuronList] = {}
+    """Neurons of your own, or published ones."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        for name, one in self.lists.items():
+            if (one.file is None) == (one.published is None):
+                yield f"lists.{name}", "needs either file or published"
+
+
+class Conditions(Section):
+    """The conditions that are run for every set of neurons, and the intervals of their effects."""
+
+    gains: Annotated[tuple[float, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})] = (0,)
+    """Activations a become r + gain (a - r): 0 ablates, 0.5 weakens, 2 strengthens."""
+    replacements: Annotated[
+        tuple[Literal["zero", "mean", "resample"], ...],
+        Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    ] = ("zero",)
+    """What r is: 0, the mean over training clips, or the activation in another training clip."""
+    random: Annotated[int, Field(ge=0)] = 100
+    """Random control sets per set, matched in number per layer and response."""
+    bins: Count = 10
+    """Parts of a layer, by mean response, within which random sets match."""
+    shifted: bool = True
+    """Also run the paper's control, every index + 1."""
+    donors: Count = 256
+    """Training clips that resample draws from."""
+    bootstrap: Annotated[int, Field(ge=0)] = 1000
+    """Resamples of groups for intervals of the change of log-probability; 0 gives none."""
+    confidence: Probability = 0.95
+    """Probability that these intervals are meant to cover."""
+    seed: Seed = 0
+    """Seed of random sets, donors and intervals."""
+
+
+class Screening(Section):
+    """First-order estimates of zeroing each neuron (results/screening)."""
+
+    split: Annotated[Literal["train", "valid", "test"], FREE] = "test"
+    """Split whose clips are used; choose neurons by estimates of train only."""
+    sample: Annotated[int, Field(ge=3)] = 60
+    """Neurons that are also ablated one by one, to check the estimates."""
+
+
+class Ablation(Conditions):
+    """Whether probes need the chosen neurons (results/ablation)."""
+
+    tasks: Annotated[dict[Name, AblatedTask], FREE] = {}
+    """What is ablated, by name under `tasks`."""
+    clips: Annotated[bool, FREE] = True
+    """Also keep what becomes of every clip under every set (results/ablation_clips)."""
+    screening: Annotated[Screening, FREE] = Screening()
+    """First-order estimates of zeroing each neuron (results/screening)."""

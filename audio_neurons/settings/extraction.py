@@ -1,0 +1,74 @@
+"""The forward pass: ``extraction`` of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from audio_neurons.settings.section import FREE, Count, Seconds, Section, Seed
+
+
+class ForwardPass(Section):
+    """Settings that decide the numbers of a forward pass."""
+
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Precision of matrix products behind the front end; docs/models.md says what bf16 changes."""
+    compile: bool = False
+    """Compile the encoder (torch.compile); worth it on GPUs only."""
+    batch_size: Count = 8
+    """Clips per forward pass."""
+    tokens: Literal["patch", "all"] = "patch"
+    """Tokens that count: patches only, or special tokens (CLS) too."""
+    threshold: float = 0
+    """A neuron is active on a token when its activation exceeds this value."""
+    activity: Literal["positive", "absolute", "median"] = "positive"
+    """What must exceed the threshold: the activation, its absolute value, or its excess over the neuron's
+    median."""
+    top_clips: Count = 5
+    """Strongest clips kept per neuron."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.activity == "absolute" and self.threshold <= 0:
+            yield "threshold", "activity 'absolute' needs one above 0, or every neuron is active"
+
+
+class Pass(ForwardPass):
+    """Settings of one job's forward pass over the clips of one dataset.
+
+    The last batch is filled up with silence, since a matrix product over another number of rows may round
+    differently.
+    """
+
+    clip_seconds: Seconds
+    """Length that the encoder hears; longer clips are cropped from the start, shorter ones padded with
+    silence."""
+    labels: tuple[str, ...] | None = None
+    """Label columns whose combinations the counts keep apart; None keeps all apart."""
+
+
+class Median(Section):
+    """``extraction.median``: the sample from which activity ``median`` estimates medians."""
+
+    clips: Count = 256
+    """Clips of the training split, drawn at random; all of them if there are fewer."""
+    per_clip: Count = 16
+    """Tokens of each clip, evenly spaced (of each chunk, where clips are cut into chunks)."""
+    seed: Seed = 0
+    """Seed of the draw."""
+
+
+class Extraction(ForwardPass):
+    """The forward pass."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda"], FREE] = "auto"
+    """Device of the encoders; auto is a GPU where PyTorch sees one."""
+    clips_per_shard: Annotated[Count, FREE] = 5000
+    """Clips per shard that datasets.NAME.shards auto aims at; results are the same for any number."""
+    median: Annotated[Median, FREE] = Median()
+    """Sample from which activity median estimates medians."""
+    responses: Annotated[bool, FREE] = False
+    """Also keep every clip's own counts (results/responses), for resampling."""
+
+    def for_clips(self, clip_seconds: float, labels: tuple[str, ...]) -> Pass:
+        """Return the settings of a pass over one dataset."""
+        return Pass(**self.dump(), clip_seconds=clip_seconds, labels=labels)

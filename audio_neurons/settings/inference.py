@@ -1,0 +1,31 @@
+"""How sure the selection is: ``inference`` and ``findings`` of the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from audio_neurons.settings.section import FREE, Count, Probability, Section, Seed
+
+
+class Inference(Section):
+    """How sure the selection is (results/inference); every draw repeats all of it."""
+
+    draws: Count = 1000
+    """Permutations of the labels among groups."""
+    bootstrap: Count = 1000
+    """Resamples of the groups."""
+    halves: Count = 100
+    """Splits of the groups into halves."""
+    seed: Seed = 0
+    """Seed of all draws."""
+    level: Probability = 0.95
+    """Probability that intervals are meant to cover."""
+    block: Annotated[Count, FREE] = 32
+    """Draws per matrix product; a matter of memory, not of results."""
+
+
+class Findings(Section):
+    """When the page of findings calls a difference one."""
+
+    alpha: Probability = 0.05
+    """The p, adjusted for the tests of its family, below which a difference is called."""

@@ -1,0 +1,126 @@
+"""Encoders: ``models`` of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from audio_neurons.settings.datasets import Sha256
+from audio_neurons.settings.section import NULLABLE, Count, Section, Seed, Text
+from audio_neurons.settings.training import PooledTraining
+
+Size = tuple[Count, Count]
+
+
+class Checkpoint(Section):
+    """Weights from a file."""
+
+    source: Literal["checkpoint"]
+    """A file; training here; or the initialisation alone."""
+    file: str
+    """Checkpoint under resources/weights/MODEL, safetensors or PyTorch's; for M2D with its folder, which
+    tells its sizes."""
+    urls: list[Text] | None = None
+    """The checkpoint itself or a zip that holds it."""
+    sha256: Annotated[Sha256 | None, NULLABLE] = None
+    """SHA-256 that the file must have; null checks none."""
+    bytes: Annotated[Count | None, NULLABLE] = None
+    """Size that the file must have; null checks none."""
+
+    @property
+    def below(self) -> bool:
+        """Whether the file's name is a path below a folder, and no wildcard to Snakemake."""
+        path = PurePosixPath(self.file)
+        return bool(self.file) and not (
+            path.is_absolute() or ".." in path.parts or set(self.file) & set("{}")
+        )
+
+
+class Trained(Section):
+    """Weights from a training here."""
+
+    source: Literal["training"]
+    """A file; training here; or the initialisation alone."""
+
+
+class Random(Section):
+    """Weights of a random initialisation."""
+
+    source: Literal["random"]
+    """A file; training here; or the initialisation alone."""
+    seed: Seed
+    """Seed of the random initialisation."""
+
+
+class Model(Section):
+    """An encoder."""
+
+    kind: Literal["ssl", "sl", "random"]
+    """How it was trained."""
+    title: str | None = None
+    """Name in figures."""
+    adapter: str = "vit"
+    """Module under audio_neurons/models: vit is timm's (M2D, AudioMAE), huggingface an encoder of
+    transformers; or your own (docs/add-a-model.md)."""
+    front_end: Literal["logmel", "fbank"] | None = None
+    """vit: M2D's log-mel, the default, or Kaldi's filterbank as AudioMAE has it."""
+    input_size: Size | None = None
+    """vit: mel bands, frames of 10 ms; by default 80, 608."""
+    patch_size: Size | None = None
+    """vit: mel bands, frames of a patch; by default 16, 16."""
+    embed_dim: Count | None = None
+    """vit: width of a token; by default 768."""
+    depth: Count | None = None
+    """vit: Transformer blocks; by default 12."""
+    num_heads: Count | None = None
+    """vit: attention heads; by default 12."""
+    mlp_ratio: Annotated[float, Field(gt=0)] | None = None
+    """vit: neurons per layer / embed_dim; by default 4."""
+    special_tokens: Literal[0, 1] | None = None
+    """vit: 1, the default, with a CLS token, 0 without."""
+    model_type: (
+        Literal["audio-spectrogram-transformer", "data2vec-audio", "hubert", "wav2vec2", "wavlm", "whisper"]
+        | None
+    ) = None
+    """huggingface: the architecture, by transformers' own name."""
+    config: dict[str, Any] | None = None
+    """huggingface: changes to the default configuration of model_type (config.json of the checkpoint); of
+    your own adapter whatever it reads."""
+    normalize: bool | None = None
+    """huggingface, of waveforms: zero mean and unit variance per clip (do_normalize of the checkpoint); by
+    default true."""
+    norm_stats: tuple[float, float] | None = None
+    """Mean and standard deviation of the log-mel, where the checkpoint has none; by default M2D's or
+    AudioSet's."""
+    note: str | None = None
+    """What the captions of figures and tables say of it, and the summary."""
+    licence: str | None = None
+    """Licence of the weights."""
+    citation: str | None = None
+    """Citation of the model."""
+    weights: Annotated[Checkpoint | Trained | Random, Field(discriminator="source")]
+    """Where the parameters come from."""
+    training: PooledTraining | None = None
+    """How the model is trained here; with weights.source training."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.adapter == "vit":
+            yield from self._sizes()
+        trained = isinstance(self.weights, Trained)
+        if trained != (self.training is not None):
+            yield "", "weights.source 'training' and a training block go together"
+        if trained and (self.adapter != "vit" or {"front_end", "special_tokens"} & self.model_fields_set):
+            yield "", "only adapter vit, without front_end and special_tokens, is trained here"
+        if self.adapter == "huggingface" and self.model_type is None:
+            yield "", "missing key(s) model_type"
+
+    def _sizes(self) -> Iterator[tuple[str, str]]:
+        """Yield sizes of a Vision Transformer that do not go together; known before its weights are here."""
+        if self.embed_dim and self.num_heads and self.embed_dim % self.num_heads:
+            yield "num_heads", f"{self.num_heads} heads do not divide embed_dim, {self.embed_dim}"
+        if any(a < b for a, b in zip(self.input_size or (), self.patch_size or (), strict=False)):
+            size, patch = list(self.input_size or ()), list(self.patch_size or ())
+            yield "input_size", f"{size} is less than a patch, {patch}"

@@ -1,0 +1,94 @@
+"""Checks of a configuration against the facts of datasets and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audio_neurons.datasets import registry as datasets
+from audio_neurons.models import registry as models
+from audio_neurons.settings.configuration import Configuration
+from audio_neurons.settings.datasets import Dataset
+from audio_neurons.settings.models import Model
+from audio_neurons.settings.section import unknown
+
+
+def facts_against(config: Configuration) -> Iterator[str]:
+    """Yield ``path: problem`` for adapters, archives, options, labels and model keys that do not exist."""
+    labels_of = {}
+    for name, dataset in config.datasets.items():
+        path = f"datasets.{name}"
+        yield from _with_path(path, _adapter(dataset))
+        try:
+            labels_of[name] = labels(dataset)
+        except datasets.DatasetError as error:
+            if dataset.adapter in datasets.adapters() and not _misplaced(dataset):
+                yield f"{path}.files: {error}"
+    for name, task in config.tasks.items():
+        if own := labels_of.get(task.dataset):
+            path = f"tasks.{name}"
+            yield from _with_path(path, unknown("label", task.label, own, f"label of {task.dataset}"))
+    for name, model in config.models.items():
+        yield from _with_path(f"models.{name}", _keys(model))
+
+
+def _with_path(path: str, problems: Iterator[tuple[str, str]]) -> Iterator[str]:
+    for key, problem in problems:
+        yield f"{'.'.join(filter(None, (path, key)))}: {problem}"
+
+
+def _misplaced(dataset: Dataset) -> bool:
+    return (dataset.files is not None) != (dataset.adapter == "custom")
+
+
+def _adapter(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    adapter = str(dataset.adapter)
+    if adapter not in datasets.adapters():
+        yield from unknown("adapter", adapter, datasets.adapters(), "dataset adapter")
+        return
+    roles = datasets.source(adapter)["archives"] or ("none",)
+    for role in dataset.archives:
+        yield from unknown(f"archives.{role}", role, roles, "archive")
+    if _misplaced(dataset):
+        yield "", "`files` and the adapter 'custom' go together"
+    else:
+        yield from _options(dataset)
+
+
+def _options(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """Yield options that the adapter does not have, or not of this type, before anything is downloaded."""
+    own = datasets.source(str(dataset.adapter)).get("options", {})
+    for key, value in dataset.options.items():
+        if key not in own:
+            yield f"options.{key}", f"no option '{key}'; there are {', '.join(own) or 'none'}"
+        elif None not in (value, own[key]) and _kind(value) != _kind(own[key]):
+            yield f"options.{key}", f"{value!r} is not of type '{_kind(own[key])}'"
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    return kinds[type(value)]
+
+
+def _keys(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield keys of a model that only other adapters read."""
+    adapters = models.adapters()
+    yield from unknown("adapter", model.adapter, adapters, "model adapter")
+    own = adapters.get(model.adapter, ())
+    others = {key for keys in adapters.values() for key in keys} - set(own)
+    if model.adapter in adapters:
+        for key in others & model.model_fields_set:
+            yield key, f"adapter {model.adapter} has no such key; it has {', '.join(own)}"
+
+
+def labels(dataset: Dataset) -> tuple[str, ...]:
+    """Return the label columns of a dataset.
+
+    Raises
+    ------
+    DatasetError
+        If the user's own files are not there or have no label columns.
+    """
+    files = {} if dataset.files is None else {"files": Path(dataset.files)}
+    return tuple(datasets.labels(str(dataset.adapter), files))

@@ -1,0 +1,194 @@
+"""What the workflow asks of datasets: archives, labels, clips, and the files that a person must bring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from audio_neurons.datasets import custom
+from audio_neurons.datasets import registry as datasets
+from audio_neurons.fetching import preflight, sources
+from audio_neurons.settings.configuration import Configuration
+from audio_neurons.settings.datasets import Dataset
+from audio_neurons.settings.section import serialise
+from audio_neurons.study import paths
+from audio_neurons.study.checks import labels
+from audio_neurons.study.loading import ConfigError
+from audio_neurons.study.paths import fill
+
+
+class Datasets:
+    """The datasets of a configuration; methods that take ``wildcards`` are Snakemake's input functions.
+
+    Parameters
+    ----------
+    config, values
+        The configuration, and the same as plain values.
+    """
+
+    def __init__(self, config: Configuration, values: Mapping[str, Any]):
+        self.config = config
+        self.blocks: Mapping[str, Mapping[str, Any]] = values["datasets"]
+        self.access = sources.Access(**values["download"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.config.datasets)
+
+    def __getitem__(self, name: str) -> Dataset:
+        return self.config.datasets[name]
+
+    def adapter(self, name: str) -> str:
+        return str(self[name].adapter)
+
+    @property
+    def made_here(self) -> list[str]:
+        """Datasets whose recordings are synthesised (the demo)."""
+        return [name for name in self if self[name].synthesis is not None]
+
+    @property
+    def fetched(self) -> list[str]:
+        """Datasets whose archives are downloaded or brought by a person."""
+        return [name for name in self if self[name].synthesis is None and self[name].files is None]
+
+    def clips_made(self, name: str) -> int:
+        """Recordings to synthesise."""
+        synthesis = self[name].synthesis
+        assert synthesis is not None
+        return synthesis.clips
+
+    # Archives
+
+    def archives(self, name: str) -> dict[str, str | list[str]]:
+        """Return role → path of each archive, or its paths where there are many."""
+        if (files := self[name].files) is not None:
+            return {"files": files}
+        found: dict[str, str | list[str]] = {}
+        for role, facts in sources.archives(self.blocks[name]).items():
+            names = sources.names(facts)
+            found[role] = self._archive(name, names) if isinstance(names, str) else [
+                self._archive(name, one) for one in names
+            ]  # fmt: skip
+        return found
+
+    def _archive(self, name: str, file: str) -> str:
+        return fill(paths.ARCHIVE, dataset=name, file=file)
+
+    def archive_files(self, name: str) -> list[str]:
+        """Return the paths of all archives."""
+        return [
+            file for one in self.archives(name).values() for file in ([one] if isinstance(one, str) else one)
+        ]
+
+    def collections(self) -> list[str]:
+        """Return the escaped names, without the batch's number, of archives that hold many small files."""
+        facts = [f for d in self.fetched for f in sources.archives(self.blocks[d]).values() if "batches" in f]
+        return sorted({re.escape(f["file"].removesuffix("{batch}.tar")) for f in facts})
+
+    def _role(self, wildcards: Any) -> tuple[str, Mapping[str, Any]]:
+        """Return the archive's role and facts that an output of a download belongs to."""
+        file = getattr(wildcards, "file", None) or f"{wildcards.collection}{wildcards.batch}.tar"
+        for role, facts in sources.archives(self.blocks[wildcards.dataset]).items():
+            names = sources.names(facts)
+            if file in ([names] if isinstance(names, str) else names):
+                return role, facts
+        raise ConfigError(f"{self._archive(wildcards.dataset, file)}: no such archive")
+
+    def archive_role(self, wildcards: Any) -> str:
+        return self._role(wildcards)[0]
+
+    def archive_identity(self, wildcards: Any) -> str:
+        """Serialise the facts that decide an archive's content; its address changes nothing."""
+        return serialise(sources.identity(self._role(wildcards)[1]))
+
+    def listing(self, wildcards: Any) -> list[str | list[str]]:
+        """Return the archive that names a collection's files, where no manifest does."""
+        facts = self._role(wildcards)[1]
+        return [self.archives(wildcards.dataset)[facts["listing"]]] if "listing" in facts else []
+
+    # Clips
+
+    def shards(self, name: str) -> list[str]:
+        return [f"{number:03d}" for number in range(int(self[name].shards))]
+
+    def clips(self, name: str) -> list[str]:
+        """Return the paths of a dataset's clips."""
+        return [fill(paths.CLIPS, dataset=name, shard=shard) for shard in self.shards(name)]
+
+    def dataset_clips(self, wildcards: Any) -> list[str]:
+        return self.clips(wildcards.dataset)
+
+    def clip_seconds(self, name: str) -> float:
+        own = self[name].clip_seconds
+        return datasets.source(self.adapter(name))["clip_seconds"] if own is None else own
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        return labels(self[name])
+
+    def cell_labels(self, name: str) -> list[str]:
+        """Return the labels whose combinations are counted apart: the dataset's choice, and the tasks'."""
+        asked = {task.label for task in self.config.tasks.values() if task.dataset == name}
+        own = datasets.source(self.adapter(name))
+        kept = asked.union(own.get("cells") or own["labels"] or [])
+        return [label for label in self.labels(name) if label in kept]
+
+    def preparation(self, name: str, wildcards: Any) -> str:
+        """Serialise the settings that decide a dataset's clips.
+
+        ``excluded`` and ``options`` are the dataset's own where the configuration has none.
+        """
+        facts = datasets.source(self.adapter(name))
+        excluded = self[name].excluded
+        return serialise(
+            {
+                "labels": self.labels(name),
+                "options": {**facts.get("options", {}), **self[name].options},
+                "excluded": facts.get("excluded", {}) if excluded is None else excluded,
+                **self.config.preparation.dump(),
+            }
+        )
+
+    def own_files(self, name: str, wildcards: Any) -> str:
+        """Return a digest of one's own recordings: Snakemake sees no change in a folder."""
+        files = self[name].files
+        try:
+            return "" if files is None else custom.listing(Path(files))
+        except datasets.DatasetError as error:
+            raise ConfigError(f"datasets.{name}.files: {error}") from None
+
+    # Files that a person must bring
+
+    def prepared(self, name: str) -> bool:
+        return all(Path(path).exists() for path in self.clips(name))
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a dataset's archives."""
+        return Path(self._archive(name, "_")).parent
+
+    @cached_property
+    def wanted(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Datasets that only a person can bring, and the facts of the files that are lacking."""
+        found = {}
+        for name in self.fetched:
+            if not self.prepared(name):
+                found[name] = preflight.wanted(self.blocks[name], self.folder(name), self.access)
+        return {name: files for name, files in found.items() if files}
+
+    def all_clips(self) -> list[str]:
+        return [path for name in self if name not in self.wanted for path in self.clips(name)]
+
+    def downloads(self) -> list[str]:
+        """Return the archives that are still to be prepared."""
+        names = [name for name in self.fetched if name not in self.wanted and not self.prepared(name)]
+        return [path for name in names for path in self.archive_files(name)]
+
+    def space_warning(self) -> str | None:
+        """Return a warning where the disk has too little room for the archives."""
+        lacking = {
+            name: preflight.lacking_bytes(self.blocks[name], self.folder(name))
+            for name in self.fetched
+            if name not in self.wanted and not self.prepared(name)
+        }
+        return preflight.space_warning(lacking, Path())

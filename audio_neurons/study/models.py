@@ -1,0 +1,141 @@
+"""What the workflow asks of models: weights, training, architecture and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from audio_neurons.fetching import sources
+from audio_neurons.running.digest import code_digest
+from audio_neurons.settings.configuration import Configuration
+from audio_neurons.settings.models import Model
+from audio_neurons.settings.section import serialise
+from audio_neurons.settings.training import AudioSetPool, Pool, PooledTraining
+from audio_neurons.study import paths
+from audio_neurons.study.paths import fill
+
+TOLD = ("title", "kind", "licence", "citation", "note")  # keys of a model that change no number
+PLACES = ("file", "urls", "sha256", "bytes")  # of a checkpoint: the file itself is an input
+
+
+class Models:
+    """The models of a configuration; methods that take ``wildcards`` are Snakemake's input functions."""
+
+    def __init__(self, config: Configuration, values: Mapping[str, Any]):
+        self.config = config
+        self.blocks: Mapping[str, Mapping[str, Any]] = values["models"]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.config.models)
+
+    def __getitem__(self, name: str) -> Model:
+        return self.config.models[name]
+
+    # Weights
+
+    def with_weights(self, source: str) -> list[str]:
+        return [name for name in self if self[name].weights.source == source]
+
+    def weights_of(self, model: str) -> list[str]:
+        """Return the path of a model's checkpoint; none for a random initialisation."""
+        block = self.blocks[model]["weights"]
+        return {
+            "checkpoint": [fill(paths.WEIGHTS, model=model, file=block.get("file"))],
+            "training": [fill(paths.TRAINED, model=model)],
+            "random": [],
+        }[block["source"]]
+
+    def weights(self, wildcards: Any) -> list[str]:
+        return self.weights_of(wildcards.model)
+
+    def weights_identity(self, wildcards: Any) -> str:
+        return serialise(sources.identity(self.blocks[wildcards.model]["weights"]))
+
+    def downloads(self) -> list[str]:
+        return [path for model in self.with_weights("checkpoint") for path in self.weights_of(model)]
+
+    def architecture(self, wildcards: Any) -> str:
+        """Serialise the settings that affect activations, without the weights' location."""
+        block = {k: v for k, v in self.blocks[wildcards.model].items() if k not in (*TOLD, "training")}
+        weights = {k: v for k, v in block["weights"].items() if k not in PLACES}
+        return serialise({**block, "weights": weights})
+
+    def code(self, module: str, wildcards: Any) -> str:
+        """Return the digest of a module that runs an encoder, and of the encoder's adapter."""
+        return code_digest(module, f"models.{self[wildcards.model].adapter}")
+
+    # Training
+
+    def training(self, model: str) -> PooledTraining:
+        training = self[model].training
+        assert training is not None
+        return training
+
+    def trained_model(self, wildcards: Any) -> str:
+        """Serialise the settings that decide what a model learns."""
+        block = {k: v for k, v in self.blocks[wildcards.model].items() if k not in TOLD}
+        return serialise({**block, "training": self.training(wildcards.model)})
+
+    def pools(self, kind: str) -> list[str]:
+        """Return the pools of a kind: ``audioset`` (a folder of AudioSet) or ``made`` (synthesised here)."""
+        return [
+            n for n, pool in self.config.pools.items() if (pool.audioset is not None) == (kind == "audioset")
+        ]
+
+    def trained_on(self, kind: str) -> list[str]:
+        return [m for m in self.with_weights("training") if self.training(m).pool in self.pools(kind)]
+
+    def pool(self, wildcards: Any) -> Pool:
+        return self.config.pools[wildcards.pool]
+
+    def pool_clips(self, wildcards: Any) -> int | None:
+        return self.pool(wildcards).clips
+
+    def pool_seconds(self, wildcards: Any) -> float | None:
+        return self.pool(wildcards).clip_seconds
+
+    def audioset(self, name: str) -> AudioSetPool:
+        pool = self.config.pools[name].audioset
+        assert pool is not None
+        return pool
+
+    def audioset_lists(self, wildcards: Any) -> str:
+        return self.audioset(wildcards.pool).train
+
+    def audioset_shards(self, wildcards: Any) -> int:
+        return self.audioset(wildcards.pool).shards
+
+    def training_pool(self, wildcards: Any) -> list[str]:
+        """Return the clips that a model is trained on: one table, or the parts of AudioSet."""
+        pool = self.training(wildcards.model).pool
+        if pool not in self.pools("audioset"):
+            return [fill(paths.POOL, pool=pool)]
+        numbers = range(self.audioset(pool).shards)
+        return [fill(paths.POOL_PART, pool=pool, shard=f"{number:03d}") for number in numbers]
+
+    def training_files(self, model: str) -> list[str]:
+        """Return the table of clips that a model is trained on here, and the log of its losses."""
+        if model not in self.with_weights("training"):
+            return []
+        pool = self.training(model).pool
+        streamed = pool in self.pools("audioset")
+        clips = (
+            fill(paths.POOL_TABLE, pool=pool, table="recordings") if streamed else fill(paths.POOL, pool=pool)
+        )
+        return [clips, fill(paths.TRAINING, model=model, table="log")]
+
+    # Devices
+
+    def gpus(self, wildcards: Any) -> int:
+        return 0 if self.config.extraction.device == "cpu" else 1
+
+    def threads(self, wildcards: Any) -> int:
+        """Return the threads of an encoder's job: without a GPU many jobs of one thread are faster."""
+        return 1 if self.config.extraction.device == "cpu" else 8
+
+    def training_gpus(self, wildcards: Any) -> int:
+        return self.gpus(wildcards) * self.training(wildcards.model).processes
+
+    def training_threads(self, wildcards: Any) -> int:
+        """Return the threads of a training, most of which decode: eight keep one GPU busy."""
+        return 1 if self.config.extraction.device == "cpu" else 8 * self.training_gpus(wildcards)

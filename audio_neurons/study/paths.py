@@ -1,0 +1,43 @@
+"""The path of every file that the workflow makes; names in braces are Snakemake's wildcards."""
+
+from __future__ import annotations
+
+# Archives, weights, and what models are trained on
+ARCHIVE = "resources/archives/{dataset}/{file}"
+ARCHIVE_LOCK = "resources/checksums/{dataset}/{file}.sha256"
+WEIGHTS = "resources/weights/{model}/{file}"
+WEIGHTS_LOCK = "resources/checksums/{model}.sha256"
+POOL = "results/pools/{pool}.parquet"
+POOL_PART = "results/pools/{pool}/part-{shard}.arrow"
+POOL_TABLE = "results/pools/{pool}/{table}.parquet"
+TRAINED = "results/training/{model}/model.safetensors"
+TRAINING = "results/training/{model}/{table}.parquet"
+# Clips, and one forward pass over them
+CLIPS = "results/clips/{dataset}/part-{shard}.parquet"
+REJECTED = "results/rejected/{dataset}.parquet"
+MEDIANS = "results/medians/{model}/{dataset}.parquet"
+SHARD = "results/shards/{model}/{dataset}/{shard}/{table}.parquet"
+SHARD_TABLES = ("cells", "counts", "units", "top_clips")
+EMBEDDINGS = "results/embeddings/{model}/{dataset}/part-{shard}.parquet"
+RESPONSES = "results/responses/{model}/{dataset}/part-{shard}.parquet"
+STATISTICS = "results/statistics/{model}/{dataset}/{table}.parquet"
+# Tables of one model and task: neurons, classes, inference, stability, draws, ablation, ...
+OF_TASK = "results/{table}/{model}/{task}/{selector}.parquet"
+# Tables of one model and comparison: sharing, sharing_inference, sharing_draws
+OF_COMPARISON = "results/{table}/{model}/{comparison}/{selector}.parquet"
+PROBES = "results/probes/{model}/{task}.{kind}"
+SCREENING = "results/{table}/{model}/{task}.parquet"
+# Over all models
+FIGURE = "results/figures/{figure}.{kind}"
+TABLE = "results/tables/{table}.{kind}"
+FINDINGS = "results/findings.{kind}"
+SUMMARY = "results/summary.txt"
+SOURCES = "results/sources/{dataset}.json"
+PROVENANCE = "results/provenance.json"
+
+
+def fill(path: str, **values: object) -> str:
+    """Return ``path`` with some of its wildcards filled in; the others stay wildcards."""
+    for name, value in values.items():
+        path = path.replace(f"{{{name}}}", str(value))
+    return path

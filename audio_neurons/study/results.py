@@ -1,0 +1,161 @@
+"""The figures, tables and texts of a study, and the titles and notes that they show beside their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from audio_neurons.settings.datasets import Comparison, Task
+from audio_neurons.settings.models import Model
+from audio_neurons.settings.section import serialise
+from audio_neurons.study import paths
+from audio_neurons.study.paths import fill
+from audio_neurons.study.tasks import Tasks
+
+# Figures over all tasks, and the tables of each model and task that they are drawn from. Tables of resamples
+# are left out where there are none; `NEED_RESAMPLES` names the figures that then cannot be drawn.
+OVERALL = {
+    "coverage": ("classes", "inference"),
+    "layers": ("neurons", "stability"),
+    "entropy": ("neurons", "classes", "stability"),
+}
+OF_RESAMPLES = ("inference", "stability", "draws")  # tables that only a selector with counts has
+NEED_RESAMPLES = ("entropy",)
+TABLES = ("coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap")
+
+
+def title(blocks: Mapping[str, Task | Model | Comparison], name: str) -> str:
+    """Return the title of a block, or its name."""
+    return blocks[name].title or name
+
+
+class Results:
+    """Titles, notes and levels for figures and tables, serialised; and their paths."""
+
+    def __init__(self, tasks: Tasks):
+        self.tasks, self.config = tasks, tasks.config
+
+    def _models(self, names: Iterable[str]) -> list[dict[str, str]]:
+        described = []
+        for name in names:
+            model = self.config.models[name]
+            note = {} if model.note is None else {"note": model.note}
+            described.append(
+                {"name": name, "title": title(self.config.models, name), "kind": model.kind, **note}
+            )
+        return described
+
+    def _tasks(self) -> list[dict[str, str]]:
+        return [{"name": task, "title": title(self.config.tasks, task)} for task in self.tasks.here]
+
+    def _comparison(self, name: str) -> dict[str, Any]:
+        tasks = [title(self.config.tasks, task) for task in self.config.comparisons[name].tasks]
+        return {"name": name, "title": title(self.config.comparisons, name), "tasks": tasks}
+
+    def _about(self, models: Iterable[str] | None = None, level: float | None = None, **more: Any) -> str:
+        """Serialise the models in their order, levels, and more."""
+        return serialise(
+            {
+                "models": self._models(self.config.models if models is None else models),
+                "level": self.config.inference.level if level is None else level,
+                "alpha": self.config.findings.alpha,
+                **more,
+            }
+        )
+
+    def about_tasks(self, wildcards: Any) -> str:
+        return self._about(tasks=self._tasks())
+
+    def about_comparison(self, wildcards: Any) -> str:
+        return self._about(comparison=self._comparison(wildcards.comparison))
+
+    def about_ablation(self, wildcards: Any) -> str:
+        models, level = self.tasks.models_ablated(wildcards.task), self.config.ablation.confidence
+        return self._about(models, level, task=title(self.config.tasks, wildcards.task))
+
+    def about_tables(self, wildcards: Any) -> str:
+        return self._about(
+            tasks=self._tasks(),
+            comparisons=[self._comparison(name) for name in self.tasks.compared],
+            confidence=self.config.ablation.confidence,
+            demo=bool(self.tasks.datasets.made_here),
+            left_out=[title(self.config.tasks, t) for t in self.config.tasks if t not in self.tasks.here],
+        )
+
+    def model_notes(self, wildcards: Any) -> list[str]:
+        models = self.config.models
+        return [f"{title(models, m)}: {block.note}" for m, block in models.items() if block.note is not None]
+
+    # Inputs of figures
+
+    def sharing(self, wildcards: Any) -> list[str]:
+        return self.tasks.of_comparisons("sharing", [wildcards.comparison])
+
+    def sharing_inference(self, wildcards: Any) -> list[str]:
+        return self.tasks.shared("sharing_inference", [wildcards.comparison])
+
+    def overall(self, figure: str) -> dict[str, list[str]]:
+        """Return the tables of a figure over all tasks, by name."""
+        of = {True: self.tasks.inferred, False: self.tasks.of_tasks}
+        return {table: of[table in OF_RESAMPLES](table) for table in OVERALL[figure]}
+
+    def ablation(self, wildcards: Any) -> list[str]:
+        models = self.tasks.models_ablated(wildcards.task)
+        return [self.tasks.table("ablation", model, wildcards.task) for model in models]
+
+    # Targets
+
+    def figures(self, *kinds: str) -> list[str]:
+        """Return the paths of all figures; a dose needs two gains to have a response."""
+        ablated = ["ablation", "ablation_matrix"] + ["dose"] * (len(self.config.ablation.gains) > 1)
+        names = [
+            *self.tasks.compared,
+            *(name for name in OVERALL if self.tasks.resampled or name not in NEED_RESAMPLES),
+            *(f"{kind}/{t}" for t in self.config.ablation.tasks if t in self.tasks.here for kind in ablated),
+        ]
+        return [
+            fill(paths.FIGURE, figure=name, kind=kind) for name in names for kind in kinds or ("pdf", "png")
+        ]
+
+    def tables(self, *kinds: str) -> list[str]:
+        return [fill(paths.TABLE, table=name, kind=kind) for name in TABLES for kind in kinds or ("csv",)]
+
+    def source_files(self, wildcards: Any) -> list[str]:
+        """Return a dataset's archives, or one's own files, and its clips."""
+        datasets = self.tasks.datasets
+        return datasets.archive_files(wildcards.dataset) + datasets.clips(wildcards.dataset)
+
+    def source_lists(self) -> list[str]:
+        return [fill(paths.SOURCES, dataset=name) for name in self.tasks.used_datasets()]
+
+    def everything(self) -> list[str]:
+        """Return the figures, tables and texts that a run is for."""
+        words = [fill(paths.FINDINGS, kind=kind) for kind in ("rst", "html")]
+        figures, data = self.figures(), self.figures("parquet", "csv")
+        return [*figures, *data, *self.tables(), *self.tables("parquet"), *words, paths.SUMMARY]
+
+    def made_between(self) -> list[str]:
+        """Return the files that results are made of, less those in the lists of sources."""
+        tasks, models = self.tasks, self.tasks.models
+        statistics = [
+            fill(paths.STATISTICS, model=model, dataset=dataset, table=table)
+            for model in models
+            for dataset in tasks.used_datasets()
+            for table in paths.SHARD_TABLES
+        ]
+        probes = [
+            fill(paths.PROBES, model=model, task=task, kind=kind)
+            for model, task in tasks.ablated_in()
+            for kind in ("parquet", "safetensors")
+        ]
+        return [
+            *(path for model in models for path in models.weights_of(model) + models.training_files(model)),
+            *statistics,
+            *(path for table in ("neurons", "classes") for path in tasks.of_tasks(table)),
+            *(path for table in ("inference", "stability", "draws") for path in tasks.inferred(table)),
+            *tasks.of_comparisons("sharing", list(tasks.compared)),
+            *(path for table in ("sharing_inference", "sharing_draws") for path in tasks.shared(table)),
+            *probes,
+            *tasks.ablation_tables(),
+            *(tasks.table("ablation_sets", model, task) for model, task in tasks.ablated_in()),
+        ]

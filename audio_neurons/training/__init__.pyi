@@ -1,0 +1,2 @@
+from .errors import TrainingError as TrainingError
+from .run import train as train

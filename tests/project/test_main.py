@@ -1,0 +1,106 @@
+"""`python -m audio_neurons models` on real, small encoders."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from common import ROOT, TINY
+
+from audio_neurons.__main__ import main
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """Return a function that writes a configuration with the given models and returns its arguments."""
+
+    def write(**models):
+        config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+        config["models"] = models
+        del config["ablation"]  # refers to models that are replaced
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        return ["--configfile", str(tmp_path / "c.yaml"), "--directory", str(tmp_path)]
+
+    return write
+
+
+RANDOM = {"kind": "random", **TINY}
+
+
+def test_models_are_listed_with_their_sizes(configured, capsys):
+    mine = {**RANDOM, "weights": {"source": "checkpoint", "file": "mine.pth"}}
+    assert main(["models", *configured(tiny=RANDOM, mine=mine)]) == 0
+    head, tiny, mine = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["model", "kind", "adapter"]
+    assert "2 x 64 = 128" in tiny
+    assert tiny.endswith("random")
+    assert "not here yet" in mine
+    assert mine.endswith("resources/weights/mine/mine.pth")
+
+
+def test_a_named_model_is_checked(configured, capsys):
+    assert main(["models", "tiny", *configured(tiny=RANDOM, other={**RANDOM, "title": "other"})]) == 0
+    out = capsys.readouterr().out
+    assert "tiny: works" in out
+    assert "vit.blocks.0.mlp.fc2 ... vit.blocks.1.mlp.fc2" in out
+    assert "65 that count in 2 s, 1 special" in out
+    assert "other" not in out
+
+
+def test_a_model_that_does_not_fit_is_named(configured, tmp_path, capsys):
+    file = tmp_path / "resources" / "weights" / "mine" / "mine.pth"
+    file.parent.mkdir(parents=True)
+    torch.save({"cls_token": torch.zeros(1, 1, 16)}, file)
+    mine = {**RANDOM, "weights": {"source": "checkpoint", "file": "mine.pth"}}
+    assert main(["models", *configured(mine=mine, tiny=RANDOM)]) == 1
+    captured = capsys.readouterr()
+    assert "error: models.mine:" in captured.err
+    assert "does not fit this architecture" in captured.err
+    assert "tiny" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({**RANDOM, "adaptor": "vit"}, "models.tiny.adaptor: unknown key; did you mean 'adapter'?"),
+        ({**RANDOM, "weights": {"source": "random"}}, "models.tiny.weights: missing key(s) seed"),
+    ],
+)
+def test_a_wrong_block_is_told_like_in_a_run(configured, capsys, block, told):
+    assert main(["models", *configured(tiny=block)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_unknown_models_and_files_are_told(configured, capsys, tmp_path):
+    assert main(["models", "huge", *configured(tiny=RANDOM)]) == 2
+    assert "no model huge; there are tiny" in capsys.readouterr().err
+    assert main(["models", "--configfile", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_the_command_helps():
+    done = subprocess.run(
+        [sys.executable, "-m", "audio_neurons", "models", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "models to check" in done.stdout
+
+
+def test_files_are_looked_up_in_the_working_directory_of_the_runs(tmp_path, capsys, monkeypatch):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/own.csv").write_text("path,species\na.wav,owl\nb.wav,wren\n", encoding="utf-8")
+    config = {
+        "datasets": {"own": {"files": "own.csv"}},
+        "tasks": {"own": {"dataset": "own", "label": "species"}},
+        "models": {"tiny": RANDOM},
+        "comparisons": {"own": {"tasks": ["own"]}},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "--configfile", "study.yaml", "--directory", "study"]) == 0
+    assert "tiny" in capsys.readouterr().out
+    assert main(["models", "--configfile", "study.yaml"]) == 2
+    assert "datasets.own.files: own.csv: no such file or folder" in capsys.readouterr().err

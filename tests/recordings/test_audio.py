@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+from upstream import sound, tone
+
+from audio_neurons.recordings import audio
+from audio_neurons.recordings.audio import AudioError
+
+
+def test_sixteen_bit_audio_at_16_khz_survives_bit_by_bit():
+    integers = np.random.default_rng(0).integers(-32768, 32768, 4000).astype(np.int16)
+    decoded = audio.decode(sound(integers))
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded * 32768, integers)
+    np.testing.assert_array_equal(audio.read(audio.encode(decoded), 4000), decoded)
+
+
+def test_encoding_clips_to_the_range():
+    kept = audio.read(audio.encode(np.array([2.0, 1.0, -1.0, -3.0, 0.25])), 5)
+    np.testing.assert_array_equal(kept * 32768, [32767, 32767, -32768, -32768, 8192])
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
+def test_resampling_keeps_duration_pitch_and_level(rate):
+    decoded = audio.decode(sound(tone(1000, 1.0, rate), rate))
+    assert len(decoded) == 16_000
+    # Away from the ends, where the kernel reaches beyond the clip.
+    np.testing.assert_allclose(decoded[500:-500], tone(1000, 1.0)[500:-500], atol=2e-3)
+
+
+def test_resampling_removes_what_would_alias():
+    with pytest.raises(AudioError, match="silent"):
+        audio.decode(sound(tone(20_000, 1.0, 48_000, gain=1e-3), 48_000))
+    kept = audio.decode(sound(tone(20_000, 1.0, 48_000) + tone(500, 1.0, 48_000, 0.1), 48_000))
+    np.testing.assert_allclose(kept[500:-500], tone(500, 1.0, gain=0.1)[500:-500], atol=2e-3)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
+def test_sample_formats(subtype):
+    np.testing.assert_allclose(audio.decode(sound(tone(), subtype=subtype)), tone(), atol=1 / 120)
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("AU", "PCM_16")])
+def test_containers(kind, subtype):
+    decoded = audio.decode(sound(tone(seconds=1.0), kind=kind, subtype=subtype))
+    assert np.corrcoef(decoded, tone(seconds=1.0))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("reason", ["problem with initialization of the flac decoder.", "malloc () failed."])
+def test_no_memory_is_no_fault_of_the_recording(monkeypatch, reason):
+    def short(*_, **__):
+        raise soundfile.LibsndfileError(1, reason)
+
+    monkeypatch.setattr(soundfile.LibsndfileError, "error_string", reason)
+    for function in ("SoundFile", "write", "read"):
+        monkeypatch.setattr(soundfile, function, short)
+    for job in (lambda: audio.decode(b"x"), lambda: audio.encode(tone()), lambda: audio.read(b"x", 1)):
+        with pytest.raises(MemoryError, match=r"flac|malloc"):
+            job()
+
+
+def test_stereo_is_the_mean_of_its_channels():
+    left, right = tone(300), tone(700, gain=0.2)
+    decoded = audio.decode(sound(np.stack([left, right], 1), subtype="FLOAT"))
+    np.testing.assert_allclose(decoded, (left + right) / 2, atol=1e-7)
+    with pytest.raises(AudioError, match="silent"):
+        audio.decode(sound(np.stack([left, -left], 1)))
+
+
+def test_very_short_clips_are_kept_and_padded():
+    decoded = audio.decode(sound(tone(seconds=0.01, rate=44_100), 44_100))
+    assert len(decoded) == 160
+    padded = audio.read(audio.encode(decoded), 1000)
+    assert padded.shape == (1000,)
+    assert padded.dtype == np.float32
+    assert not padded[160:].any()
+    np.testing.assert_allclose(padded[:160], decoded, atol=1 / 32768)
+
+
+def test_reading_crops_from_the_start():
+    flac = audio.encode(tone(seconds=1.0))
+    np.testing.assert_array_equal(audio.read(flac, 100), audio.read(flac, 16_000)[:100])
+
+
+def test_decoding_stops_at_the_given_length():
+    long = sound(tone(seconds=2.0, rate=44_100), 44_100)
+    assert len(audio.decode(long, 0.5)) == 8_000
+    assert len(audio.decode(long, 60)) == 32_000
+
+
+def _with(samples, value):
+    samples = samples.copy()
+    samples[10] = value
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "missing"),
+        (b"no sound at all", "unreadable"),
+        (b"\x00" * 4000, "unreadable"),
+        (sound()[:20], "unreadable"),
+        (sound(kind="FLAC")[:60], "unreadable|no samples"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 72862\n", "Git LFS pointer"),
+        (sound(np.zeros(0, np.float32)), "no samples"),
+        (sound(np.zeros(1600, np.float32)), "silent"),
+        (sound(tone(gain=0.9e-4), subtype="FLOAT"), "silent"),
+        (sound(_with(tone(), np.nan), subtype="FLOAT"), "NaN"),
+        (sound(_with(tone(), np.inf), subtype="FLOAT"), "infinite"),
+        (sound(tone(rate=44_101), 44_101), "44101 Hz"),
+    ],
+)
+def test_unusable_recordings_say_why(data, reason):
+    with pytest.raises(AudioError, match=reason):
+        audio.decode(data)
+
+
+def test_quiet_recordings_are_not_silent():
+    assert len(audio.decode(sound(tone(gain=1.5e-4), subtype="FLOAT")))
+
+
+@pytest.mark.parametrize("data", [b"", b"nothing", sound(tone(rate=8_000), 8_000)])
+def test_only_prepared_clips_are_read_back(data):
+    with pytest.raises(AudioError):
+        audio.read(data, 100)

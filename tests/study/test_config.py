@@ -1,0 +1,536 @@
+import csv
+import datetime
+import json
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from copy import deepcopy
+
+import pytest
+import yaml
+from common import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_neurons import datasets
+from audio_neurons.settings import serialise
+from audio_neurons.study.loading import ConfigError, complete
+
+SHIPPED = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "config").glob("*.yaml")}
+
+MINIMAL = {
+    "datasets": {"esc50": {}, "mine": {"adapter": "cremad", "shards": 3}},
+    "tasks": {
+        "events": {"dataset": "esc50", "label": "category"},
+        "sex": {"dataset": "mine", "label": "gender"},
+    },
+    "models": {"r": {"kind": "random", "weights": {"source": "random", "seed": 0}}},
+    "comparisons": {"e": {"tasks": ["events"]}},
+}
+TRAINED = {
+    "kind": "sl",
+    "weights": {"source": "training"},
+    "training": {"objective": "supervised", "pool": "p", "steps": 1, "clip_seconds": 1},
+}
+
+
+def changed(path: str, value, base=MINIMAL) -> dict:
+    """A copy of a configuration with one value set, or taken away (``...``)."""
+    copy = deepcopy(base)
+    *parents, last = path.split(".")
+    block = copy
+    for key in parents:
+        block = block[int(key)] if isinstance(block, list) else block.setdefault(key, {})
+    if value is ...:
+        del block[last]
+    else:
+        block[int(last) if isinstance(block, list) else last] = value
+    return copy
+
+
+def problems(configuration) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        complete(configuration)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "the configuration is not valid:"
+    return [line.strip() for line in lines]
+
+
+def test_shipped_configurations_are_valid_and_here():
+    assert {"config", "demo"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configurations_are_completed(name):
+    before = deepcopy(SHIPPED[name])
+    full = complete(SHIPPED[name])
+    assert SHIPPED[name] == before
+    assert complete(full) == full
+    for key, block in full["datasets"].items():
+        assert block["adapter"] == key
+        assert block["options"] == before["datasets"][key].get("options", {})
+        assert block["archives"] == {}
+    assert full["download"]["max_missing"] == 0.01
+    assert full["selection"]["statistics_split"] == "train"
+    for key, block in full["selection"]["selectors"].items():
+        assert block["preset"] == key
+    for block in full["models"].values():
+        assert block["adapter"] == ("huggingface" if "model_type" in block else "vit")
+        if "training" in block:
+            assert block["training"]["mask_ratio"] == 0.7
+
+
+def test_defaults():
+    full = complete(MINIMAL)
+    assert full["extraction"] == {
+        "device": "auto",
+        "batch_size": 8,
+        "clips_per_shard": 5000,
+        "tokens": "patch",
+        "threshold": 0,
+        "activity": "positive",
+        "median": {"clips": 256, "per_clip": 16, "seed": 0},
+        "top_clips": 5,
+        "responses": False,
+        "precision": "fp32",
+        "compile": False,
+    }
+    assert full["preparation"] == {"max_rejected": 0.01, "max_seconds": 60}
+    assert full["download"] == {
+        "archives": "resources/by_hand", "mirror": {}, "retries": 4, "parallel": 8, "max_missing": 0.01,
+    }  # fmt: skip
+    assert full["selection"] == {
+        "statistics_split": "train", "selector": "aape", "selectors": {"aape": {"preset": "aape"}},
+    }  # fmt: skip
+    assert full["datasets"]["mine"] == {"adapter": "cremad", "shards": 3, "archives": {}, "options": {}}
+    assert full["seed"] == 0
+    assert full["pools"] == {}
+
+
+def test_what_is_set_is_kept():
+    full = complete(changed("extraction.batch_size", 3))
+    assert full["extraction"]["batch_size"] == 3
+    assert full["extraction"]["top_clips"] == 5
+
+
+def test_shards_follow_from_the_number_of_clips():
+    full = complete(SHIPPED["config"])
+    assert {name: block["shards"] for name, block in full["datasets"].items()} == {
+        "esc50": 1, "cremad": 2, "gtzan": 1, "gise51": 4,
+        "nsynth": 62, "surge": 37, "voxceleb1": 31, "voxforge": 36,
+    }  # fmt: skip
+
+    def number(clips_per_shard, **block):
+        base = changed("datasets.esc50", block, changed("extraction.clips_per_shard", clips_per_shard))
+        return complete(base)["datasets"]["esc50"]["shards"]
+
+    assert [number(n) for n in (1, 3, 1999, 2000, 10**9)] == [999, 667, 2, 1, 1]  # of 2,000 clips
+    assert number(100, shards="auto", synthesis={"clips": 101}) == 2
+    assert number(100, shards=5) == 5
+
+
+CONTRADICTIONS = {
+    # a key that is not known, at any depth
+    "extration": ({}, "extration: unknown key; did you mean 'extraction'?"),
+    "extraction.batchsize": (4, "extraction.batchsize: unknown key; did you mean 'batch_size'?"),
+    "models.r.mlp_ration": (4, "models.r.mlp_ration: unknown key; did you mean 'mlp_ratio'?"),
+    "datasets.esc50.archives.archive.sha": ("", "datasets.esc50.archives.archive.sha: unknown key; did you"),
+    "preparation.zzz": (4, "preparation.zzz: unknown key; known are max_rejected, max_seconds"),
+    "selection.selectors.aape.topshare": (0.1, "selection.selectors.aape.topshare: unknown key; did you"),
+    # types and ranges
+    "seed": ("x", "seed: 'x' is not of type 'integer'"),
+    "extraction.batch_size": (0, "extraction.batch_size: 0 is less than the minimum of 1"),
+    "extraction.responses": ("yes", "extraction.responses: 'yes' is not of type 'boolean'"),
+    "extraction.tokens": ("cls", "extraction.tokens: 'cls' is not one of ['patch', 'all']"),
+    "extraction.activity": ("absolute", "extraction.threshold: activity 'absolute' needs one above 0"),
+    "inference.level": (1, "inference.level: 1 is greater than or equal to the maximum of 1"),
+    "inference.draws": (0, "inference.draws: 0 is less than the minimum of 1"),
+    "datasets.esc50": (3, "datasets.esc50: 3 is not of type 'object'"),
+    "datasets.esc50.shards": (True, "datasets.esc50.shards: True is not of type 'integer', 'string'"),
+    "datasets.mine.shards": ("many", "datasets.mine.shards: 'many' does not match '^auto$'"),
+    "datasets.esc50.clip_seconds": (0, "datasets.esc50.clip_seconds: 0 is less than or equal to"),
+    "models.r.input_size": ([80], "models.r.input_size: [80] is too short"),
+    "models": ({}, "models: {} should be non-empty"),
+    "models.R": (MINIMAL["models"]["r"], "models: 'R' does not match"),
+    "comparisons.coverage": ({"tasks": ["events"]}, "comparisons: 'coverage' should not be valid under"),
+    "comparisons.e.tasks": ([], "comparisons.e.tasks: [] should be non-empty"),
+    "tasks.events.top_share": (1.5, "tasks.events.top_share: 1.5 is greater than the maximum of 1"),
+    # keys that are missing
+    "tasks": (..., "top level: missing key(s) tasks"),
+    "tasks.events.label": (..., "tasks.events: missing key(s) label"),
+    "models.r.weights.seed": (..., "models.r.weights: missing key(s) seed"),
+    "models.r.weights.source": (..., "models.r.weights: missing key(s) source"),
+    # where files come from
+    "download.mirrors": ({}, "download.mirrors: unknown key; did you mean 'mirror'?"),
+    "download.max_missing": (2, "download.max_missing: 2 is greater than the maximum of 1"),
+    "datasets.esc50.archives.archive.git_blob": ("12", "datasets.esc50.archives.archive.git_blob: '12' does"),
+    "datasets.esc50.files": ("x.csv", "datasets.esc50.files: x.csv"),
+    "datasets.mine.files": ("x.csv", "datasets.mine: `files` and the adapter 'custom' go together"),
+    "datasets.custom": ({}, "datasets.custom: `files` and the adapter 'custom' go together"),
+    # what another adapter has, or what one cannot do
+    "models.r.model_type": ("hubert", "models.r.model_type: adapter vit has no such key; it has front_end, "),
+    "models.r.adapter": ("huggingface", "models.r: missing key(s) model_type"),
+    "models.h": (
+        {**MINIMAL["models"]["r"], "adapter": "huggingface", "model_type": "hubert", "depth": 3},
+        "models.h.depth: adapter huggingface has no such key; it has model_type, config, normalize",
+    ),
+    "models.b": (
+        {**MINIMAL["models"]["r"], "adapter": "huggingface", "model_type": "bert"},
+        "models.b.model_type: 'bert' is not one of ['audio-spectrogram-transformer', ",
+    ),
+    "models.f": ({**TRAINED, "front_end": "fbank"}, "models.f: only adapter vit, without front_end"),
+    "models.g": (
+        {**TRAINED, "adapter": "huggingface", "model_type": "hubert"}, "models.g: only adapter vit, without",
+    ),
+    # weights
+    "models.r.weights": ("random", "models.r.weights: 'random' is not of type 'object'"),
+    "models.r.weights.file": ("x", "models.r.weights.file: unknown key; known are source, seed"),
+    # names that refer to nothing
+    "tasks.events.dataset": ("esc", "tasks.events.dataset: no dataset 'esc'; there are esc50, mine"),
+    "tasks.sex.label": ("sex", "tasks.sex.label: no label of mine 'sex'; there are "),
+    "datasets.mine.adapter": ("crema", "datasets.mine.adapter: no dataset adapter 'crema'; there are crem"),
+    "datasets.mine.archives": ({"x": {}}, "datasets.mine.archives.x: no archive 'x'; there are "),
+    "comparisons.e.tasks.0": ("e", "comparisons.e.tasks.0: no task 'e'; there are events, sex"),
+    "ablation.tasks.x": ({}, "ablation.tasks.x: no task 'x'; there are events, sex"),
+    "ablation.tasks.sex": ({"models": ["m"]}, "ablation.tasks.sex.models.0: no model 'm'; there are r"),
+    "ablation.tasks.sex.lists.a": ({"classes": []}, "ablation.tasks.sex.lists.a: needs either file or"),
+    "ablation.tasks.sex.lists.b": ({"file": "x", "published": "y"}, "ablation.tasks.sex.lists.b: needs"),
+    "ablation.tasks.sex.lists.c": ({"file": "x", "models": ["m"]}, "ablation.tasks.sex.lists.c.models.0:"),
+    "ablation.tasks.sex.shared": ([["a"]], "ablation.tasks.sex.shared.0: ['a'] is too short"),
+    "ablation.replacements": (["noise"], "ablation.replacements.0: 'noise' is not one of ['zero', 'mean',"),
+    "probe.seeds": ([], "probe.seeds: [] should be non-empty"),
+    "comparisons.e.pairs": ([["a", "b"]], "comparisons.e.pairs: pairs match classes of two tasks"),
+    "selection.selector": ("lape", "selection.selector: no selector 'lape'; there are aape"),
+    "selection.selectors.mine": ({}, "selection.selectors.mine: needs a preset; there are aape,"),
+    "models.t": ({**TRAINED, "training": {**TRAINED["training"]}}, "models.t.training.pool: no pool 'p'"),
+    "models.r.training": (TRAINED["training"], "models.r: weights.source 'training' and a training block"),
+    "models.s": ({"kind": "sl", "weights": {"source": "training"}}, "models.s: weights.source 'training'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CONTRADICTIONS)
+def test_a_problem_is_named_with_its_path(path):
+    value, message = CONTRADICTIONS[path]
+    lines = problems(changed(path, value))
+    assert any(line.startswith(message) for line in lines), lines
+    if not path.startswith(("tasks.sex.label", "datasets.mine.adapter", "selection", "models", "tasks")):
+        assert len(lines) == 1
+
+
+def test_an_unknown_source_of_weights_is_one_problem():
+    assert problems(changed("models.r.weights", {"source": "chekpoint", "file": "x"})) == [
+        "models.r.weights.source: 'chekpoint' is not one of ['checkpoint', 'training', 'random']"
+    ]
+    assert problems(changed("models.r.weights", {"source": "checkpoint", "seed": 0})) == [
+        "models.r.weights.seed: unknown key; known are source, file, urls, sha256, bytes",
+        "models.r.weights: missing key(s) file",
+    ]
+
+
+def test_every_problem_is_listed():
+    broken = changed("seed", -1, changed("extraction.devise", "cpu", changed("datasets.mine.shards", "2")))
+    assert [line.split(":")[0] for line in problems(broken)] == [
+        "datasets.mine.shards",
+        "extraction.devise",
+        "seed",
+    ]
+    broken = changed("tasks.events.dataset", "x", changed("selection.selector", "y"))
+    assert [line.split(":")[0] for line in problems(broken)] == ["selection.selector", "tasks.events.dataset"]
+
+
+def test_a_model_that_is_trained_here():
+    full = complete(changed("models.t", TRAINED, changed("pools.p", {"clips": 4, "clip_seconds": 1})))
+    assert full["models"]["t"]["training"]["batch_size"] == 32
+
+
+def test_what_the_page_on_models_shows_is_valid():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        shown = yaml.safe_load(block)
+        full = complete({**MINIMAL, **shown})
+        for section in shown:
+            assert full[section].keys() >= shown[section].keys()
+
+
+def test_two_tasks_may_have_pairs_and_other_adapters_may_be_used():
+    block = {"tasks": ["events", "sex"], "pairs": [["dog", "male"]]}
+    assert complete(changed("comparisons.x", block))["comparisons"]["x"] == block
+
+
+@pytest.mark.parametrize("junk", [None, [], "text", 3, {}])
+def test_no_configuration_at_all(junk):
+    assert problems(junk)
+
+
+def test_dates_that_yaml_reads_are_problems_like_others():
+    assert problems(changed("seed", datetime.date(2026, 2, 1))) == [
+        "seed: '2026-02-01' is not of type 'integer'"
+    ]
+
+
+def paths(value, prefix=()):
+    """Every place of a configuration."""
+    yield prefix
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*prefix, key))
+
+
+RICH = complete(
+    {
+        **changed("models.t", TRAINED),
+        "pools": {"p": {"clips": 4, "clip_seconds": 1}},
+        "comparisons": {"x": {"tasks": ["events", "sex"], "pairs": [["dog", "male"]]}},
+        "selection": {"selectors": {"aape": {"top_share": 0.5}, "mine": {"preset": "lape"}}},
+    }
+)
+names = st.sampled_from(
+    [
+        "esc50",
+        "cremad",
+        "source",
+        "training",
+        "random",
+        "checkpoint",
+        "aape",
+        "events",
+        "preset",
+        "p",
+        "weights",
+    ]
+)
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | names,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | names, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.sampled_from(sorted(paths(RICH), key=str)), junk)
+def test_junk_raises_nothing_but_config_errors(path, value):
+    broken = deepcopy(RICH)
+    if path:
+        block = broken
+        for key in path[:-1]:
+            block = block[key]
+        block[path[-1]] = value
+    else:
+        broken = value
+    before = json.dumps(broken)
+    with suppress(ConfigError):
+        full = complete(broken)
+        assert complete(full) == full or "NaN" in before
+    assert json.dumps(broken) == before
+
+
+def test_canonical_text_tells_values_apart_and_nothing_else():
+    assert serialise({"b": [1, 2], "a": None}) == serialise({"a": None, "b": (1, 2)})
+    assert serialise({"a": 1}) != serialise({"a": 2})
+
+
+def test_checking_a_configuration_imports_nothing_heavy(root):
+    code = (
+        "import sys, audio_neurons.study.loading, audio_neurons.running.digest\n"
+        "print([m for m in ('torch', 'pandas', 'pyarrow', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_equal_titles_and_a_task_compared_with_itself_are_refused():
+    config = deepcopy(SHIPPED["demo"])
+    config["tasks"]["gtzan"]["title"] = config["tasks"]["esc50"]["title"]
+    with pytest.raises(ConfigError, match="tasks: more than one has the title 'ESC-50'"):
+        complete(config)
+    config = deepcopy(SHIPPED["demo"])
+    config["comparisons"]["genre"]["tasks"] = ["gtzan", "gtzan"]
+    with pytest.raises(ConfigError, match=r"comparisons\.genre\.tasks"):
+        complete(config)
+
+
+def test_a_number_that_is_none_is_refused():
+    config = deepcopy(SHIPPED["demo"])
+    config["extraction"]["threshold"] = float("nan")
+    with pytest.raises(ConfigError, match="not valid"):
+        complete(config)
+
+
+# What is left out
+
+
+def test_what_is_false_is_left_out_with_what_needs_it():
+    two = {"tasks": ["events", "sex"], "title": "two"}
+    base = changed("comparisons.x", two)
+    full = complete(changed("datasets.mine", False, base))
+    assert (set(full["datasets"]), set(full["tasks"]), set(full["comparisons"])) == (
+        {"esc50"}, {"events"}, {"e"},
+    )  # fmt: skip
+    full = complete(changed("tasks.sex", False, base))
+    assert (set(full["datasets"]), set(full["comparisons"])) == ({"esc50", "mine"}, {"e"})
+    assert set(complete(changed("comparisons.e", "false", base))["comparisons"]) == {"x"}
+    assert problems(changed("models.r", False)) == ["models: {} should be non-empty"]
+    ablated = changed("ablation.tasks", {"events": {}, "sex": {}}, base)
+    full = complete(changed("datasets.mine", False, ablated))
+    assert set(full["ablation"]["tasks"]) == {"events"}
+    full = complete(changed("ablation.tasks.events", "false", ablated))
+    assert set(full["ablation"]["tasks"]) == {"sex"}
+    # An empty block is not meant as one to leave out.
+    assert problems(changed("datasets.esc50", None)) == ["datasets.esc50: None is not of type 'object'"]
+
+
+def test_a_misspelt_name_to_leave_out_is_refused(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({**MINIMAL, "models": {**MINIMAL["models"], "gone": False}}))
+    config = changed(
+        "comparisons.zzzz", "false", changed("datasets.esc5", False, changed("models.gone", False))
+    )
+    with pytest.raises(ConfigError) as caught:
+        complete(config, [file])
+    assert str(caught.value).splitlines()[1:] == [
+        "  comparisons.zzzz: there is nothing of this name to leave out; there are e",
+        "  datasets.esc5: there is nothing of this name to leave out; did you mean 'esc50'?",
+    ]
+    config = changed("datasets.mine", False, changed("models.gone", False))
+    assert set(complete(config, [file])["datasets"]) == {"esc50"}
+
+
+# Pairs from a table
+
+
+def test_pairs_come_from_a_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    block = {"tasks": ["events", "sex"], "pairs": "mine.csv"}
+    (tmp_path / "mine.csv").write_text('\ufeffa,b,use,why\ndog, male,yes,"x, y"\ncat,female,no,\n', "utf-8")
+    full = complete(changed("comparisons.x", block))
+    assert full["comparisons"]["x"]["pairs"] == [["dog", "male"]]
+    (tmp_path / "mine.csv").write_text("a,b\ndog,\n")
+    assert problems(changed("comparisons.x", block))[0].startswith(
+        "comparisons.x.pairs: mine.csv has no pairs, or an empty class"
+    )
+    (tmp_path / "mine.csv").unlink()
+    assert problems(changed("comparisons.x", block)) == ["comparisons.x.pairs: no such file: mine.csv"]
+
+
+def test_the_shipped_pairs_name_classes_of_both_datasets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the table is found beside the workflow
+    pairs = complete(SHIPPED["config"])["comparisons"]["events"]["pairs"]
+    assert len(pairs) == 14
+    assert ["dog", "Dog"] in pairs
+    assert ["clapping", "Applause"] not in pairs
+    mine, theirs = zip(*pairs, strict=True)
+    assert len(set(mine)) == len(set(theirs)) == 14
+    with open(ROOT / "resources" / "event_pairs.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            assert row["ESC-50"] in datasets.source("esc50")["classes"]["category"], row
+            assert row["GISE-51"] in datasets.source("gise51")["classes"]["event"], row
+            assert row["reason"], row
+            assert row["use"] in ("yes", "no"), row
+
+
+def test_published_lists_of_the_shipped_configurations_are_there():
+    names = [
+        one["published"]
+        for config in SHIPPED.values()
+        for task in config.get("ablation", {}).get("tasks", {}).values()
+        for one in task.get("lists", {}).values()
+    ]
+    assert len(names) == 2
+    assert all((ROOT / "resources" / "published" / "neurons" / f"{name}.csv").is_file() for name in names)
+
+
+def test_a_key_that_stands_twice_in_a_file_is_a_problem(tmp_path):
+    """YAML's readers keep the last: a whole block of models would be gone without a word."""
+    file = tmp_path / "twice.yaml"
+    text = yaml.safe_dump(MINIMAL, sort_keys=False)
+    file.write_text(text, encoding="utf-8")
+    complete(MINIMAL, [file])
+    model = next(iter(MINIMAL["models"]))
+    file.write_text(text + f"models:\n  {model}: &one\n    title: a\n    title: b\n", encoding="utf-8")
+    line = text.splitlines().index("models:") + 1
+    last = len(text.splitlines()) + 1
+    with pytest.raises(ConfigError) as caught:
+        complete(MINIMAL, [file])
+    assert str(caught.value).splitlines()[1:] == [
+        f"  models.{model}.title: twice, in lines {last + 2} and {last + 3} of {file}; make it one",
+        f"  models: twice, in lines {line} and {last} of {file}; make it one",
+    ]
+
+
+def test_blocks_that_are_merged_are_not_twice(tmp_path):
+    file = tmp_path / "merged.yaml"
+    text = "a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  x: 3\nc: {<<: *b, x: 4}\n"
+    file.write_text(text + yaml.safe_dump(MINIMAL), encoding="utf-8")
+    complete(MINIMAL, [file])
+
+
+@pytest.mark.parametrize("gone", ["m2d", "ast", "random"])
+def test_any_model_of_the_full_reproduction_can_be_left_out(gone):
+    config = deepcopy(SHIPPED["config"])
+    config["models"][gone] = "false"
+    full = complete(config)
+    assert gone not in full["models"]
+    for task in full["ablation"]["tasks"].values():
+        lists = task["lists"]
+        assert gone not in [*task.get("models", ()), *(m for one in lists.values() for m in one["models"])]
+        assert ("paper" in lists) <= (gone != "m2d")
+    for task in config["ablation"]["tasks"].values():
+        task["models"] = [gone]
+    assert complete(config)["ablation"]["tasks"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (
+            "probe",
+            {"learning_rate": "1e-4"},
+            "probe.learning_rate: '1e-4' is not of type 'number'; write 1.0e-4",
+        ),
+        (
+            "probe",
+            {"learning_rate": "1.5e3"},
+            "probe.learning_rate: '1.5e3' is not of type 'number'; write 1.5e+3",
+        ),
+        ("seed", "many", "seed: 'many' is not of type 'integer'"),
+        ("tasks.{task}.title", True, "tasks.{task}.title: True is not of type 'string'; put it in quotes"),
+        ("tasks.{task}.title", [], "tasks.{task}.title: [] is not of type 'string'"),
+        ("tasks.{task}.title", None, "tasks.{task}.title: None is not of type 'string'"),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_people_is_told(path, value, told):
+    task = next(iter(MINIMAL["tasks"]))
+    assert told.format(task=task) in problems(changed(path.format(task=task), value))
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"embed_dim": 32, "num_heads": 3}, "num_heads: 3 heads do not divide embed_dim, 32"),
+        (
+            {"input_size": [80, 10], "patch_size": [16, 16]},
+            "input_size: [80, 10] is less than a patch, [16, 16]",
+        ),
+    ],
+)
+def test_sizes_that_do_not_go_together(block, told):
+    model = next(iter(MINIMAL["models"]))
+    config = deepcopy(MINIMAL)
+    config["models"][model].update(adapter="vit", **block)
+    assert problems(config) == [f"models.{model}.{told}"]
+
+
+@pytest.mark.parametrize("file", ["", "/tmp/x.pth", "../x.pth", "a/../../x.pth", "x{y}.pth"])
+def test_a_checkpoint_lies_below_its_folder(file):
+    model = next(iter(MINIMAL["models"]))
+    config = deepcopy(MINIMAL)
+    config["models"][model]["weights"] = {"source": "checkpoint", "file": file}
+    assert problems(config) == [
+        f"models.{model}.weights.file: '{file}' is no path below resources/weights/{model}; a checkpoint of "
+        f"your own goes into resources/by_hand/{model}"
+    ]

@@ -1,0 +1,187 @@
+"""What a configuration asks for: paths, targets, and the text that rules pass to their scripts."""
+
+import json
+import string
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from common import ROOT
+from test_config import MINIMAL, TRAINED, changed
+
+from audio_neurons.settings.configuration import FIGURES
+from audio_neurons.study import ConfigError, Study, complete, paths
+from audio_neurons.study.results import OVERALL
+
+
+@pytest.fixture
+def studied(tmp_path, monkeypatch):
+    """Make a study in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def study(config):
+        return Study(complete(config), ROOT)
+
+    return study
+
+
+def wildcards(**values):
+    return SimpleNamespace(**values)
+
+
+def test_a_path_keeps_the_wildcards_that_are_not_filled_in():
+    assert paths.fill(paths.CLIPS, dataset="a") == "results/clips/a/part-{shard}.parquet"
+    assert paths.fill(paths.OF_TASK, table="neurons", model="m", task="t", selector="{s}") == (
+        "results/neurons/m/t/{s}.parquet"
+    )
+
+
+def test_no_two_kinds_of_files_share_a_path():
+    known = [value for name, value in vars(paths).items() if name.isupper() and isinstance(value, str)]
+    assert len(set(known)) == len(known) > 20
+    for path in known:
+        names = [name for _, name, _, _ in string.Formatter().parse(path) if name]
+        assert len(set(names)) == len(names), path
+
+
+def test_tables_of_tasks_and_comparisons(studied):
+    study = studied(MINIMAL)
+    assert study.tasks.of_tasks("neurons") == [
+        "results/neurons/r/events/aape.parquet", "results/neurons/r/sex/aape.parquet",
+    ]  # fmt: skip
+    assert study.tasks.shared("sharing_draws") == ["results/sharing_draws/r/e/aape.parquet"]
+    assert study.datasets.clips("mine") == [f"results/clips/mine/part-00{n}.parquet" for n in range(3)]
+    assert study.tasks.used_datasets() == ["esc50", "mine"]
+
+
+def test_targets_follow_from_the_configuration(studied):
+    figures = studied(MINIMAL).results.figures("pdf")
+    assert figures == [f"results/figures/{name}.pdf" for name in ("e", "coverage", "layers", "entropy")]
+    ablated = changed("ablation", {"tasks": {"sex": {}}, "gains": [0, 2]})
+    assert studied(ablated).results.figures("png")[-3:] == [
+        f"results/figures/{kind}/sex.png" for kind in ("ablation", "ablation_matrix", "dose")
+    ]
+    one_gain = changed("ablation.gains", [0], ablated)
+    assert "results/figures/dose/sex.png" not in studied(one_gain).results.figures()
+    ranked = changed("selection", {"selector": "auroc", "selectors": {"auroc": {}}})
+    assert studied(ranked).tasks.inferred("inference") == []
+    assert "results/figures/entropy.pdf" not in studied(ranked).results.figures()
+
+
+def test_names_of_figures_are_kept_from_comparisons():
+    assert set(OVERALL) == set(FIGURES)
+
+
+def test_a_dataset_that_only_a_person_can_bring_is_left_out_with_its_tasks(studied):
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    study = studied(config)
+    assert list(study.datasets.wanted) == ["voxceleb1"]
+    assert all(task.dataset != "voxceleb1" for task in study.tasks.here.values())
+    assert all("voxceleb1" not in path for path in study.downloads() + study.datasets.all_clips())
+    (notice,) = [line for line in study.notices() if "VOXCELEB_KEY" in line]
+    assert "voxceleb1" in notice
+
+
+def test_a_rule_carries_only_what_its_numbers_depend_on(studied):
+    one = studied(MINIMAL)
+    of_esc50, of_events = wildcards(dataset="esc50", model="r"), wildcards(task="events", selector="aape")
+
+    def texts(study):
+        return {
+            "extract": study.tasks.passes(of_esc50),
+            "medians": study.tasks.median_pass(of_esc50) + study.tasks.median_sample(of_esc50),
+            "select": study.tasks.selection_rule(of_events),
+            "infer": study.tasks.inference(),
+            "ablate": study.tasks.conditions() + study.tasks.effects_on(of_events),
+            "screen": study.tasks.screening() + study.tasks.screened_on(of_events),
+            "model": study.models.architecture(of_esc50),
+        }
+
+    def moved(path, value):
+        other = texts(studied(changed(path, value)))
+        return {name for name, text in texts(one).items() if other[name] != text}
+
+    assert moved("extraction.threshold", 0.5) == {"extract"}
+    assert moved("extraction.batch_size", 4) == {"extract", "medians", "ablate", "screen"}
+    assert moved("extraction.median", {"clips": 9}) == {"medians"}
+    assert moved("extraction.device", "cpu") == set()
+    assert moved("tasks.events.top_share", 0.5) == {"select"}
+    assert moved("inference.seed", 5) == {"infer"}
+    assert moved("inference.block", 5) == set()
+    assert moved("ablation.random", 5) == {"ablate"}
+    assert moved("ablation.clips", False) == set()
+    assert moved("ablation.screening", {"split": "train"}) == {"screen"}
+    assert moved("models.r.title", "R") == set()
+    assert moved("models.r.depth", 3) == {"model"}
+
+
+def test_what_is_trained_here(studied):
+    config = changed("models.t", TRAINED, changed("pools.p", {"clips": 4, "clip_seconds": 1}))
+    study = studied(config)
+    of_t = wildcards(model="t", pool="p")
+    assert study.models.weights(of_t) == ["results/training/t/model.safetensors"]
+    assert study.models.training_pool(of_t) == ["results/pools/p.parquet"]
+    assert study.models.training_files("t") == ["results/pools/p.parquet", "results/training/t/log.parquet"]
+    assert (study.models.pool_clips(of_t), study.models.pool_seconds(of_t)) == (4, 1)
+    assert study.models.trained_on("made") == ["t"]
+    told = json.loads(study.models.trained_model(of_t))
+    assert "checkpoint_minutes" not in told["training"]
+    assert told["training"]["processes"] == 1
+    assert "training" not in json.loads(study.models.architecture(of_t))
+
+
+def test_audioset_comes_in_parts(studied):
+    pool = {"audioset": {"folder": "here", "shards": 2}}
+    study = studied(changed("models.t", TRAINED, changed("pools.p", pool)))
+    of_t = wildcards(model="t", pool="p")
+    assert study.models.training_pool(of_t) == [f"results/pools/p/part-00{n}.arrow" for n in range(2)]
+    assert study.models.training_files("t")[0] == "results/pools/p/recordings.parquet"
+    assert (study.models.audioset_lists(of_t), study.models.audioset_shards(of_t)) == ("balanced", 2)
+
+
+def test_devices_decide_threads_and_gpus(studied):
+    config = changed("models.t", TRAINED, changed("pools.p", {"clips": 4, "clip_seconds": 1}))
+    of_t = wildcards(model="t")
+    auto = studied(config).models
+    cpu = studied(changed("extraction.device", "cpu", config)).models
+    assert (auto.gpus(of_t), auto.threads(of_t), auto.training_gpus(of_t), auto.training_threads(of_t)) == (
+        1, 8, 1, 8,
+    )  # fmt: skip
+    assert (cpu.gpus(of_t), cpu.threads(of_t), cpu.training_gpus(of_t), cpu.training_threads(of_t)) == (
+        0, 1, 0, 1,
+    )  # fmt: skip
+
+
+def test_lists_are_those_of_the_model(studied):
+    lists = {"mine": {"file": "a.csv", "models": ["r"]}, "paper": {"published": "speech", "models": ["s"]}}
+    config = changed(
+        "ablation.tasks", {"sex": {"lists": lists}}, changed("models.s", {**MINIMAL["models"]["r"]})
+    )
+    study = studied(config)
+    assert study.tasks.list_files(wildcards(model="r", task="sex")) == ["a.csv"]
+    (published,) = study.tasks.list_files(wildcards(model="s", task="sex"))
+    assert published.endswith("resources/published/neurons/speech.csv")
+    assert study.tasks.known_lists() == {"sex": {"paper": {"published": "speech", "models": ["s"]}}}
+    assert study.tasks.listed_in() == [("s", "sex")]
+    assert json.loads(study.tasks.cases(study.tasks.ablated_in())) == [
+        {"task": "sex", "model": "r"}, {"task": "sex", "model": "s"},
+    ]  # fmt: skip
+
+
+def test_an_archive_that_no_dataset_has_is_an_error(studied):
+    study = studied(MINIMAL)
+    assert study.datasets.archive_role(wildcards(dataset="esc50", file="ESC-50-master.zip")) == "archive"
+    with pytest.raises(ConfigError, match=r"resources/archives/esc50/x\.zip: no such archive"):
+        study.datasets.archive_role(wildcards(dataset="esc50", file="x.zip"))
+
+
+def test_results_and_what_they_are_made_of_are_listed(studied):
+    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
+    study = studied(config)
+    results, between = study.results.everything(), study.results.made_between()
+    assert len(set(results)) == len(results) > 60
+    assert {"results/summary.txt", "results/findings.html"} <= set(results)
+    assert not set(results) & set(between)
+    pool = study.config.models["ssl"].training.pool
+    assert {f"results/pools/{pool}.parquet", "results/training/ssl/log.parquet"} <= set(between)
+    assert study.results.source_lists() == [f"results/sources/{name}.json" for name in study.datasets]

@@ -1,0 +1,75 @@
+"""One forward pass per model, dataset and shard; the shards' statistics are added up."""
+
+
+rule estimate_medians:
+    input:
+        clips=study.datasets.dataset_clips,
+        weights=study.models.weights,
+    output:
+        paths.MEDIANS,
+    log:
+        "logs/estimate_medians/{model}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/estimate_medians/{model}/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    threads: study.models.threads
+    resources:
+        gpu=study.models.gpus,
+    params:
+        model=study.models.architecture,
+        settings=study.tasks.median_pass,
+        sample=study.tasks.median_sample,
+        device=study.config.extraction.device,
+        code=partial(study.models.code, "activations.medians"),
+    message:
+        "Estimate the medians of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/estimate_medians.py"
+
+
+rule extract:
+    input:
+        clips=paths.CLIPS,
+        weights=study.models.weights,
+        medians=study.tasks.medians,
+    output:
+        **study.tasks.shard_outputs(),
+    log:
+        "logs/extract/{model}/{dataset}/{shard}.log",
+    benchmark:
+        "logs/benchmarks/extract/{model}/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    threads: study.models.threads
+    resources:
+        gpu=study.models.gpus,
+    params:
+        model=study.models.architecture,
+        settings=study.tasks.passes,
+        device=study.config.extraction.device,
+        code=partial(study.models.code, "activations.extraction"),
+    message:
+        "Run {wildcards.model} over {wildcards.dataset}, shard {wildcards.shard}"
+    script:
+        "../scripts/extract.py"
+
+
+rule merge:
+    input:
+        unpack(study.tasks.statistics_of_shards),
+    output:
+        **{name: paths.fill(paths.STATISTICS, table=name) for name in paths.SHARD_TABLES},
+    log:
+        "logs/merge/{model}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/merge/{model}/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        top_clips=study.config.extraction.top_clips,
+        code=code_digest("activations.units"),
+    message:
+        "Merge the statistics of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/merge.py"
