@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
+from audio_neurons.recordings import opening
 from audio_neurons.tables import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
     if data.startswith(b"version https://git-lfs"):
         raise AudioError("a Git LFS pointer, not the recording itself")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with opening.stream(data) as stream, opening.sound(stream) as file:
             rate = file.samplerate
             mono = _mono(file, file.frames if seconds is None else int(seconds * rate))
     except (soundfile.LibsndfileError, RuntimeError) as error:
