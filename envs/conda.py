@@ -25,7 +25,7 @@ ENVIRONMENTS = {
     "audio-neurons": (
         "What every rule of the full reproduction runs in.",
         "docutils jsonschema lazy-loader matplotlib numpy pandas pyarrow pydantic pyyaml requests "
-        "safetensors scipy seaborn soundfile timm torch torchaudio torchvision transformers urllib3",
+        "safetensors scipy seaborn soundfile soxr timm torch torchaudio torchvision transformers urllib3",
     ),
     "demo": (
         "What makes the demo's recordings: eSpeak NG and a SoundFont, both under the GPL.",

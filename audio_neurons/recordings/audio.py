@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import io
-from functools import lru_cache
-from math import gcd
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
+import soxr
 
 from audio_neurons.recordings import opening
 from audio_neurons.tables import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    from torchaudio.transforms import Resample
 
 # Peak below which a clip counts as silent: -80 dBFS, about three steps of 16-bit audio.
 SILENCE = 1e-4
 
 BLOCK = 1 << 22  # samples, over all channels, that are read at a time
 
-# Largest resampling kernel, in elements: rates that share no divisor with 16 kHz would need gigabytes.
-LARGEST_KERNEL = 1 << 25
+# Sampling rates in Hz that a recording of sound can have; others are those of wrong headers.
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
+
+# Quality of soxr: what aliases is below -120 dB, where 16 bits end at -98 dB; "VHQ" takes longer.
+QUALITY = "HQ"
 
 # Words of libsndfile's errors when memory runs out; initialising libFLAC fails for no other reason.
 SHORT_OF_MEMORY = ("malloc", "initialization of the flac")
@@ -54,19 +52,12 @@ def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
         raise AudioError("a Git LFS pointer, not the recording itself")
     try:
         with opening.stream(data) as stream, opening.sound(stream) as file:
-            rate = file.samplerate
-            mono = _mono(file, file.frames if seconds is None else int(seconds * rate))
+            samples = _mono(file, seconds)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _reason(error) from error
-    if not len(mono):
-        raise AudioError("no samples")
-    if not np.isfinite(mono).all():
-        raise AudioError("NaN or infinite samples")
-    if rate != SAMPLE_RATE:
-        mono = _resample(mono, rate)
-    if np.abs(mono).max() < SILENCE:
+    if np.abs(samples).max() < SILENCE:
         raise AudioError("silent")
-    return np.ascontiguousarray(mono)
+    return np.ascontiguousarray(samples)
 
 
 def _reason(error: Exception) -> Exception:
@@ -77,34 +68,53 @@ def _reason(error: Exception) -> Exception:
     return AudioError(f"unreadable: {reason}")
 
 
-def _mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """Read the mean of the channels, up to ``frames`` frames; in blocks, since headers may be wrong."""
-    parts = [np.zeros(0, np.float32)]
+def _mono(file: soundfile.SoundFile, seconds: float | None) -> np.ndarray:
+    """Read the mean of the channels at 16 kHz; in blocks, since headers may be wrong and rates high."""
+    rate = file.samplerate
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(f"a sampling rate of {rate} Hz; looked for {LOWEST_RATE} to {HIGHEST_RATE}")
+    resampler = _Resampler(rate)
+    frames = file.frames if seconds is None else int(seconds * rate)
+    parts: list[np.ndarray] = []
     while frames > 0:
         part = file.read(min(frames, max(BLOCK // file.channels, 1)), dtype="float32", always_2d=True)
         if not len(part):
             break
-        with np.errstate(over="ignore", invalid="ignore"):  # `decode` refuses what is not finite
-            parts.append(part[:, 0] if file.channels == 1 else part.mean(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mono = part[:, 0] if file.channels == 1 else part.mean(axis=1)
+        if not np.isfinite(mono).all():
+            raise AudioError("NaN or infinite samples")
+        parts.append(resampler.add(mono))
         frames -= len(part)
-    return parts[1] if len(parts) == 2 else np.concatenate(parts)
+    if not parts:
+        raise AudioError("no samples")
+    parts.append(resampler.end())
+    return np.concatenate(parts)
 
 
-def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    import torch  # imported late: recordings at 16 kHz do not need it
+class _Resampler:
+    """Resampling to 16 kHz in parts; their lengths do not change the result."""
 
-    divisor = gcd(rate, SAMPLE_RATE)
-    if rate * SAMPLE_RATE // divisor**2 > LARGEST_KERNEL:
-        raise AudioError(f"sampling rate of {rate} Hz is not supported")
-    with torch.inference_mode():
-        return _resampler(rate)(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+    def __init__(self, rate: int):
+        self._rate, self._taken, self._given = rate, 0, 0
+        if rate != SAMPLE_RATE:
+            self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=QUALITY)
 
+    def add(self, samples: np.ndarray) -> np.ndarray:
+        if self._rate == SAMPLE_RATE:
+            return samples
+        self._taken += len(samples)
+        made = self._stream.resample_chunk(np.ascontiguousarray(samples))
+        self._given += len(made)
+        return made
 
-@lru_cache(4)  # each kernel has up to 128 MB
-def _resampler(rate: int) -> Resample:
-    from torchaudio.transforms import Resample
-
-    return Resample(rate, SAMPLE_RATE)
+    def end(self) -> np.ndarray:
+        """Return what is left, so that all that began is there: the number of samples is rounded up."""
+        if self._rate == SAMPLE_RATE:
+            return np.zeros(0, np.float32)
+        silence = np.zeros(self._rate // SAMPLE_RATE + 2, np.float32)
+        wanted = -(-self._taken * SAMPLE_RATE // self._rate)
+        return self._stream.resample_chunk(silence, last=True)[: wanted - self._given]
 
 
 def encode(samples: np.ndarray) -> bytes:

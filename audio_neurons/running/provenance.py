@@ -26,7 +26,7 @@ from typing import Any
 import audio_neurons
 
 KEY = "audio_neurons"
-PACKAGES = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "timm", "torch", "torchaudio")
+PACKAGES = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "soxr", "timm", "torch", "torchaudio")
 # An environment variable, so that child processes of a job, which write tables too, inherit it.
 _JOB = "AUDIO_NEURONS_JOB"
 # Parameters that only let Snakemake detect changes: a digest of file times, and the number of shards.
