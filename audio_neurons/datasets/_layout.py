@@ -137,13 +137,18 @@ def verified(recordings: Iterable[Recording], manifest: str, where: object) -> I
     expected = checksums(manifest)
     for recording in recordings:
         wanted = expected.get(recording.clip_id) if recording.data else None
-        if wanted and (actual := hashlib.md5(recording.data, usedforsecurity=False).hexdigest()) != wanted:
+        if wanted and (actual := _md5(recording.data)) != wanted:
             raise DatasetError(
                 f"{where}: {recording.clip_id} is not upstream's recording of that name: its md5 is "
                 f"{actual}, expected {wanted}. Delete the archive and run again to download it anew; if it "
                 "is meant to be a converted copy, set the dataset's option `verify_members: false`."
             )
         yield recording
+
+
+def _md5(data: bytes | Path) -> str:
+    content = data if isinstance(data, bytes) else data.read_bytes()
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 @cache

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -78,7 +79,7 @@ def recordings(
         listed.append((file, replace(recording, group=group, split=recording.split or draw(group))))
     _refuse_too_few(path, columns, [recording for _, recording in listed])
     for file, recording in listed:
-        yield replace(recording, data=_load(file))
+        yield replace(recording, data=_found(file))
 
 
 def labels(path: Path) -> list[str]:
@@ -294,8 +295,10 @@ def _refuse_too_few(path: Path, columns: Iterable[str], found: list[Recording]) 
         raise DatasetError(f"{path}: no label has two classes: {told}")
 
 
-def _load(file: Path) -> bytes:
+def _found(file: Path) -> Path | bytes:
+    """Return the path of a sound file, of which preparation reads what it keeps; no content if it is none."""
     try:
-        return file.read_bytes()
+        facts = file.stat()
     except (OSError, ValueError):  # preparation rejects recordings without data
         return b""
+    return file if stat.S_ISREG(facts.st_mode) and facts.st_size else b""

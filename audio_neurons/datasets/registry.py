@@ -61,7 +61,8 @@ class Recording:
     clip_id
         Name that is unique and stable within the dataset; usually the path inside the archive.
     data
-        Content of the audio file (WAV, OGG, FLAC, ...); empty if the archive lacks it.
+        Content of the audio file (WAV, OGG, FLAC, ...), or the path of a file that is read only where and as
+        far as it is decoded; empty if the archive lacks it.
     split
         ``train``, ``valid`` or ``test``.
     group
@@ -74,7 +75,7 @@ class Recording:
     """
 
     clip_id: str
-    data: bytes = field(repr=False)
+    data: bytes | Path = field(repr=False)
     split: str
     group: str
     labels: Mapping[str, str]

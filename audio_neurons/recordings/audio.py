@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -22,6 +24,11 @@ LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 # Quality of soxr: what aliases is below -120 dB, where 16 bits end at -98 dB; "VHQ" takes longer.
 QUALITY = "HQ"
 
+POINTER = b"version https://git-lfs"
+
+# Too many open files, or no memory: no fault of the recording, which must not be left out for it.
+FAULTS_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 # Words of libsndfile's errors when memory runs out; initialising libFLAC fails for no other reason.
 SHORT_OF_MEMORY = ("malloc", "initialization of the flac")
 
@@ -30,29 +37,36 @@ class AudioError(ValueError):
     """A recording cannot be used; the message is the reason, in a few words."""
 
 
-def decode(data: bytes, seconds: float | None = None) -> np.ndarray:
+def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
     """Decode a sound file to float32 ``(frames,)`` at 16 kHz, the mean of its channels.
 
     Parameters
     ----------
     data
-        Content of the file (WAV, FLAC, OGG, MP3, AU, ...).
+        Content of the file (WAV, FLAC, OGG, MP3, AU, ...), or its path: then only what is asked for is
+        read, whatever the file's length.
     seconds
         Read at most this much from the start.
 
     Raises
     ------
     AudioError
-        If the file is missing (no bytes), unreadable, without samples, holds NaN or infinite
+        If the file is missing or empty, unreadable, without samples, holds NaN or infinite
         samples, or is silent (its peak is below `SILENCE`).
     """
-    if not data:
-        raise AudioError("missing, or an empty file")
-    if data.startswith(b"version https://git-lfs"):
-        raise AudioError("a Git LFS pointer, not the recording itself")
     try:
-        with opening.stream(data) as stream, opening.sound(stream) as file:
-            samples = _mono(file, seconds)
+        with opening.stream(data) as stream:
+            if stream.read(len(POINTER)) == POINTER:
+                raise AudioError("a Git LFS pointer, not the recording itself")
+            stream.seek(0)
+            with opening.sound(stream) as file:
+                samples = _mono(file, seconds)
+    except FileNotFoundError as error:
+        raise AudioError("missing, or an empty file") from error
+    except OSError as error:
+        if error.errno in FAULTS_OF_THE_MACHINE:
+            raise
+        raise AudioError(f"cannot be opened: {error.strerror}") from error
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _reason(error) from error
     if np.abs(samples).max() < SILENCE:

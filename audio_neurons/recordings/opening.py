@@ -48,11 +48,13 @@ def stream(data: bytes | Path) -> Iterator[BinaryIO]:
     Raises
     ------
     FileNotFoundError
-        If there is no such file, it is no regular file (a pipe would wait for ever), or it is empty.
+        If there is no content, or no regular file (a pipe would wait for ever), or it is empty.
     OSError
         If it cannot be opened.
     """
     if isinstance(data, bytes):
+        if not data:
+            raise FileNotFoundError
         with io.BytesIO(data) as content:
             yield content
         return

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import soundfile
 from upstream import sound, tone
 
-from audio_neurons.recordings import audio
+from audio_neurons.recordings import audio, opening
 from audio_neurons.recordings.audio import AudioError
 
 
@@ -123,6 +126,49 @@ def test_decoding_stops_at_the_given_length():
     long = sound(tone(seconds=2.0, rate=44_100), 44_100)
     assert len(audio.decode(long, 0.5)) == 8_000
     assert len(audio.decode(long, 60)) == 32_000
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("seconds", [0.3, None])
+def test_a_file_and_its_content_give_the_same(tmp_path, kind, seconds):
+    (tmp_path / "a").write_bytes(sound(tone(seconds=1.0, rate=44_100), 44_100, kind))
+    content = audio.decode((tmp_path / "a").read_bytes(), seconds)
+    np.testing.assert_array_equal(audio.decode(tmp_path / "a", seconds), content)
+    (tmp_path / "b").write_bytes(bytes(200) + (tmp_path / "a").read_bytes())
+    np.testing.assert_array_equal(audio.decode(tmp_path / "b", seconds), content)
+
+
+def test_files_that_are_none_say_why(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "empty.wav").touch()
+    for name in ("pipe.wav", "empty.wav", "gone.wav", ".", "\0.wav", "empty.wav/a.wav"):
+        with pytest.raises(AudioError, match="missing, or an empty file"):
+            audio.decode(tmp_path / name)
+    (tmp_path / "page.wav").write_bytes(b"no sound at all")
+    with pytest.raises(AudioError, match="unreadable: Format not recognised"):
+        audio.decode(tmp_path / "page.wav")
+    (tmp_path / "pointer.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(AudioError, match="Git LFS pointer"):
+        audio.decode(tmp_path / "pointer.wav")
+    with pytest.raises(AudioError, match="cannot be opened: File name too long"):
+        audio.decode(tmp_path / f"{'a' * 300}.wav")
+
+
+def test_files_that_the_machine_does_not_open_are_no_fault_of_the_recording(tmp_path, monkeypatch):
+    (tmp_path / "a.wav").write_bytes(sound())
+
+    def refuse(number):
+        def opened(*_, **__):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(opening, "open", opened, raising=False)
+
+    refuse(errno.EACCES)
+    with pytest.raises(AudioError, match="cannot be opened: Permission denied"):
+        audio.decode(tmp_path / "a.wav")
+    refuse(errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        audio.decode(tmp_path / "a.wav")
 
 
 def _with(samples, value):

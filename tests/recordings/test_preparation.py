@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -331,6 +332,46 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
         peaks.append(int(done.stdout))
         assert tables.size(tmp_path / str(clips) / "part.parquet") == clips
     assert peaks[1] / peaks[0] < 1.15, f"{peaks} kB"
+
+
+# The same for a list of one's own.
+PEAK_OF_A_LIST = PEAK.replace('"esc50", {"archive": archive}', '"custom", {"files": archive}').replace(
+    '"rejected.parquet")', '"rejected.parquet", workers=2, max_seconds=20)'
+)
+
+
+def long_wav(path, seconds, rate=48_000):
+    """Write a stereo WAV of which all but the first second takes no room on the disk."""
+    start = sound(tone(rate=rate, seconds=1.0)[:, None].repeat(2, axis=1), rate)
+    assert start[36:40] == b"data"
+    size = 44 + 4 * seconds * rate
+    path.write_bytes(
+        start[:4]
+        + (size - 8).to_bytes(4, "little")
+        + start[8:40]
+        + (size - 44).to_bytes(4, "little")
+        + start[44:]
+    )
+    os.truncate(path, size)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
+def test_memory_does_not_grow_with_the_length_of_recordings(tmp_path):
+    peaks = []
+    for seconds in (20, 1600):  # 4 and 300 MB
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        for i in range(6):
+            long_wav(folder / f"{i}.wav", seconds)
+        (folder / "list.csv").write_text(table("path,kind", *(f"{i}.wav,{i % 2}" for i in range(6))))
+        script = [sys.executable, "-c", PEAK_OF_A_LIST, folder, folder / "list.csv"]
+        done = subprocess.run(script, check=True, capture_output=True, cwd=ROOT)
+        peaks.append(int(done.stdout))
+        clips = tables.read(folder / "part.parquet", "clips")
+        assert list(clips["frames"]) == 6 * [20 * 16_000]
+    assert peaks[1] - peaks[0] < 60_000, f"{peaks} kB"
+    one, other = (tables.read(tmp_path / str(s) / "part.parquet", "clips") for s in (20, 1600))
+    assert list(one["audio"]) == list(other["audio"])
 
 
 def test_importing_is_light():
