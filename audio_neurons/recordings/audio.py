@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from audio_neurons.tables import SAMPLE_RATE
 # Peak below which a clip counts as silent: -80 dBFS, about three steps of 16-bit audio.
 SILENCE = 1e-4
 
+# Peak below which 16 bits leave a clip less than 8: -48 dBFS.
+QUIET = 2.0**-8
+
 BLOCK = 1 << 22  # samples, over all channels, that are read at a time
 
 # Sampling rates in Hz that a recording of sound can have; others are those of wrong headers.
@@ -23,6 +27,12 @@ LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 
 # Quality of soxr: what aliases is below -120 dB, where 16 bits end at -98 dB; "VHQ" takes longer.
 QUALITY = "HQ"
+
+# Bits of integers, without the sign, on whose scale files of floating point are written.
+INTEGERS = (15, 23, 31)
+# Peaks over full scale: what decoders of lossy formats stay below, and (48 dB) any headroom of a mix; what is
+# above that is on the scale of integers, whole or not.
+OVERSHOOT, HEADROOM = 2.0, 256.0
 
 POINTER = b"version https://git-lfs"
 
@@ -40,6 +50,8 @@ class AudioError(ValueError):
 def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
     """Decode a sound file to float32 ``(frames,)`` at 16 kHz, the mean of its channels.
 
+    What goes beyond full scale is scaled to keep its shape (see `decode_scaled`).
+
     Parameters
     ----------
     data
@@ -51,8 +63,19 @@ def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
     Raises
     ------
     AudioError
-        If the file is missing or empty, unreadable, without samples, holds NaN or infinite
-        samples, or is silent (its peak is below `SILENCE`).
+        If the file is missing or empty, unreadable, without samples, holds NaN or infinite samples or
+        such as no scale has, is silent (its peak is below `SILENCE`), or has a rate that no sound has.
+    """
+    return decode_scaled(data, seconds)[0]
+
+
+def decode_scaled(data: bytes | Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """Decode as `decode`, and return also how often the samples were halved.
+
+    Samples of floating point may go beyond full scale, where 16 bits would clip them. A recording on the
+    scale of 16, 24 or 32-bit integers is divided by that scale, so that recordings keep their relation to
+    each other; another is halved until its peak is below 1. Powers of two are exact. Integers have no
+    samples beyond full scale, and decoders of MP3 or Vorbis overshoot it a little, which stays clipped.
     """
     try:
         with opening.stream(data) as stream:
@@ -60,7 +83,7 @@ def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
                 raise AudioError("a Git LFS pointer, not the recording itself")
             stream.seek(0)
             with opening.sound(stream) as file:
-                samples = _mono(file, seconds)
+                samples, halvings = _mono(file, seconds)
     except FileNotFoundError as error:
         raise AudioError("missing, or an empty file") from error
     except OSError as error:
@@ -71,7 +94,7 @@ def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
         raise _reason(error) from error
     if np.abs(samples).max() < SILENCE:
         raise AudioError("silent")
-    return np.ascontiguousarray(samples)
+    return np.ascontiguousarray(samples), halvings
 
 
 def _reason(error: Exception) -> Exception:
@@ -82,12 +105,15 @@ def _reason(error: Exception) -> Exception:
     return AudioError(f"unreadable: {reason}")
 
 
-def _mono(file: soundfile.SoundFile, seconds: float | None) -> np.ndarray:
-    """Read the mean of the channels at 16 kHz; in blocks, since headers may be wrong and rates high."""
+def _mono(file: soundfile.SoundFile, seconds: float | None) -> tuple[np.ndarray, int]:
+    """Read the mean of the channels at 16 kHz, scaled, and the number of halvings.
+
+    Blocks are read, since headers may be wrong and rates high.
+    """
     rate = file.samplerate
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(f"a sampling rate of {rate} Hz; looked for {LOWEST_RATE} to {HIGHEST_RATE}")
-    resampler = _Resampler(rate)
+    resampler, scale = _Resampler(rate), _Scale(file.subtype)
     frames = file.frames if seconds is None else int(seconds * rate)
     parts: list[np.ndarray] = []
     while frames > 0:
@@ -98,12 +124,44 @@ def _mono(file: soundfile.SoundFile, seconds: float | None) -> np.ndarray:
             mono = part[:, 0] if file.channels == 1 else part.mean(axis=1)
         if not np.isfinite(mono).all():
             raise AudioError("NaN or infinite samples")
+        scale.add(part, mono)
         parts.append(resampler.add(mono))
         frames -= len(part)
     if not parts:
         raise AudioError("no samples")
     parts.append(resampler.end())
-    return np.concatenate(parts)
+    samples, halvings = np.concatenate(parts), scale.halvings()
+    return (np.ldexp(samples, -halvings) if halvings else samples), halvings
+
+
+class _Scale:
+    """Scale of a recording's samples, of which parts are seen before they are resampled."""
+
+    def __init__(self, subtype: str):
+        self._limit = 1.0 if subtype in ("FLOAT", "DOUBLE") else OVERSHOOT
+        self._peak, self._whole = 0.0, True
+
+    def add(self, part: np.ndarray, mono: np.ndarray) -> None:
+        self._peak = max(self._peak, float(mono.max()), -float(mono.min()))
+        if self._peak > self._limit and self._whole:
+            self._whole = bool(np.array_equal(part, np.rint(part)))
+
+    def halvings(self) -> int:
+        """Return by which power of two the samples are to be divided.
+
+        Raises
+        ------
+        AudioError
+            If they are beyond the scale of any integers: a damaged file.
+        """
+        if self._peak <= self._limit:
+            return 0
+        least = math.frexp(self._peak)[1]
+        if least > INTEGERS[-1] + 1:
+            raise AudioError(f"samples of up to {self._peak:.3g}, where full scale is 1")
+        if self._whole:
+            return next((bits for bits in INTEGERS if self._peak <= 2**bits), least)
+        return max(least, INTEGERS[0]) if self._peak > HEADROOM else least
 
 
 class _Resampler:
@@ -134,12 +192,17 @@ class _Resampler:
 def encode(samples: np.ndarray) -> bytes:
     """Encode float samples ``(frames,)``, clipped to [-1, 1), as FLAC (16 kHz, mono, 16 bits).
 
-    Lossless for 16-bit mono audio at 16 kHz: `read` returns identical samples.
+    Lossless for 16-bit mono audio at 16 kHz: `read` returns identical samples. Quiet samples (peak below
+    `QUIET`) of finer steps are stored with 24 bits, since 16 would leave them less than 8.
     """
-    integers = np.clip(np.rint(np.asarray(samples, np.float64) * 32768), -32768, 32767).astype(np.int16)
+    steps = np.asarray(samples, np.float64) * 32768
+    integers, subtype = np.clip(np.rint(steps), -32768, 32767).astype(np.int16), "PCM_16"
+    if np.abs(steps).max(initial=0) < QUIET * 32768 and not np.array_equal(steps, integers):
+        # soundfile takes the upper 24 of 32 bits.
+        integers, subtype = np.rint(steps * 256).astype(np.int32) << 8, "PCM_24"
     file = io.BytesIO()
     try:
-        soundfile.write(file, integers, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        soundfile.write(file, integers, SAMPLE_RATE, format="FLAC", subtype=subtype)
     except soundfile.LibsndfileError as error:
         raise _reason(error) from error
     return file.getvalue()

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from audio_neurons import tables
 from audio_neurons.datasets import registry as datasets
@@ -38,12 +39,21 @@ class Excluded(audio.AudioError):
 
 @dataclass(frozen=True)
 class Summary:
-    """Numbers of clips written, recordings rejected and recordings excluded; total seconds of the clips."""
+    """Numbers of clips written, recordings rejected and excluded; seconds of the clips; clips scaled."""
 
     clips: int
     rejected: int
     excluded: int
     seconds: float
+    scaled: int = 0
+
+
+class Clip(NamedTuple):
+    """Recording as it is stored, and how often its samples were halved to be within full scale."""
+
+    flac: bytes
+    frames: int
+    halvings: int = 0
 
 
 def prepare(
@@ -108,6 +118,7 @@ def prepare(
     unused: list[tuple[str, audio.AudioError]] = []
     # Patterns of the YAML file are not reported: they cover every version of the dataset.
     in_vain = set(excluded) - set(source(adapter).get("excluded", {}))
+    scaled: list[tuple[str, int]] = []
     clips, frames = 0, 0
     dealer = Dealer(len(parts))
     with ExitStack() as stack:
@@ -118,8 +129,10 @@ def prepare(
                 unused.append((recording.clip_id, clip))
                 in_vain.difference_update(p for p in excluded if fnmatch.fnmatchcase(recording.clip_id, p))
                 continue
-            shards[dealer.part(recording.group)].add(recording, *clip)
-            clips, frames = clips + 1, frames + clip[1]
+            shards[dealer.part(recording.group)].add(recording, clip)
+            clips, frames = clips + 1, frames + clip.frames
+            if clip.halvings:
+                scaled.append((recording.clip_id, clip.halvings))
         refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
         _judge(name or adapter, clips, refused, max_rejected, listing, paths.get("files"))
         for shard in shards:
@@ -128,7 +141,8 @@ def prepare(
         table.append({"clip_id": [i for i, _ in unused], "reason": [str(why) for _, why in unused]})
     if in_vain:
         tell(f"{name or adapter}: no recording matches {', '.join(sorted(in_vain))} (`excluded`)")
-    return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE)
+    tell_scaled(name or adapter, scaled, clips)
+    return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE, len(scaled))
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> Path | list[Path]:
@@ -171,23 +185,21 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         raise PreparationError(f"{adapter}: its archives hold no recordings")
 
 
-def _convert(
-    recording: Recording, seconds: float, excluded: Mapping[str, str]
-) -> tuple[bytes, int] | audio.AudioError:
-    """Convert a recording to FLAC and its number of frames, or return the reason why it is not used."""
+def _convert(recording: Recording, seconds: float, excluded: Mapping[str, str]) -> Clip | audio.AudioError:
+    """Convert a recording to FLAC, or return the reason why it is not used."""
     for pattern, reason in excluded.items():
         if fnmatch.fnmatchcase(recording.clip_id, pattern):
             return Excluded(f"excluded: {reason}")
     try:
-        samples = audio.decode(recording.data, seconds)
-        return audio.encode(samples), len(samples)
+        samples, halvings = audio.decode_scaled(recording.data, seconds)
+        return Clip(audio.encode(samples), len(samples), halvings)
     except audio.AudioError as error:
         return error
 
 
 def in_order(
     recordings: Iterable[Recording], seconds: float, workers: int, excluded: Mapping[str, str] = {}
-) -> Iterator[tuple[Recording, tuple[bytes, int] | audio.AudioError]]:
+) -> Iterator[tuple[Recording, Clip | audio.AudioError]]:
     """Convert recordings in parallel, a bounded number at a time, and yield them in input order."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
@@ -198,6 +210,20 @@ def in_order(
                 yield first, future.result()
         for recording, future in waiting:
             yield recording, future.result()
+
+
+def tell_scaled(name: str, scaled: Sequence[tuple[str, int]], clips: int) -> None:
+    """Tell which recordings, of so many, went beyond full scale: names and numbers of halvings."""
+    if not scaled:
+        return
+    strongest = sorted(scaled, key=lambda one: -one[1])
+    least, most = 2 ** strongest[-1][1], 2 ** strongest[0][1]
+    examples = ", ".join(f"{clip_id} (1/{2**halvings})" for clip_id, halvings in strongest[:3])
+    tell(
+        f"{name}: {len(scaled)} of {clips} recordings go beyond full scale and are stored at 1/{least}"
+        f"{f' to 1/{most}' if most > least else ''} of their level, which keeps their shape: {examples}"
+        f"{', ...' if len(scaled) > 3 else ''}"
+    )
 
 
 class Dealer:
@@ -223,10 +249,10 @@ class Dealer:
         return part
 
 
-def row_of(recording: Recording, flac: bytes, frames: int) -> dict:
+def row_of(recording: Recording, clip: Clip) -> dict:
     """Return a clip's row of the table ``clips``: column → value."""
     fixed = {name: getattr(recording, name) for name in ("clip_id", "split", "fold", "group")}
-    return {**fixed, "audio": flac, "frames": frames, **recording.labels}
+    return {**fixed, "audio": clip.flac, "frames": clip.frames, **recording.labels}
 
 
 class _Shard:
@@ -236,8 +262,8 @@ class _Shard:
         self._writer, self._names = writer, tables.schema_of("clips", labels).names
         self._rows: list[dict] = []
 
-    def add(self, recording: Recording, flac: bytes, frames: int) -> None:
-        self._rows.append(row_of(recording, flac, frames))
+    def add(self, recording: Recording, clip: Clip) -> None:
+        self._rows.append(row_of(recording, clip))
         if len(self._rows) == ROWS:
             self.flush()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from audio_neurons import tables
 from audio_neurons.datasets.registry import Recording
 from audio_neurons.recordings.audio import AudioError
-from audio_neurons.recordings.preparation import EXAMPLES, PreparationError, in_order, row_of
+from audio_neurons.recordings.preparation import EXAMPLES, PreparationError, in_order, row_of, tell_scaled
 from audio_neurons.running.runtime import progress
 from audio_neurons.training.packed import writer
 
@@ -172,19 +172,23 @@ def pack(
     """
     rows = tables.read(recordings, "recordings").iloc[shard::shards].to_dict("records")
     refused: list[tuple[str, str]] = []
+    scaled: list[tuple[str, int]] = []
     with writer(part) as append:
         decoded = in_order((_recording(folder, row) for row in rows), SECONDS, workers)
         for recording, clip in progress(decoded, len(rows), f"pack {name}, shard {shard}", "clips"):
             if isinstance(clip, AudioError):
                 refused.append((recording.clip_id, str(clip)))
                 continue
-            append(row_of(recording, *clip))
+            append(row_of(recording, clip))
+            if clip.halvings:
+                scaled.append((recording.clip_id, clip.halvings))
         if len(refused) > max_rejected * len(rows):
             examples = "".join(f"\n  {clip}: {reason}" for clip, reason in refused[:EXAMPLES])
             raise PreparationError(
                 f"{len(refused)} of {len(rows)} recordings of shard {shard} cannot be used; "
                 f"`preparation.max_rejected` allows {max_rejected:.1%}. The first:{examples}"
             )
+    tell_scaled(f"{name}, shard {shard}", scaled, len(rows) - len(refused))
     with tables.writer(rejected, "rejected") as table:
         table.append({"clip_id": [clip for clip, _ in refused], "reason": [why for _, why in refused]})
 

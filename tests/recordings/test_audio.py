@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 
 import numpy as np
@@ -23,6 +24,85 @@ def test_sixteen_bit_audio_at_16_khz_survives_bit_by_bit():
 def test_encoding_clips_to_the_range():
     kept = audio.read(audio.encode(np.array([2.0, 1.0, -1.0, -3.0, 0.25])), 5)
     np.testing.assert_array_equal(kept * 32768, [32767, 32767, -32768, -32768, 8192])
+
+
+def decibels(samples):
+    return 20 * np.log10(np.abs(samples).max())
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize(
+    ("gain", "halvings"), [(0.99, 0), (1.01, 1), (2.0, 2), (4.0, 3), (200.0, 8), (300.0, 15), (9000.0, 15),
+                           (40_000.0, 16), (2.0**30, 31)],
+)  # fmt: skip
+def test_beyond_full_scale_the_shape_is_kept(gain, halvings, rate, subtype):
+    wave = tone(441, 0.5, rate, gain=1)
+    samples, told = audio.decode_scaled(sound(gain * wave, rate, subtype=subtype))
+    assert told == halvings
+    expected = tone(441, 0.5, gain=gain / 2**halvings)
+    np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=1e-3)
+    stored = audio.read(audio.encode(samples), len(samples))
+    assert (np.abs(stored - samples)[500:-500] <= 1 / 32768).all()
+
+
+@pytest.mark.parametrize("bits", [16, 24, 32])
+@pytest.mark.parametrize("level", [1.0, 0.01])
+def test_integers_in_floats_keep_their_level(bits, level):
+    """Loud and quiet recordings of a dataset keep their relation, as if they were stored as integers."""
+    full = 2 ** (bits - 1)
+    whole = np.rint(level * tone(441, 0.5, gain=full - 256))
+    stereo = np.stack([whole, whole - 2 * (whole > 1)], axis=1)
+    samples, halvings = audio.decode_scaled(sound(stereo, subtype="DOUBLE"))
+    assert halvings == bits - 1
+    np.testing.assert_allclose(samples, whole / full, atol=1e-4)
+
+
+def test_integers_in_floats_that_are_nearly_silent_are_silent():
+    noise = np.random.default_rng(0).integers(-2, 3, 16_000).astype(np.float32)
+    with pytest.raises(AudioError, match="silent"):
+        audio.decode(sound(noise, subtype="FLOAT"))
+
+
+def test_what_is_within_full_scale_or_overshoots_it_in_decoding_is_not_scaled():
+    loud = np.sign(tone(440, 1.0, 44_100))
+    for kind, subtype in (
+        ("WAV", "PCM_16"),
+        ("WAV", "FLOAT"),
+        ("FLAC", "PCM_24"),
+        ("OGG", None),
+        ("MP3", None),
+    ):
+        samples, halvings = audio.decode_scaled(sound(loud, 44_100, kind, subtype))
+        assert halvings == 0
+        assert np.abs(samples).max() > 1  # clipped by `encode`, as everywhere
+    assert audio.decode_scaled(sound(5 * loud, 44_100, "OGG"))[1] > 0
+
+
+def test_samples_that_no_scale_has_are_refused():
+    with pytest.raises(AudioError, match=r"samples of up to 1e\+30, where full scale is 1"):
+        audio.decode(sound(_with(tone(), 1e30), subtype="FLOAT"))
+
+
+@pytest.mark.parametrize("level", [-50, -60, -70, -79])
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_24"])
+def test_quiet_recordings_keep_their_detail(level, subtype):
+    wave = tone(441, 0.5, gain=10 ** (level / 20))
+    samples = audio.decode(sound(wave, subtype=subtype))
+    kept = audio.read(audio.encode(samples), len(samples))
+    assert decibels(kept - wave) < -130
+    np.testing.assert_array_equal(audio.read(audio.encode(kept), len(kept)), kept)
+
+
+def test_quiet_integers_are_stored_with_16_bits():
+    """As they are; finer samples are stored with 24 bits only where 16 leave less than 8."""
+    integers = np.random.default_rng(0).integers(-90, 91, 4000).astype(np.int16)
+    for samples, bits in (
+        (audio.decode(sound(integers)), 16),
+        (tone(gain=2**-8 - 1e-6), 24),
+        (tone(gain=2**-7), 16),
+    ):
+        assert soundfile.info(io.BytesIO(audio.encode(samples))).subtype == f"PCM_{bits}"
 
 
 # Usual rates, those of field recorders and neural recordings (24,414 Hz), and odd ones.

@@ -170,6 +170,27 @@ def test_long_recordings_are_stored_from_their_start(tmp_path):
     assert clips["frames"].max() == 48_000
 
 
+def test_recordings_beyond_full_scale_are_told_once(tmp_path, capsys):
+    def told(gains):
+        lines = [f"{name}.wav,{i % 2}" for i, name in enumerate(gains)]
+        for name, gain in gains.items():
+            (tmp_path / f"{name}.wav").write_bytes(sound(tone(gain=gain), subtype="FLOAT"))
+        (tmp_path / "list.csv").write_text(table("path,kind", *lines))
+        summary, clips = run(tmp_path / "clips", {"files": tmp_path / "list.csv"}, "custom", name="birds")
+        assert summary.scaled == sum(gain > 1 for gain in gains.values())
+        peaks = [np.abs(audio.read(flac, 1600)).max() for flac in clips["audio"]]
+        assert all(0.2 < peak <= 1 for peak in peaks)
+        return [line for line in capsys.readouterr().err.splitlines() if "full scale" in line]
+
+    assert told({"a": 0.9, "b": 1}) == []
+    ways = "go beyond full scale and are stored at", "of their level, which keeps their shape:"
+    assert told({"a": 0.9, "b": 4.0}) == [f"birds: 1 of 2 recordings {ways[0]} 1/8 {ways[1]} b.wav (1/8)"]
+    assert told({"a": 1.5, "b": 20_000, "c": 4.0, "d": 3.0, "e": 0.5}) == [
+        f"birds: 4 of 5 recordings {ways[0]} 1/2 to 1/32768 {ways[1]} "
+        "b.wav (1/32768), c.wav (1/8), d.wav (1/4), ..."
+    ]
+
+
 BAD = {
     "1-1-A-0.wav": b"",
     "1-101-A-1.wav": b"broken",
@@ -209,9 +230,9 @@ def test_too_many_unusable_recordings_stop_the_preparation(tmp_path):
 
 def test_recordings_left_out_are_listed_and_do_not_count(tmp_path, monkeypatch, capsys):
     decoded = []
-    decode = audio.decode
+    decode = audio.decode_scaled
     monkeypatch.setattr(
-        audio, "decode", lambda data, seconds: (decoded.append(data), decode(data, seconds))[1]
+        audio, "decode_scaled", lambda data, seconds: (decoded.append(data), decode(data, seconds))[1]
     )
     path = esc50(tmp_path / "a.zip", extra=BAD)
     patterns = {
