@@ -122,15 +122,14 @@ def _mono(file: soundfile.SoundFile, seconds: float | None) -> tuple[np.ndarray,
             break
         with np.errstate(over="ignore", invalid="ignore"):
             mono = part[:, 0] if file.channels == 1 else part.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise AudioError("NaN or infinite samples")
         scale.add(part, mono)
         parts.append(resampler.add(mono))
         frames -= len(part)
     if not parts:
         raise AudioError("no samples")
-    parts.append(resampler.end())
-    samples, halvings = np.concatenate(parts), scale.halvings()
+    if rate != SAMPLE_RATE:
+        parts.append(resampler.end())
+    samples, halvings = parts[0] if len(parts) == 1 else np.concatenate(parts), scale.halvings()
     return (np.ldexp(samples, -halvings) if halvings else samples), halvings
 
 
@@ -142,7 +141,10 @@ class _Scale:
         self._peak, self._whole = 0.0, True
 
     def add(self, part: np.ndarray, mono: np.ndarray) -> None:
-        self._peak = max(self._peak, float(mono.max()), -float(mono.min()))
+        highest, lowest = float(mono.max()), float(mono.min())  # NaN if there is one
+        if not (math.isfinite(highest) and math.isfinite(lowest)):
+            raise AudioError("NaN or infinite samples")
+        self._peak = max(self._peak, highest, -lowest)
         if self._peak > self._limit and self._whole:
             self._whole = bool(np.array_equal(part, np.rint(part)))
 
@@ -182,8 +184,6 @@ class _Resampler:
 
     def end(self) -> np.ndarray:
         """Return what is left, so that all that began is there: the number of samples is rounded up."""
-        if self._rate == SAMPLE_RATE:
-            return np.zeros(0, np.float32)
         silence = np.zeros(self._rate // SAMPLE_RATE + 2, np.float32)
         wanted = -(-self._taken * SAMPLE_RATE // self._rate)
         return self._stream.resample_chunk(silence, last=True)[: wanted - self._given]
@@ -197,7 +197,8 @@ def encode(samples: np.ndarray) -> bytes:
     """
     steps = np.asarray(samples, np.float64) * 32768
     integers, subtype = np.clip(np.rint(steps), -32768, 32767).astype(np.int16), "PCM_16"
-    if np.abs(steps).max(initial=0) < QUIET * 32768 and not np.array_equal(steps, integers):
+    quiet = max(int(integers.max(initial=0)), -int(integers.min(initial=0))) < QUIET * 32768
+    if quiet and not np.array_equal(steps, integers):
         # soundfile takes the upper 24 of 32 bits.
         integers, subtype = np.rint(steps * 256).astype(np.int32) << 8, "PCM_24"
     file = io.BytesIO()

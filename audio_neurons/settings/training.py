@@ -9,6 +9,8 @@ from pydantic import Field
 
 from audio_neurons.settings.section import FREE, NULLABLE, Count, Fraction, Seconds, Section, Seed, Text
 
+AUDIOSET_SECONDS = 10.0  # length of AudioSet's clips
+
 
 class Training(Section):
     """How an encoder is trained from scratch."""

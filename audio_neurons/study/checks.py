@@ -12,6 +12,7 @@ from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
 from audio_neurons.settings.models import Model
 from audio_neurons.settings.section import unknown
+from audio_neurons.settings.training import AUDIOSET_SECONDS, Pool, PooledTraining
 
 
 def facts_against(config: Configuration) -> Iterator[str]:
@@ -20,6 +21,7 @@ def facts_against(config: Configuration) -> Iterator[str]:
     for name, dataset in config.datasets.items():
         path = f"datasets.{name}"
         yield from _with_path(path, _adapter(dataset))
+        yield from _with_path(path, _length(dataset, config.preparation.max_seconds))
         try:
             labels_of[name] = labels(dataset)
         except datasets.DatasetError as error:
@@ -31,6 +33,8 @@ def facts_against(config: Configuration) -> Iterator[str]:
             yield from _with_path(path, unknown("label", task.label, own, f"label of {task.dataset}"))
     for name, model in config.models.items():
         yield from _with_path(f"models.{name}", _keys(model))
+        if model.training is not None and (pool := config.pools.get(model.training.pool)):
+            yield from _with_path(f"models.{name}.training", _length_in_pool(model.training, pool))
 
 
 def _with_path(path: str, problems: Iterator[tuple[str, str]]) -> Iterator[str]:
@@ -54,6 +58,28 @@ def _adapter(dataset: Dataset) -> Iterator[tuple[str, str]]:
         yield "", "`files` and the adapter 'custom' go together"
     else:
         yield from _options(dataset)
+
+
+def _length(dataset: Dataset, kept: float) -> Iterator[tuple[str, str]]:
+    """Yield a problem if clips are longer than what is stored of a recording: the rest would be silence."""
+    if dataset.adapter in datasets.adapters() and (seconds := clip_seconds(dataset)) > kept:
+        yield (
+            "clip_seconds",
+            f"{seconds:g} s, but preparation.max_seconds stores {kept:g} s of a recording, and the rest "
+            "would be silence; "
+            f"set preparation.max_seconds to {seconds:g}, or clip_seconds to at most {kept:g}",
+        )
+
+
+def _length_in_pool(training: PooledTraining, pool: Pool) -> Iterator[tuple[str, str]]:
+    """Yield a problem if a model is trained on longer clips than those of its pool."""
+    stored = AUDIOSET_SECONDS if pool.audioset is not None else pool.clip_seconds
+    if stored is not None and training.clip_seconds > stored:
+        yield (
+            "clip_seconds",
+            f"{training.clip_seconds:g} s, but clips of the pool {training.pool} have {stored:g} s, and the "
+            f"rest would be silence; set it to at most {stored:g}",
+        )
 
 
 def _options(dataset: Dataset) -> Iterator[tuple[str, str]]:
@@ -80,6 +106,12 @@ def _keys(model: Model) -> Iterator[tuple[str, str]]:
     if model.adapter in adapters:
         for key in others & model.model_fields_set:
             yield key, f"adapter {model.adapter} has no such key; it has {', '.join(own)}"
+
+
+def clip_seconds(dataset: Dataset) -> float:
+    """Return the length of a dataset's clips for the encoder: the configuration's, or the dataset's own."""
+    own = dataset.clip_seconds
+    return datasets.source(str(dataset.adapter))["clip_seconds"] if own is None else own
 
 
 def labels(dataset: Dataset) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
 from audio_neurons.settings.section import serialise
 from audio_neurons.study import paths
-from audio_neurons.study.checks import labels
+from audio_neurons.study.checks import clip_seconds, labels
 from audio_neurons.study.loading import ConfigError
 from audio_neurons.study.paths import fill
 
@@ -121,8 +121,7 @@ class Datasets:
         return self.clips(wildcards.dataset)
 
     def clip_seconds(self, name: str) -> float:
-        own = self[name].clip_seconds
-        return datasets.source(self.adapter(name))["clip_seconds"] if own is None else own
+        return clip_seconds(self[name])
 
     def labels(self, name: str) -> tuple[str, ...]:
         return labels(self[name])

@@ -23,6 +23,7 @@ from audio_neurons.datasets.registry import Recording
 from audio_neurons.recordings.audio import AudioError
 from audio_neurons.recordings.preparation import EXAMPLES, PreparationError, in_order, row_of, tell_scaled
 from audio_neurons.running.runtime import progress
+from audio_neurons.settings.training import AUDIOSET_SECONDS
 from audio_neurons.training.packed import writer
 
 CLASSES = "class_labels_indices.csv"
@@ -35,7 +36,6 @@ LISTS = {
 }  # fmt: skip
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au")
 ID = 11  # characters
-SECONDS = 10.0
 BLOCK = 10_000  # rows of a list written at once
 
 NEEDED = """\
@@ -174,7 +174,7 @@ def pack(
     refused: list[tuple[str, str]] = []
     scaled: list[tuple[str, int]] = []
     with writer(part) as append:
-        decoded = in_order((_recording(folder, row) for row in rows), SECONDS, workers)
+        decoded = in_order((_recording(folder, row) for row in rows), AUDIOSET_SECONDS, workers)
         for recording, clip in progress(decoded, len(rows), f"pack {name}, shard {shard}", "clips"):
             if isinstance(clip, AudioError):
                 refused.append((recording.clip_id, str(clip)))

@@ -218,6 +218,36 @@ def test_a_problem_is_named_with_its_path(path):
         assert len(lines) == 1
 
 
+def test_clips_are_not_longer_than_what_is_stored():
+    for seconds in (59, 60):
+        assert complete(changed("datasets.esc50.clip_seconds", seconds))
+    told = (
+        "datasets.esc50.clip_seconds: 90 s, but preparation.max_seconds stores 60 s of a recording, and the "
+        "rest would be silence; set preparation.max_seconds to 90, or clip_seconds to at most 60"
+    )
+    longer = changed("datasets.esc50.clip_seconds", 90)
+    assert problems(longer) == [told]
+    assert complete(changed("preparation.max_seconds", 90, longer))
+    # A dataset's own length counts too.
+    assert [line.partition(" s, but")[0] for line in problems(changed("preparation.max_seconds", 3))] == [
+        "datasets.esc50.clip_seconds: 5"
+    ]
+
+
+def test_training_clips_are_not_longer_than_those_of_the_pool():
+    def trained(seconds, pool):
+        block = {**TRAINED, "training": {**TRAINED["training"], "clip_seconds": seconds}}
+        return changed("models.t", block, changed("pools.p", pool))
+
+    made, audioset = {"clips": 10, "clip_seconds": 2}, {"audioset": {"folder": "x"}}
+    for seconds, pool in ((2, made), (10, audioset)):
+        assert complete(trained(seconds, pool))
+        assert problems(trained(seconds + 1, pool)) == [
+            f"models.t.training.clip_seconds: {seconds + 1} s, but clips of the pool p have {seconds} s, and "
+            f"the rest would be silence; set it to at most {seconds}"
+        ]
+
+
 def test_an_unknown_source_of_weights_is_one_problem():
     assert problems(changed("models.r.weights", {"source": "chekpoint", "file": "x"})) == [
         "models.r.weights.source: 'chekpoint' is not one of ['checkpoint', 'training', 'random']"
