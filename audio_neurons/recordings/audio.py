@@ -30,9 +30,10 @@ QUALITY = "HQ"
 
 # Bits of integers, without the sign, on whose scale files of floating point are written.
 INTEGERS = (15, 23, 31)
-# Peaks over full scale: what decoders of lossy formats stay below, and (48 dB) any headroom of a mix; what is
-# above that is on the scale of integers, whole or not.
-OVERSHOOT, HEADROOM = 2.0, 256.0
+# Peaks over full scale: what decoders of lossy formats stay below (they make noise of full scale normal, with
+# peaks of some five times its level), and any headroom of a mix, 48 dB; what is above that is on the scale of
+# integers, whole or not.
+OVERSHOOT, HEADROOM = 8.0, 256.0
 
 POINTER = b"version https://git-lfs"
 
@@ -75,7 +76,7 @@ def decode_scaled(data: bytes | Path, seconds: float | None = None) -> tuple[np.
     Samples of floating point may go beyond full scale, where 16 bits would clip them. A recording on the
     scale of 16, 24 or 32-bit integers is divided by that scale, so that recordings keep their relation to
     each other; another is halved until its peak is below 1. Powers of two are exact. Integers have no
-    samples beyond full scale, and decoders of MP3 or Vorbis overshoot it a little, which stays clipped.
+    samples beyond full scale, and decoders of MP3 or Vorbis overshoot it, which stays clipped.
     """
     try:
         with opening.stream(data) as stream:
