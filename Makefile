@@ -14,7 +14,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 
 
 # Modules of clusters set these, which would put packages of another Python before those of .venv.
 ifneq ($(PYTHONPATH)$(PYTHONHOME),)
-$(info PYTHONPATH and PYTHONHOME are set, and are left out here.)
+$(info PYTHONPATH and PYTHONHOME are set; they are ignored here.)
 endif
 unexport PYTHONPATH PYTHONHOME
 

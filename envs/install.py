@@ -67,7 +67,7 @@ def identity(arguments: argparse.Namespace) -> dict:
 def flaw(venv: str, wanted: dict, any_python: bool) -> str:
     """Return why an environment has to be created; empty if it is up to date."""
     if not os.path.lexists(venv):
-        return "there is none"
+        return "it does not exist"
     try:
         with open(os.path.join(venv, ".ready"), encoding="utf-8") as file:
             made = json.load(file)
@@ -76,16 +76,16 @@ def flaw(venv: str, wanted: dict, any_python: bool) -> str:
     if made.get("place") != wanted["place"]:
         return f"it was made in {made.get('place')}"
     if made.get("python") != wanted["python"] and not any_python:
-        return f"it is of Python {made.get('python')}, and {wanted['python']} is asked for"
+        return f"it has Python {made.get('python')}, but {wanted['python']} was requested"
     for path in set(wanted) - {"place", "python"}:
         if made.get(path) != wanted[path]:
-            return f"{path} is another than it was made from"
+            return f"{path} has changed since it was made"
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         started = subprocess.check_output([program(venv, "python"), "-I", "-S", "-c", code])
     except (OSError, subprocess.CalledProcessError):
-        return "its Python does not start any more"
-    return "" if started.decode().strip() == made.get("python") else "its Python is another by now"
+        return "its Python does not start"
+    return "" if started.decode().strip() == made.get("python") else "its Python has another version now"
 
 
 def check(venv: str, gigabytes: float) -> None:
@@ -103,9 +103,9 @@ def check(venv: str, gigabytes: float) -> None:
     odd = re.search(UNSAFE, venv)
     if odd:
         remedy = "move the checkout, or set VENV=... to a folder elsewhere"
-        raise Refused(f"Snakemake runs no Python whose path has {odd.group()!r} in it: {venv}; {remedy}")
+        raise Refused(f"Snakemake cannot run a Python whose path contains {odd.group()!r}: {venv}; {remedy}")
     if os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
-        raise Refused(f"{venv} is no virtual environment and is left as it is; move it, or set VENV=...")
+        raise Refused(f"{venv} is not a virtual environment and stays untouched; move it, or set VENV=...")
     if os.path.islink(venv) and os.path.exists(venv) and not os.path.exists(os.path.join(venv, ".ready")):
         target = os.path.realpath(venv)
         raise Refused(
@@ -210,7 +210,7 @@ def bootstrap(venv: str, uv_lock: str, inside: dict) -> str:
     if not code:
         code, said = ask(program(venv, "uv"), "--version")
     if code:
-        print(f"There is no uv here: pip is used, which takes longer. ({said[said.rfind(chr(10)) + 1 :]})")
+        print(f"uv is not available; pip is used, which takes longer. ({said[said.rfind(chr(10)) + 1 :]})")
     return "" if code else said
 
 
@@ -262,7 +262,7 @@ def make(arguments: argparse.Namespace, wanted: dict) -> None:
     install(venv, lock, uv, inside)
     code, said = ask(program(venv, "python"), "-m", "pip", "check", env=inside)
     if code:
-        raise Refused(f"what {lock} lists does not go together; restore it, or see `make lock`", said)
+        raise Refused(f"{lock} has conflicting packages; restore it, or run `make lock`", said)
     stamp = os.path.join(venv, ".ready")
     with open(stamp + ".part", "w", encoding="utf-8") as file:
         json.dump(wanted, file, indent=1)

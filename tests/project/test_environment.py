@@ -275,7 +275,7 @@ def test_packages_of_a_python_path_are_left_out(checkout, tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "json.py").write_text("raise SystemExit('foreign')")
     checkout.variables["PYTHONPATH"] = str(tmp_path / "foreign")
-    assert "PYTHONPATH and PYTHONHOME are set, and are left out here." in checkout.make()
+    assert "PYTHONPATH and PYTHONHOME are set; they are ignored here." in checkout.make()
 
 
 def test_a_checkout_has_its_environment_wherever_it_lies(checkout, tmp_path):
@@ -312,7 +312,7 @@ def test_a_file_that_is_another_or_gone_is_an_error_and_nothing_is_ready(by, che
 
 def test_a_lock_that_lacks_a_package_is_told(checkout):
     checkout.lock.write_text(pins(BETA))
-    assert checkout.refuse().startswith(f"error: what {checkout.lock} lists does not go together; ")
+    assert checkout.refuse().startswith(f"error: what {checkout.lock} lists has conflicts; ")
     assert "beta 1.0 requires alpha, which is not installed." in checkout.said
 
 
@@ -358,7 +358,7 @@ def test_a_folder_that_is_something_else_is_left_alone(bare):
     bare.venv.mkdir()
     (bare.venv / "thesis.tex").touch()
     assert bare.refuse() == (
-        f"error: {bare.venv} is no virtual environment and is left as it is; move it, or set VENV=..."
+        f"error: {bare.venv} is not a virtual environment and stays untouched; move it, or set VENV=..."
     )
     assert (bare.venv / "thesis.tex").exists()
 
@@ -378,7 +378,7 @@ def test_an_environment_behind_a_link_is_left_as_it_is(bare, tmp_path):
 @pytest.mark.parametrize("odd", [" ", "'", ":", "&", "("])
 def test_a_path_that_snakemake_cannot_run_is_told_with_the_remedy(odd, bare, tmp_path):
     line = bare.refuse(VENV=tmp_path / f"a{odd}b")
-    assert line.startswith(f"error: Snakemake runs no Python whose path has {odd[-1]!r} in it: ")
+    assert line.startswith(f"error: Snakemake cannot run a Python whose path contains {odd[-1]!r}: ")
     assert line.endswith("; move the checkout, or set VENV=... to a folder elsewhere")
 
 
@@ -394,17 +394,17 @@ def test_another_lock_another_python_another_place_are_made_anew(checkout, tmp_p
         )
 
     assert flaw() == ""
-    assert flaw(python="3.99").endswith(", and 3.99 is asked for")
+    assert flaw(python="3.99").endswith(", but 3.99 was requested")
     assert flaw(python="3.99", any_python=True) == ""
     assert flaw(place="/elsewhere") == f"it was made in {checkout.venv}"
-    assert flaw(**{str(checkout.uv_lock): "0"}) == f"{checkout.uv_lock} is another than it was made from"
+    assert flaw(**{str(checkout.uv_lock): "0"}) == f"{checkout.uv_lock} has changed since it was made"
     (checkout.venv / "bin" / "python").rename(tmp_path / "python")
-    assert flaw() == "its Python does not start any more"
+    assert flaw() == "its Python does not start"
     (tmp_path / "python").rename(checkout.venv / "bin" / "python")
 
     checkout.lock.write_text(pins(NEW, BETA))
     said = checkout.make()
-    assert f"Making {checkout.venv}: {checkout.lock} is another than it was made from." in said
+    assert f"Making {checkout.venv}: {checkout.lock} has changed since it was made." in said
     assert checkout.ask("import alpha; print(alpha.version)") == "2.0"
 
 
