@@ -231,7 +231,7 @@ def test_what_is_installed_is_what_the_lock_lists_whatever_has_been_released(
     checkout.lock.write_text(pins(SETUPTOOLS, GAMMA, ALPHA, BETA))
     said = checkout.make(PYTHON=PYTHON if version == "bundled" else pip(version))
     assert checkout.ask(SHOWN) == "1.0 1.0 1.0"
-    assert ("There is no uv here: pip is used" in said) == (by == "pip")
+    assert ("uv is not available; pip is used" in said) == (by == "pip")
     assert (checkout.venv / "bin" / "uv").exists() == (by == "uv")
     if version != "bundled":
         assert checkout.ask("import pip; print(pip.__version__)") == version
@@ -312,7 +312,7 @@ def test_a_file_that_is_another_or_gone_is_an_error_and_nothing_is_ready(by, che
 
 def test_a_lock_that_lacks_a_package_is_told(checkout):
     checkout.lock.write_text(pins(BETA))
-    assert checkout.refuse().startswith(f"error: what {checkout.lock} lists has conflicts; ")
+    assert checkout.refuse().startswith(f"error: {checkout.lock} has conflicting packages; ")
     assert "beta 1.0 requires alpha, which is not installed." in checkout.said
 
 
