@@ -295,7 +295,7 @@ def test_an_unreachable_host_is_given_up(tmp_path, server):
             tmp_path / "c.tar",
             tmp_path / "missing.csv",
         )
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_stalled_threads_are_not_waited_for(server, tmp_path, monkeypatch):
@@ -306,7 +306,7 @@ def test_stalled_threads_are_not_waited_for(server, tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(DownloadError, match="given up after 1 of"):
         bring(server, tmp_path)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 # Interruptions
@@ -355,9 +355,9 @@ def test_an_interrupt_ends_the_process(server, tmp_path, root, how):
         until(lambda: len(server.requests) == 8)
         began = time.monotonic()
         process.send_signal(how)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     assert process.returncode == -how
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_file_that_has_changed_meanwhile_is_fetched_anew(server, tmp_path):

@@ -250,8 +250,8 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; at most 20 s."""
-    end = time.monotonic() + 20
+    """Wait until the condition holds; at most two minutes."""
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

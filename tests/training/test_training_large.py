@@ -309,7 +309,7 @@ def test_killed_and_resumed_gives_the_same_bytes(parts, tmp_path, objective):
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (folder / "checkpoint.pt").is_file():
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline

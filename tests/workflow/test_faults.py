@@ -60,7 +60,7 @@ def copy_of(done: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done, tmp_path / NAME, copy_function=shutil.copy2))
 
 
-def until(condition, process=None, seconds: float = 120) -> None:
+def until(condition, process=None, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -119,15 +119,11 @@ def started():
 @pytest.mark.workflow
 def test_two_runs_at_once_and_runs_and_jobs_that_are_killed(tmp_path, started):
     folder, config = tmp_path / NAME, CONFIG
-    recordings(folder)
+    recordings(folder, 600)  # so many that a job can be stopped before it has prepared all of them
     clips = folder / CLIPS
-    # A pipe in the place of a recording holds the job until something is written to it.
-    pipe = folder / "sounds é" / "0 ö.wav"
-    data = pipe.read_bytes()
-    pipe.unlink()
-    os.mkfifo(pipe)
 
-    def begun() -> subprocess.Popen:
+    def begun() -> tuple[subprocess.Popen, int]:
+        """Return a run and the process of its job, which stands still until it gets SIGCONT."""
         before = set(clips.parent.glob(".part*"))
         process = subprocess.Popen(
             command(folder, config, CLIPS), text=True, start_new_session=True,
@@ -135,9 +131,12 @@ def test_two_runs_at_once_and_runs_and_jobs_that_are_killed(tmp_path, started):
         )  # fmt: skip
         started.append(process)
         until(lambda: set(clips.parent.glob(".part*")) - before, process)
-        return process
+        (job,) = re.findall(r"^ *(\d+) .*prepare\.py", processes(process.pid), re.M)[-1:]
+        os.kill(int(job), signal.SIGSTOP)
+        assert not clips.exists()
+        return process, int(job)
 
-    first = begun()
+    first, job = begun()
     second = run(folder, config, CLIPS, check=False)
     assert second.returncode != 0
     assert "Directory cannot be locked. Please make sure that no other Snakemake process" in second.stdout
@@ -145,33 +144,31 @@ def test_two_runs_at_once_and_runs_and_jobs_that_are_killed(tmp_path, started):
     assert "Traceback" not in second.stdout
     # Asked to end, the first waits for its job.
     first.send_signal(signal.SIGTERM)
-    pipe.write_bytes(data)
-    output = first.communicate(timeout=120)[0]
+    os.kill(job, signal.SIGCONT)
+    output = first.communicate(timeout=600)[0]
     assert "Will exit after finishing currently running jobs" in output
     whole = clips.read_bytes()
     shutil.rmtree(folder / "results")
 
-    first = begun()
+    first, job = begun()
     os.killpg(first.pid, signal.SIGINT)  # Ctrl-C
-    output = first.communicate(timeout=120)[0]
+    os.kill(job, signal.SIGCONT)
+    output = first.communicate(timeout=600)[0]
     assert "error: interrupted; run the same command again: what is finished is kept" in output
     assert "Traceback" not in output
     assert not list(clips.parent.glob("*"))
 
     # A job that the system kills cannot say why.
-    first = begun()
-    (job,) = re.findall(r"^ *(\d+) .*prepare\.py", processes(first.pid), re.M)[-1:]
-    os.kill(int(job), signal.SIGKILL)
-    output = first.communicate(timeout=120)[0]
+    first, job = begun()
+    os.kill(job, signal.SIGKILL)
+    output = first.communicate(timeout=600)[0]
     assert first.returncode != 0
     assert "A job was killed from outside (SIGKILL), as the system does when memory runs out" in output
     assert not clips.exists()
 
-    first = begun()
+    first, job = begun()
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    pipe.unlink()
-    pipe.write_bytes(data)
     assert "removed with the --unlock argument" in run(folder, config, CLIPS, check=False).stdout
     run(folder, config, "--unlock")
     run(folder, config, CLIPS)
