@@ -230,6 +230,8 @@ def install(venv: str, lock: str, uv: str, inside: dict) -> None:
     """Install exactly the packages of a lock, and show the progress."""
     if uv:
         command = [program(venv, "uv"), "pip", "install", "--python", program(venv, "python")]
+        # As pip does: where PYTHONDONTWRITEBYTECODE is set, each of hundreds of jobs would compile all anew.
+        command.append("--compile-bytecode")
         command += ["--no-index"] * (inside.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on"))
     else:
         command = [program(venv, "python"), "-m", "pip", "install", "--retries", "2", "--use-pep517"]

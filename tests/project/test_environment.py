@@ -229,6 +229,7 @@ def test_what_is_installed_is_what_the_lock_lists_whatever_has_been_released(
         index.remove(uv)
     # The index has newer alpha, which beta requires with an extra, and setuptools, which builds gamma.
     checkout.lock.write_text(pins(SETUPTOOLS, GAMMA, ALPHA, BETA))
+    checkout.variables["PYTHONDONTWRITEBYTECODE"] = "1"
     said = checkout.make(PYTHON=PYTHON if version == "bundled" else pip(version))
     assert checkout.ask(SHOWN) == "1.0 1.0 1.0"
     assert ("uv is not available; pip is used" in said) == (by == "pip")
@@ -236,6 +237,7 @@ def test_what_is_installed_is_what_the_lock_lists_whatever_has_been_released(
     if version != "bundled":
         assert checkout.ask("import pip; print(pip.__version__)") == version
         assert f", pip {version}, " in said
+    assert list(checkout.venv.glob("lib/*/site-packages/__pycache__/alpha.*.pyc"))
     assert checkout.make() == ""
 
 
