@@ -187,6 +187,25 @@ SCHEMAS: dict[str, pa.Schema] = {
         logprob_p=pa.float64(),
         specificity_p=pa.float64(),
     ),
+    # One row per set, control, gain, replacement, probe, true class and predicted class: numbers of clips.
+    "confusion": _schema(
+        set=pa.string(),
+        kind=pa.string(),
+        targets=pa.string(),
+        control=pa.string(),
+        gain=pa.float64(),
+        replacement=pa.string(),
+        draws=pa.int32(),
+        neurons=pa.int64(),
+        probe=pa.string(),
+        **{"class": pa.string()},
+        prediction=pa.string(),
+        before=pa.float64(),
+        clips=pa.float64(),
+        lost=pa.float64(),
+        gained=pa.float64(),
+        mcnemar_p=pa.float64(),
+    ),
     # One row per condition, probe seed and clip.
     "ablation_clips": _schema(condition=pa.string(), seed=pa.int32(), clip_id=pa.string(), **_OUTCOME),
     # One row per neuron of every ablated set and control.

@@ -18,6 +18,7 @@ import torch
 from audio_neurons import tables
 from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.conditions import Condition, conditions, membership, read_list, sets_of
+from audio_neurons.ablation.confusion import Confusions
 from audio_neurons.ablation.effects import Measured, effects
 from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
 from audio_neurons.ablation.probes import Probes, outcome
@@ -83,7 +84,7 @@ def ablate_task(
     files
         Paths of the neuron lists (CSV), in alphabetical order of their names.
     out
-        Paths of the tables ``ablation``, ``sets`` and, optionally, ``clips``.
+        Paths of the tables ``ablation``, ``confusion``, ``sets`` and, optionally, ``clips``.
     selection_split
         Split on which the neurons were selected; only recorded in the table.
     """
@@ -99,8 +100,10 @@ def ablate_task(
         settings.seed,
     )  # fmt: skip
     keep = [i for i, condition in enumerate(found) if condition.control != "random"]
-    measured = measure(encoder, study, [c.change for c in found], keep, settings, name)
+    confusions = Confusions(found)
+    measured = measure(encoder, study, [c.change for c in found], keep, settings, name, confusions)
     tables.write(out["ablation"], "ablation", effects(measured, found, settings, selection_split))
+    tables.write(out["confusion"], "confusion", confusions.table(measured.classes, measured.seeds))
     tables.write(out["sets"], "ablation_sets", membership(found))
     if "clips" in out:
         write_clips(Path(out["clips"]), measured, found)
@@ -113,11 +116,13 @@ def measure(
     keep: Iterable[int],
     settings: Conditions,
     name: str = "ablate",
+    confusions: Confusions | None = None,
 ) -> Measured:
     """Return the probe's outcomes for the clips of a study under every change.
 
     Sums are integers, so they do not depend on how clips are divided among parts. Memory holds sums per
-    change, probe and class, and the outcome of every clip under the changes listed in ``keep``.
+    change, probe and class, and the outcome of every clip under the changes listed in ``keep``. All
+    predictions are added to ``confusions``, if given.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def measure(
         not finite.
     """
     with numerics(encoder, study.precision):
-        return _measure(encoder, study, changes, keep, settings, name)
+        return _measure(encoder, study, changes, keep, settings, name, confusions)
 
 
 def _measure(
@@ -136,6 +141,7 @@ def _measure(
     keep: Iterable[int],
     settings: Conditions,
     name: str,
+    confusions: Confusions | None,
 ) -> Measured:
     frame = describe(study.clips, study.label)
     probes = Probes.load(Path(study.probe)).to(encoder.device)
@@ -162,6 +168,8 @@ def _measure(
                 what = f"under {changes[number]}" if number >= 0 else "without any change"
                 raise AblationError(f"features are not finite {what:.200}")
         measured.add(rows, found)
+        if confusions:
+            confusions.add(measured.codes[rows], len(probes.classes), found)
     meter.finish()
     return measured
 

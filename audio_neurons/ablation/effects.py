@@ -96,7 +96,7 @@ def mcnemar(lost: int, gained: int) -> float:
     return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
 
 
-_mcnemar = cache(mcnemar)
+mcnemar_p = cache(mcnemar)
 
 
 def cluster_interval(
@@ -226,7 +226,7 @@ def _mcnemar_p(measured: Measured, here: np.ndarray, shape: tuple[int, ...]) -> 
     )
     found = np.full(shape, np.nan)
     pairs = zip(lost.ravel().tolist(), gained.ravel().tolist(), strict=True)
-    found[:, :-1] = np.reshape([_mcnemar(*pair) for pair in pairs], lost.shape)
+    found[:, :-1] = np.reshape([mcnemar_p(*pair) for pair in pairs], lost.shape)
     return found
 
 

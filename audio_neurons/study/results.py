@@ -103,11 +103,17 @@ class Results:
         models = self.tasks.models_ablated(wildcards.task)
         return [self.tasks.table("ablation", model, wildcards.task) for model in models]
 
+    def confusion(self, wildcards: Any) -> list[str]:
+        models = self.tasks.models_ablated(wildcards.task)
+        return [self.tasks.table("confusion", model, wildcards.task) for model in models]
+
     # Targets
 
     def figures(self, *kinds: str) -> list[str]:
         """Return the paths of all figures; a dose needs two gains to have a response."""
-        ablated = ["ablation", "ablation_matrix"] + ["dose"] * (len(self.config.ablation.gains) > 1)
+        ablated = ["ablation", "ablation_matrix", "confusion"] + ["dose"] * (
+            len(self.config.ablation.gains) > 1
+        )
         names = [
             *self.tasks.compared,
             *(name for name in OVERALL if self.tasks.resampled or name not in NEED_RESAMPLES),
@@ -157,5 +163,9 @@ class Results:
             *(path for table in ("sharing_inference", "sharing_draws") for path in tasks.shared(table)),
             *probes,
             *tasks.ablation_tables(),
-            *(tasks.table("ablation_sets", model, task) for model, task in tasks.ablated_in()),
+            *(
+                tasks.table(table, model, task)
+                for model, task in tasks.ablated_in()
+                for table in ("confusion", "ablation_sets")
+            ),
         ]

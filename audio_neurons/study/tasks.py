@@ -241,7 +241,7 @@ class Tasks:
         return serialise({"classes": ablated.classes, "shared": ablated.shared, "lists": lists})
 
     def ablation_outputs(self) -> dict[str, str]:
-        names = {"ablation": "ablation", "sets": "ablation_sets"}
+        names = {"ablation": "ablation", "confusion": "confusion", "sets": "ablation_sets"}
         if self.config.ablation.clips:
             names["clips"] = "ablation_clips"
         return {key: fill(paths.OF_TASK, table=table) for key, table in names.items()}

@@ -43,11 +43,12 @@ def world(tmp_path_factory):
 def run(world, folder, settings=SETTINGS, task=TASK, files=(), with_clips=True, **study):
     encoder, one, neurons = world
     out = {
-        name: folder / f"{name}.parquet" for name in ("ablation", "sets", *(("clips",) if with_clips else ()))
+        name: folder / f"{name}.parquet"
+        for name in ("ablation", "confusion", "sets", *(("clips",) if with_clips else ()))
     }
     ablate_task(encoder, replace(one, **study), neurons, task, files, settings, out)
-    read = {"ablation": "ablation", "sets": "ablation_sets", "clips": "ablation_clips"}
-    return {name: tables.read(path, read[name]) for name, path in out.items()}
+    read = {"sets": "ablation_sets", "clips": "ablation_clips"}
+    return {name: tables.read(path, read.get(name, name)) for name, path in out.items()}
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +200,49 @@ def test_gains_and_replacements(world, tmp_path):
         assert one[["delta", "logprob_delta", "low", "high"]].eq(0).all(axis=None)
 
 
+def test_confusion_counts_the_clips_of_every_cell(world, tmp_path):
+    settings = Conditions(random=4, gains=(0,), bootstrap=0)
+    done = run(world, tmp_path, settings)
+    table, clips = done["confusion"], done["clips"]
+    seeds = clips["seed"].unique()
+
+    def cells(condition, seed):
+        mine = clips[(clips["condition"] == condition) & (clips["seed"] == seed)].sort_values("clip_id")
+        return mine["class"].to_numpy(), mine["prediction"].to_numpy()
+
+    of_sets = table[(table["control"] != "random") & (table["probe"] != "mean")]
+    assert set(of_sets["probe"]) == set(map(str, seeds))
+    for row in of_sets.to_dict("records"):
+        control = {"none": "", "shifted": " shifted"}[row["control"]]
+        true, before = cells("unablated", int(row["probe"]))
+        _, now = cells(f"{row['set']}{control} gain=0 zero", int(row["probe"]))
+        was = (true == row["class"]) & (before == row["prediction"])
+        will = (true == row["class"]) & (now == row["prediction"])
+        assert (row["before"], row["clips"]) == (was.sum(), will.sum())
+        assert (row["lost"], row["gained"]) == ((was & ~will).sum(), (will & ~was).sum())
+        assert row["mcnemar_p"] == mcnemar(int(row["lost"]), int(row["gained"]))
+    # Every clip is in one cell of its class, also in means over random sets and over probes.
+    sizes = clips[(clips["condition"] == "unablated") & (clips["seed"] == seeds[0])].groupby("class").size()
+    for _, mine in table.groupby(["set", "control", "probe"]):
+        sums = mine.groupby("class")[["before", "clips"]].sum()
+        assert sums.eq(sizes, axis=0).all(axis=None)
+    assert set(table.loc[table["control"] == "random", "draws"]) == {4}
+    assert table.loc[table["control"] == "random", "mcnemar_p"].isna().all()
+    cell = ["set", "control", "class", "prediction"]
+    several = table[table["probe"] != "mean"].groupby(cell)["clips"].mean()
+    pd.testing.assert_series_equal(
+        table[table["probe"] == "mean"].set_index(cell)["clips"].sort_index(), several.sort_index()
+    )
+    harmed = table[(table["set"] == "class:high") & (table["control"] == "none")]
+    whole = harmed[(harmed["class"] == "high") & (harmed["probe"] == "mean")]
+    assert whole.loc[whole["prediction"] == "high", "clips"].sum() == 0
+    assert (whole["mcnemar_p"] < 0.05).any()
+
+
 def test_sets_and_controls_are_those_of_the_settings(world, tmp_path):
     encoder, study, neurons = world
     settings = Conditions(random=3, bins=2, seed=5, bootstrap=0, shifted=False)
-    out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "sets")}
+    out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "confusion", "sets")}
     ablate_task(encoder, study, neurons, TASK, (), settings, out, selection_split="all")
     table = tables.read(neurons, "neurons")
     found = conditions(sets_of(table, None, [["low", "middle"]], []), table, [0], ["zero"], False, 3, 2, 5)
@@ -338,7 +378,7 @@ def test_features_that_are_not_finite_are_named(world):
 def test_progress_counts_clips_and_conditions(world, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runtime, "INTERVAL", 0)
     encoder, study, neurons = world
-    out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "sets")}
+    out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "confusion", "sets")}
     task, settings = {**TASK, "classes": ["low"], "shared": []}, Conditions(random=1)
     ablate_task(encoder, study, neurons, task, (), settings, out, name="one task")
     told = capsys.readouterr().err

@@ -11,12 +11,13 @@ from test_figures import LONG, MODELS, legible
 
 from audio_neurons import tables
 from audio_neurons.ablation.conditions import NeuronSet, conditions, sets_of
+from audio_neurons.ablation.confusion import Confusions
 from audio_neurons.ablation.effects import Measured, effects
 from audio_neurons.inference.significance import q_values
 from audio_neurons.neurons.selection import choose, neurons_table, probabilities
 from audio_neurons.report import figures
 from audio_neurons.report.figures import _style as style
-from audio_neurons.report.figures import ablation, dose, matrix
+from audio_neurons.report.figures import ablation, confusion, dose, matrix
 from audio_neurons.settings.ablation import Conditions
 from audio_neurons.settings.selection import Rule
 
@@ -48,7 +49,7 @@ def neurons(classes, planted):
 
 @cache
 def measured(classes, planted, strength, gains, replacements, random, listed, clips=8):
-    """An ``ablation`` table in which only specific neurons matter, all equally; optionally with a list."""
+    """``ablation`` and ``confusion`` tables: only specific neurons matter, all equally; maybe with a list."""
     table = neurons(classes, planted)
     lists = [NeuronSet("list", "paper", classes[:1], frozenset({(2, 5), (2, 90)}))] if listed else []
     pairs = [[classes[0], classes[3 % len(classes)]]] if len(classes) > 1 else []
@@ -74,28 +75,31 @@ def measured(classes, planted, strength, gains, replacements, random, listed, cl
         outcomes[k - 1] = np.where(right, out.codes, (out.codes + 1) % len(classes)), after
     out.add(np.arange(len(frame)), outcomes)
     settings = Conditions(gains=gains, replacements=replacements, random=random, bootstrap=50)
-    return effects(out, found, settings, "train")
+    confusions = Confusions(found)
+    confusions.add(out.codes, len(classes), outcomes)
+    return {
+        "ablation": effects(out, found, settings, "train"),
+        "confusion": confusions.table(out.classes, out.seeds),
+    }
 
 
 def world(
     folder, classes=NAMES, models=MODELS, gains=(0,), replacements=("zero",), random=19, planted=PLANTED
 ):
     """Tables of models that need their neurons less and less, the last not at all; the first has a list."""
-    paths = []
+    paths = {"ablation": [], "confusion": []}
     for i, model in enumerate(models):
         strength = 1 - i / (len(models) - 1) if len(models) > 1 else 1.0
         given = (strength, tuple(gains), tuple(replacements), random)
-        paths.append(folder / f"{model['name']}.parquet")
-        tables.write(
-            paths[-1], "ablation", measured(tuple(classes), planted, *given, bool(planted and not i))
-        )
-    about = {"models": models, "task": "T", "level": 0.95, "alpha": 0.05}
-    return {"ablation": paths}, about
+        for name, table in measured(tuple(classes), planted, *given, bool(planted and not i)).items():
+            paths[name].append(folder / f"{name} {model['name']}.parquet")
+            tables.write(paths[name][-1], name, table)
+    return paths, {"models": models, "task": "T", "level": 0.95, "alpha": 0.05}
 
 
 @pytest.mark.parametrize("models", [1, 4])
 @pytest.mark.parametrize("classes", [["a", "b"], NAMES, [LONG, *"bcdefghij"]], ids=["two", "six", "ten"])
-@pytest.mark.parametrize("figure", [ablation, matrix, dose])
+@pytest.mark.parametrize("figure", [ablation, confusion, matrix, dose])
 def test_everything_is_legible(tmp_path, figure, classes, models):
     gains = (0, 0.5, 2) if figure is dose else (0,)
     inputs, about = world(tmp_path, classes, MODELS[:models], gains, planted=6 if len(classes) > 6 else 12)
@@ -301,3 +305,46 @@ def test_the_same_tables_give_the_same_bytes(tmp_path, figure):
         figures.make(figure, inputs, about, out)
         written.append([path.read_bytes() for path in out.values()])
     assert written[0] == written[1]
+
+
+def test_confusion_data_are_those_of_the_tables(tmp_path):
+    inputs, about = world(tmp_path, models=MODELS[:2], gains=(2, 0))
+    data = confusion.data(inputs, about)
+    assert (data["gain"] == 0).all()
+    found = tables.read(inputs["confusion"][0], "confusion")
+    found = found[(found["probe"] == "mean") & (found["gain"] == 0)]
+    cell = ["set", "class", "prediction"]
+    own, drawn = (found[found["control"] == c].set_index(cell) for c in ("none", "random"))
+    rows = data[data["model"] == "m"].set_index(cell)
+    assert set(rows.index) == set(own.index) | set(drawn.index)
+    for name in ("before", "clips", "lost", "gained", "mcnemar_p"):
+        pd.testing.assert_series_equal(rows.loc[own.index, name], own[name])
+    change = drawn["clips"] - drawn["before"]
+    pd.testing.assert_series_equal(rows.loc[drawn.index, "random"], change, check_names=False)
+    assert (rows["draws"] == 19).all()
+    assert (data.groupby(["model", "set", "class"])["n"].nunique() == 1).all()
+    for _, mine in data.groupby(["model", "set"]):
+        np.testing.assert_allclose(mine["q_value"], q_values(mine["mcnemar_p"].to_numpy()))
+        assert mine.groupby("class")["clips"].sum().eq(8).all()
+
+
+def test_confusion_of_sets_for_several_classes_is_drawn_first_and_the_rest_told(tmp_path):
+    inputs, about = world(tmp_path, models=MODELS[:2])
+    data = confusion.data(inputs, about)
+    assert confusion.shown(data, ["m", "sl"])[0] == ("m", "shared:ANG+HAP")
+    assert not [one for _, one in confusion.shown(data, ["m", "sl"]) if one.startswith("class:")]
+    single = data[data["set_kind"] == "class"]
+    assert len(confusion.shown(single, ["m", "sl"])) == 12
+    legible(confusion.draw(data, about), style.WIDE)
+    title = confusion.draw(data, about).legends[0].get_title().get_text()
+    assert "12 more neuron sets are in the CSV" in " ".join(title.split())
+
+
+def test_confusion_without_random_sets_shows_three_panels(tmp_path):
+    inputs, about = world(tmp_path, models=MODELS[:1], random=0)
+    data = confusion.data(inputs, about)
+    assert data["random"].isna().all()
+    drawn = confusion.draw(data, about)
+    assert len(drawn.axes) % 3 == 0
+    assert not any("random" in panel.get_title() for panel in drawn.axes)
+    legible(drawn, style.WIDE)

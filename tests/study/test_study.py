@@ -58,8 +58,8 @@ def test_targets_follow_from_the_configuration(studied):
     figures = studied(MINIMAL).results.figures("pdf")
     assert figures == [f"results/figures/{name}.pdf" for name in ("e", "coverage", "layers", "entropy")]
     ablated = changed("ablation", {"tasks": {"sex": {}}, "gains": [0, 2]})
-    assert studied(ablated).results.figures("png")[-3:] == [
-        f"results/figures/{kind}/sex.png" for kind in ("ablation", "ablation_matrix", "dose")
+    assert studied(ablated).results.figures("png")[-4:] == [
+        f"results/figures/{kind}/sex.png" for kind in ("ablation", "ablation_matrix", "confusion", "dose")
     ]
     one_gain = changed("ablation.gains", [0], ablated)
     assert "results/figures/dose/sex.png" not in studied(one_gain).results.figures()

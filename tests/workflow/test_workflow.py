@@ -45,7 +45,7 @@ def copy_of(done, tmp_path):
 def test_makes_every_figure_table_and_summary(done):
     folder, output = done
     results = folder / "results"
-    ablated = [f"{figure}/gtzan" for figure in ("ablation", "ablation_matrix", "dose")]
+    ablated = [f"{figure}/gtzan" for figure in ("ablation", "ablation_matrix", "confusion", "dose")]
     for name in ("events", "genre", "coverage", "layers", "entropy", *ablated):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -66,17 +66,18 @@ for _figure in OVERALL:
 
 
 # Figures of an ablated task, with their folders and their titles in the report.
-for _figure, _folder, _title in (
-    ("ablation", "ablation", "effects"),
-    ("matrix", "ablation_matrix", "class x class"),
-    ("dose", "dose", "dose and response"),
+for _figure, _folder, _title, _table in (
+    ("ablation", "ablation", "effects", "ablation"),
+    ("matrix", "ablation_matrix", "class x class", "ablation"),
+    ("confusion", "confusion", "confusion matrices", "confusion"),
+    ("dose", "dose", "dose and response", "ablation"),
 ):
 
     rule:
         name:
             f"draw_{_figure}"
         input:
-            ablation=study.results.ablation,
+            **{_table: getattr(study.results, _table)},
         output:
             pdf=paths.fill(paths.FIGURE, figure=f"{_folder}/{{task}}", kind="pdf"),
             png=report(
