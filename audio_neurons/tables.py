@@ -8,6 +8,7 @@ column per label of the dataset. The key ``audio_neurons`` of a file's metadata 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -309,6 +310,21 @@ def _nan_for_null(table: pa.Table) -> pa.Table:
         if pa.types.is_floating(column.type) and column.null_count:
             table = table.set_column(index, table.field(index), column.fill_null(float("nan")))
     return table
+
+
+def made_by(path: str | os.PathLike) -> dict | None:
+    """Return the provenance that a table records, or None.
+
+    Raises
+    ------
+    TableError
+        If it is damaged.
+    """
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        return json.loads(metadata[provenance.KEY.encode()]) if provenance.KEY.encode() in metadata else None
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
 
 
 @contextmanager

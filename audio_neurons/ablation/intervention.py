@@ -170,7 +170,7 @@ def run_changes(
     ------
     Number of a change and its features, in order of the changes' first layers; -1 (no change) comes last.
     """
-    inputs = encoder.front_end(wave)
+    inputs = encoder.prepared(wave)
     order = sorted(range(len(changes)), key=lambda i: (_place(changes[i]), i))
     contexts = {i: (encoder, changes[i], values[changes[i].replacement]) for i in order}
     unchanged = [i for i in order if changes[i].first_layer is None]

@@ -68,7 +68,7 @@ def estimates(
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         with numerics(encoder, study.precision):
             effect = first_order(encoder, probes, torch.from_numpy(wave).to(encoder.device), frame.iloc[rows])
-        np.add.at(sums, code[rows], effect.flatten(1).float().cpu().numpy())
+        np.add.at(sums, code[rows], effect.flatten(1).cpu().numpy())
     sizes = np.bincount(code, minlength=len(classes))
     every = np.concatenate([sums.sum(0, keepdims=True), sums]) / np.r_[len(frame), sizes][:, None]
     return [ALL, *classes], np.r_[len(frame), sizes], every
@@ -93,7 +93,8 @@ def first_order(encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFr
         gradients = iter(torch.autograd.grad(total, flat))
     layers = []
     for chunks in hidden:
-        parts = [-(next(gradients) * one.detach())[: len(frame)].sum(1) for one in chunks]
+        # In float32: sums over tokens in bfloat16 would keep two digits.
+        parts = [-(next(gradients).float() * one.detach().float())[: len(frame)].sum(1) for one in chunks]
         layers.append(torch.stack(parts).sum(0))
     return torch.stack(layers, dim=1)
 

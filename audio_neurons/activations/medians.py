@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audio_neurons import tables
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import ClipsError, batches
 from audio_neurons.running.runtime import Meter
 from audio_neurons.settings.extraction import Median, Pass
@@ -57,7 +57,7 @@ def estimate(
 ) -> None:
     """Sample training clips from a dataset's parts, and write the ``medians`` table.
 
-    Of ``settings``, only the clip length, batch size and tokens are used.
+    Of ``settings``, only the clip length, batch size, tokens and precision are used.
 
     Raises
     ------
@@ -78,7 +78,8 @@ def estimate(
             yield torch.from_numpy(wave), len(some)
             meter.add(len(some))
 
-    found = medians(encoder, waves(), settings.tokens, sample.per_clip)
+    with numerics(encoder, settings.precision):  # as in the passes whose activations are judged by them
+        found = medians(encoder, waves(), settings.tokens, sample.per_clip)
     meter.finish()
     layer, neuron = np.divmod(np.arange(found.size), encoder.width)
     tables.write(out, "medians", pd.DataFrame({"layer": layer, "neuron": neuron, "median": found.ravel()}))

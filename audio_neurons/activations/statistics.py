@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from audio_neurons import tables
+from audio_neurons.running import provenance
+from audio_neurons.running.runtime import tell
 
 CELL_KEYS = ["split", "fold"]
 
@@ -65,8 +67,10 @@ def read_counts(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     """Add up the statistics of shards: the ``cells``, ``counts`` and ``top_clips`` tables in their folders.
 
-    The result does not depend on the number of shards or their order.
+    The result does not depend on the number of shards or their order. Shards that were computed on different
+    devices are told, and recorded: their numbers round differently.
     """
+    _note_devices([shard / "counts.parquet" for shard in shards])
     parts = [tables.read(s / "cells.parquet", "cells") for s in shards]
     labels = tables.labels_of("cells", parts[0].columns)
     cells = cell_keys(pd.concat(parts), labels)
@@ -95,6 +99,18 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     write_counts(out / "counts.parquet", total, int(neurons[:, 0].max()) + 1)
     strongest = pd.concat([tables.read(s / "top_clips.parquet", "top_clips") for s in shards])
     tables.write(out / "top_clips.parquet", "top_clips", rank_clips(strongest, top_clips))
+
+
+def _note_devices(paths: Sequence[Path]) -> None:
+    """Record the devices on which tables were computed, and tell if there are several."""
+    devices = sorted({made["device"] for path in paths if "device" in (made := tables.made_by(path) or {})})
+    if len(devices) > 1:
+        tell(
+            f"shards in {paths[0].parents[1]} were computed on different devices ({'; '.join(devices)}), "
+            "which round differently, so a few counts differ; delete the folder to compute all on one"
+        )
+    if devices:
+        provenance.note("device", "; ".join(devices))
 
 
 def rank_clips(strongest: pd.DataFrame, top_clips: int) -> pd.DataFrame:

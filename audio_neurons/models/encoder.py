@@ -60,7 +60,16 @@ class Encoder(nn.Module, ABC):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Encode waveforms (B, samples) to frame features (B, T, D), without the frames of padding."""
-        return self.frames(self.front_end(wave), wave.shape[1])
+        return self.frames(self.prepared(wave), wave.shape[1])
+
+    def prepared(self, wave: Tensor) -> Tensor:
+        """Return the output of :meth:`front_end`, whose products are never rounded to TF32."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            return self.front_end(wave)
+        finally:
+            torch.set_float32_matmul_precision(before)
 
     def frames(self, features: Tensor, samples: int) -> Tensor:
         """Encode the front end's output for clips of ``samples`` samples, as :meth:`forward` does."""
@@ -177,6 +186,14 @@ def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterat
         if compiled:
             encoder.encode = torch.compile(encoder.encode)  # type: ignore[method-assign]  # of one object
         yield
+    except Exception as error:
+        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().partition("\n")[0]
+            raise ModelError(
+                f"torch.compile does not work here ({reason}): it needs a C compiler and Python's headers; "
+                "install them, or set extraction.compile to false"
+            ) from error
+        raise
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]

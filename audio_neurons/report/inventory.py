@@ -12,16 +12,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 import audio_neurons
 from audio_neurons.running.digest import PACKAGE, code_digest
 from audio_neurons.running.files import atomic, checksum
-from audio_neurons.running.provenance import KEY
 from audio_neurons.running.runtime import progress
 from audio_neurons.settings.section import serialise
-from audio_neurons.tables import REMEDY, TableError
+from audio_neurons.tables import REMEDY, TableError, made_by
 
 
 def write_files(paths: Iterable[str], out: str | os.PathLike) -> None:
@@ -96,21 +92,6 @@ def facts(path: str | os.PathLike) -> dict[str, Any]:
     made = made_by(path) if path.suffix == ".parquet" else None
     found = {"bytes": path.stat().st_size, "sha256": checksum(path)}
     return {**found, "made_by": made} if made else found
-
-
-def made_by(path: str | os.PathLike) -> dict | None:
-    """Return the provenance that a table records, or None.
-
-    Raises
-    ------
-    TableError
-        If it is damaged.
-    """
-    try:
-        metadata = pq.read_metadata(path).metadata or {}
-        return json.loads(metadata[KEY.encode()]) if KEY.encode() in metadata else None
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
 
 
 def library_code() -> str:

@@ -7,7 +7,9 @@ the key ``KEY``:
   affect numbers and files;
 - ``table``: the name of the table's schema, if it has one;
 - ``rule``, ``params``: the workflow's rule, and the settings that affect its result, with its seeds and a
-  digest of the code that it ran (``code``).
+  digest of the code that it ran (``code``);
+- ``device``: of a job that ran an encoder, ``cpu``, or the GPU with the versions of CUDA and cuDNN. Devices
+  round differently.
 
 Dates, folders, hosts and numbers of shards are left out: with them, the same numbers would give files
 with different bytes.
@@ -43,6 +45,12 @@ def begin(rule: str, params: Mapping[str, Any]) -> None:
     """
     told = {name: _decoded(value) for name, value in params.items() if name not in UNTOLD}
     os.environ[_JOB] = json.dumps({"rule": rule, "params": told}, sort_keys=True)
+
+
+def note(name: str, value: str) -> None:
+    """Add an entry to what a job, its children included, records in what it writes from now on."""
+    if _JOB in os.environ:
+        os.environ[_JOB] = json.dumps({**json.loads(os.environ.get(_JOB, "{}")), name: value}, sort_keys=True)
 
 
 def _decoded(value: Any) -> Any:

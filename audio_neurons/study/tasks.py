@@ -101,8 +101,8 @@ class Tasks:
         """Serialise the settings of the pass that medians are estimated from."""
         extraction = self.config.extraction
         seconds = self.datasets.clip_seconds(wildcards.dataset)
-        used = {"batch_size": extraction.batch_size, "tokens": extraction.tokens, "clip_seconds": seconds}
-        return serialise(used)
+        used = {name: getattr(extraction, name) for name in ("batch_size", "tokens", "precision")}
+        return serialise({**used, "clip_seconds": seconds})
 
     def median_sample(self, wildcards: Any) -> str:
         return serialise(self.config.extraction.median)

@@ -50,7 +50,9 @@ def launch(
     ]
     # A workflow's script finds the library beside it; other processes need it in PYTHONPATH.
     places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(places)})
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // processes)
+    own = {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env={**os.environ, **own})
     if done.returncode:
         raise TrainingError(f"one of {processes} processes failed; its own message is in the log")
     file.unlink()

@@ -66,8 +66,13 @@ class Keeper:
         objective.load_state_dict(state["objective"])
         optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"].cpu())
-        if device.type == "cuda":
+        if device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), device)
+        elif state.get("device", device.type) != device.type and processes.rank() == 0:
+            tell(
+                f"{name}: the state was saved on {state['device']}, but the training resumes on "
+                f"{device.type}; its weights will differ from those of a training on one device"
+            )
         history = History(**state["history"])
         if processes.rank() == 0:
             tell(f"{name} resumes after step {history.step}, from {self._path}")
@@ -94,6 +99,7 @@ class Keeper:
         state = {
             "told": self._told, "history": asdict(history), "objective": objective.state_dict(),
             "optimiser": optimiser.state_dict(), "random": torch.get_rng_state(),
+            "device": next(objective.parameters()).device.type,
         }  # fmt: skip
         device = next(objective.parameters()).device
         if device.type == "cuda":

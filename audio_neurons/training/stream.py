@@ -159,6 +159,8 @@ class Stream:
         loader = DataLoader(
             self._clips, batch_sampler=wanted, num_workers=self._workers, pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # a separate one, so as not to draw from the training's
+            # A process that is started otherwise imports the main module, here a script of the workflow.
+            multiprocessing_context="fork" if self._workers else None,
         )  # fmt: skip
         front_end = self._front_end.to(device)
         for wave, classes in loader:

@@ -11,6 +11,7 @@ from audio_neurons.ablation import probes, screening
 from audio_neurons.ablation.ablation import AblationError, Study
 from audio_neurons.ablation.probes import Probes
 from audio_neurons.ablation.screening import first_order, screen_task
+from audio_neurons.models.encoder import numerics
 from audio_neurons.recordings.clips import batches
 from audio_neurons.settings.ablation import Screening
 from audio_neurons.settings.probe import Probe
@@ -93,6 +94,23 @@ def test_estimates_are_derivatives(encoder):
         with torch.inference_mode():
             slope = (true(1 + 1e-4, layer, unit) - true(1 - 1e-4, layer, unit)) / 2e-4
         np.testing.assert_allclose(found[:, layer, unit], -slope, rtol=1e-3, atol=1e-7)
+
+
+def test_sums_over_tokens_are_of_float32_in_bfloat16_too(encoder):
+    wave = torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0)) / 10
+    size = encoder(wave).shape[-1]
+    rng = np.random.default_rng(0)
+    parts = [(1, 1, size), (1, 1, size), (1, 1, 2, size), (1, 1, 2)]
+    tensors = [torch.from_numpy(rng.normal(0, 0.3, shape)).float() for shape in parts]
+    tensors[1] = tensors[1].abs() + 0.5
+    model = Probes(("a", "b"), (0,), (0,), *tensors)
+    frame = planted.pd.DataFrame({"fold": [0, 0], "class": ["a", "b"]})
+    exact = first_order(encoder, model, wave, frame)
+    with numerics(encoder, "bf16"):
+        found = first_order(encoder, model, wave, frame)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, found.bfloat16().float())
+    assert (found - exact).abs().max() < 0.1 * exact.abs().max()
 
 
 def test_the_sample_covers_the_range():

@@ -10,6 +10,7 @@ import torch
 from audio_neurons import tables
 from audio_neurons.activations import extraction, recorder, statistics, units
 from audio_neurons.activations.extraction import ExtractionError, extract
+from audio_neurons.models.errors import ModelError
 from audio_neurons.recordings import audio
 from audio_neurons.running import runtime
 from audio_neurons.settings.extraction import Pass
@@ -256,12 +257,17 @@ def test_absolute_activity(encoder, tmp_path, frame):
     assert (active(activity="absolute") > active()).any()
 
 
-def test_pick_device(monkeypatch):
-    for there, device in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert extraction.pick_device("auto") == device
-        assert extraction.pick_device("cpu") == "cpu"
-        assert extraction.pick_device("cuda") == "cuda"
+def test_a_compiler_that_fails_is_named(encoder, monkeypatch, tmp_path, frame):
+    def broken(graph, inputs):
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    torch.compiler.reset()
+    with pytest.raises(
+        ModelError, match=r"torch\.compile does not work here .*set extraction.compile to false"
+    ):
+        run(encoder, tmp_path, frame, SETTINGS.changed(compile=True))
+    assert "encode" not in vars(encoder)
 
 
 def test_damaged_clip_is_named_with_its_table(tmp_path):

@@ -33,6 +33,16 @@ def test_they_are_the_medians_over_all_tokens_of_the_training_clips(encoder, hid
         np.testing.assert_allclose(found[layer], np.median(tokens.numpy(), axis=0), rtol=1e-4, atol=1e-6)
 
 
+def test_they_are_of_the_precision_of_the_passes(encoder, tmp_path, frame):
+    clips = write_clips(tmp_path / "clips.parquet", frame[frame["split"] == "train"])
+    found = {}
+    for precision in ("fp32", "bf16"):
+        medians.estimate(encoder, [clips], HOW.changed(precision=precision), ALL, tmp_path / precision)
+        found[precision] = medians.read(tmp_path / precision, encoder)
+    difference = (found["fp32"] - found["bf16"]).abs().max()
+    assert 0 < difference < 0.05 * found["fp32"].abs().max()
+
+
 def test_every_neuron_is_active_on_half_of_the_tokens_that_gave_its_median(encoder, tmp_path, frame):
     train = frame[frame["split"] == "train"]
     clips = write_clips(tmp_path / "clips.parquet", train)

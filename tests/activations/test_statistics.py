@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,22 @@ def test_any_division_into_shards_in_any_order_merges_to_the_same_bytes(tmp_path
     assert merged(tmp_path, five, "five") == one
     assert merged(tmp_path, [five[i] for i in (3, 0, 4, 2, 1)], "shuffled") == one
     assert merged(tmp_path, [frame.sample(frac=1, random_state=0)], "rows") == one
+
+
+def test_shards_of_several_devices_are_told_and_recorded(tmp_path, monkeypatch, capsys):
+    frame = dataset()
+    for name, devices in (("one", ["cpu", "cpu"]), ("two", ["cpu", "Some Card, CUDA 13.0"])):
+        shards = []
+        for i, device in enumerate(devices):
+            monkeypatch.setenv("AUDIO_NEURONS_JOB", json.dumps({"rule": "extract", "device": device}))
+            shards.append(tmp_path / name / str(i))
+            write_shard(shards[-1], frame.iloc[i::2])
+        monkeypatch.setenv("AUDIO_NEURONS_JOB", json.dumps({"rule": "merge"}))
+        merge(shards, tmp_path / name / "out", 3)
+        told = capsys.readouterr().err
+        made = tables.made_by(tmp_path / name / "out" / "counts.parquet")
+        assert made["device"] == "; ".join(sorted(set(devices)))
+        assert ("computed on different devices (Some Card, CUDA 13.0; cpu)" in told) == (name == "two")
 
 
 def test_counts_clips_and_tokens_add_up(tmp_path):

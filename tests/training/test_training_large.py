@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import audioset_layout
@@ -322,6 +323,44 @@ def test_killed_and_resumed_gives_the_same_bytes(parts, tmp_path, objective):
     assert 0 < step < 60
     run(parts, folder, often)
     assert contents(folder) == contents(run(parts, tmp_path / "whole", made))
+
+
+def test_a_training_that_resumes_on_another_device_is_told(parts, tmp_path, capsys):
+    made = block(steps=4)
+    made = {**made, "training": {**made["training"], "checkpoint_minutes": 0}}
+    folder = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "forget", lambda self: None)
+        run(parts, folder, made)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert state["device"] == "cpu"
+    torch.save({**state, "device": "cuda", "random_cuda": state["random"]}, folder / "checkpoint.pt")
+    capsys.readouterr()
+    run(parts, folder, made)
+    assert "the state was saved on cuda, but the training resumes on cpu" in capsys.readouterr().err
+
+
+WITHOUT_GUARD = """
+import multiprocessing, sys
+multiprocessing.set_start_method(sys.argv[1])
+from pathlib import Path
+import torch
+from audio_neurons.models.vit import Architecture
+from audio_neurons.training.stream import Stream
+sizes = Architecture(**{sizes})
+pool = Stream([Path(p) for p in sys.argv[2:]], sizes, 0.8, True, "test", workers=1)
+print(len(list(pool.batches(2, 4, 64, 0, torch.device("cpu")))), "batches")
+"""
+
+
+def test_workers_of_a_script_without_a_main_guard_start_where_python_does_not_fork(parts, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_GUARD.replace("{sizes}", repr(asdict(ARCHITECTURE))))
+    done = subprocess.run(
+        [sys.executable, script, "forkserver", *map(str, parts)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "2 batches\n", done.stderr
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
