@@ -129,21 +129,30 @@ def read_list(path: str | Path, name: str, targets: Sequence[str]) -> NeuronSet:
     return NeuronSet("list", name, tuple(targets), neurons)
 
 
-def shifted(neurons: Neurons, width: int) -> Neurons:
-    """Return the paper's control: in each layer the neuron of the next index, wrapping around."""
-    return frozenset((layer, (unit + 1) % width) for layer, unit in neurons)
+def shifted(neurons: Neurons, width: int | Sequence[int]) -> Neurons:
+    """Return the paper's control: in each layer the neuron of the next index, wrapping around.
+
+    ``width`` is that of all layers, or of each.
+    """
+    widths = {layer: width if isinstance(width, int) else int(width[layer]) for layer, _ in neurons}
+    return frozenset((layer, (unit + 1) % widths[layer]) for layer, unit in neurons)
 
 
 def response_bins(table: pd.DataFrame, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """Return every neuron's rank within its layer by mean response, and its bin: int (L, W) each.
 
     The mean is over classes. Bins divide the neurons of a layer into ``bins`` parts of equal size, weakest
-    first.
+    first. Where a layer is narrower than W, both are -1.
     """
     rate = table.groupby(["layer", "neuron"])["response"].mean()  # classes without clips are NaN: skipped
-    values = rate.to_numpy().reshape(rate.index.get_level_values("layer").nunique(), -1)
-    rank = values.argsort(1, kind="stable").argsort(1)
-    return rank, rank * min(bins, values.shape[1]) // values.shape[1]
+    layers = [values.to_numpy() for _, values in rate.groupby(level="layer")]
+    rank = np.full((len(layers), max(map(len, layers))), -1)
+    bin_of = rank.copy()
+    for layer, values in enumerate(layers):
+        here = values.argsort(kind="stable").argsort()
+        rank[layer, : len(here)] = here
+        bin_of[layer, : len(here)] = here * min(bins, len(here)) // len(here)
+    return rank, bin_of
 
 
 def matched(neurons: Neurons, rank: np.ndarray, bins: np.ndarray, rng: np.random.Generator) -> Neurons:
@@ -158,11 +167,12 @@ def matched(neurons: Neurons, rank: np.ndarray, bins: np.ndarray, rng: np.random
     """
     drawn = []
     for layer, units in units_by_layer(neurons).items():
-        free = np.ones(rank.shape[1], bool)
+        free = rank[layer] >= 0
+        width = free.sum()
         free[units] = False
         if free.sum() < len(units):
             raise ConditionError(
-                f"{len(units)} of the {len(free)} neurons of layer {layer} are in one set: too few are left "
+                f"{len(units)} of the {width} neurons of layer {layer} are in one set: too few are left "
                 "for a random set of this size; choose fewer neurons, or set ablation.random to 0"
             )
         numbers, wanted = np.unique(bins[layer, units], return_counts=True)
@@ -199,7 +209,7 @@ def conditions(
     for one in sets:
         variants: list[tuple[str, int, Neurons]] = [("none", 0, one.neurons)]
         if with_shifted:
-            variants.append(("shifted", 0, shifted(one.neurons, rank.shape[1])))
+            variants.append(("shifted", 0, shifted(one.neurons, (rank >= 0).sum(1))))
         for draw in range(random):
             rng = np.random.default_rng([seed, zlib.crc32(one.label.encode()), draw])
             variants.append(("random", draw, matched(one.neurons, rank, bin_of, rng)))

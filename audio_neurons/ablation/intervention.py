@@ -72,11 +72,12 @@ class Intervention:
 
 def check(encoder: Encoder, neurons: Iterable[tuple[int, int]]) -> None:
     """Raise :class:`InterventionError` if the encoder lacks one of the neurons."""
-    depth, width = encoder.depth, encoder.width
-    missing = [f"{layer}:{unit}" for layer, unit in neurons if not (0 <= layer < depth and 0 <= unit < width)]
+    widths = dict(enumerate(encoder.widths))
+    missing = [f"{layer}:{unit}" for layer, unit in neurons if not 0 <= unit < widths.get(layer, 0)]
     if missing:
+        sizes = " and ".join(str(width) for width in sorted(set(widths.values())))
         raise InterventionError(
-            f"no neuron {', '.join(sorted(missing)[:5])} in an encoder of {depth} layers of {width}"
+            f"no neuron {', '.join(sorted(missing)[:5])} in an encoder of {len(widths)} layers of {sizes}"
         )
 
 
@@ -99,10 +100,11 @@ class Means:
 
         def hook(layer: int, hidden: Tensor) -> None:
             tokens = hidden[:clips].double().sum(0)
-            counted = tokens[self._encoder.counted(wave.shape[1], runs[layer])]
+            counted = tokens[self._encoder.counted_in(layer, wave.shape[1], runs[layer])]
             runs[layer] += 1
-            self._sum[layer, : self._special] += tokens[: self._special]
-            self._sum[layer, self._special] += counted.sum(0)
+            width = hidden.shape[2]
+            self._sum[layer, : self._special, :width] += tokens[: self._special]
+            self._sum[layer, self._special, :width] += counted.sum(0)
             self._tokens[layer, : self._special] += clips
             self._tokens[layer, self._special] += clips * len(counted)
 

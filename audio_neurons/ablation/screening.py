@@ -34,7 +34,8 @@ def screen_task(
     classes, sizes, estimate = estimates(encoder, study, name)
     chosen = spread(estimate[0], settings.sample)
     exact = exact_effects(encoder, study, chosen, classes, name)
-    table, check = screening_tables(classes, sizes, estimate, chosen, exact, encoder.width)
+    neurons = encoder.neurons.cpu().numpy()
+    table, check = screening_tables(classes, sizes, estimate, chosen, exact, neurons)
     tables.write(out["screening"], "screening", table)
     tables.write(out["check"], "screening_check", check)
 
@@ -60,7 +61,7 @@ def estimates(
     probes = Probes.load(Path(study.probe)).to(encoder.device)
     classes = [c for c in probes.classes if (frame["class"] == c).any()]
     code = pd.Index(classes).get_indexer(frame["class"])
-    sums = np.zeros((len(classes), encoder.depth * encoder.width))
+    sums = np.zeros((len(classes), sum(encoder.widths)))
     waves = batches(
         study.clips, frame["clip_id"], round(study.clip_seconds * encoder.sample_rate), study.batch_size
     )
@@ -68,14 +69,14 @@ def estimates(
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         with numerics(encoder, study.precision):
             effect = first_order(encoder, probes, torch.from_numpy(wave).to(encoder.device), frame.iloc[rows])
-        np.add.at(sums, code[rows], effect.flatten(1).cpu().numpy())
+        np.add.at(sums, code[rows], effect.cpu().numpy())
     sizes = np.bincount(code, minlength=len(classes))
     every = np.concatenate([sums.sum(0, keepdims=True), sums]) / np.r_[len(frame), sizes][:, None]
     return [ALL, *classes], np.r_[len(frame), sizes], every
 
 
 def first_order(encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFrame) -> Tensor:
-    """Return estimates (n, L, W) for the n clips of ``frame``, the first of the waveforms (B, samples)."""
+    """Return estimates (n, neurons) for the n clips of ``frame``, the first of the waveforms (B, samples)."""
     hidden: list[list[Tensor]] = [[] for _ in range(encoder.depth)]
 
     def hook(layer: int, activations: Tensor) -> tuple[Tensor]:
@@ -96,7 +97,7 @@ def first_order(encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFr
         # In float32: sums over tokens in bfloat16 would keep two digits.
         parts = [-(next(gradients).float() * one.detach().float())[: len(frame)].sum(1) for one in chunks]
         layers.append(torch.stack(parts).sum(0))
-    return torch.stack(layers, dim=1)
+    return torch.cat(layers, dim=1)
 
 
 def spread(estimate: np.ndarray, count: int) -> np.ndarray:
@@ -113,8 +114,8 @@ def exact_effects(
     name: str = "screen",
 ) -> np.ndarray:
     """Return the measured change that :func:`estimates` estimates, (1 + C, chosen)."""
-    width = encoder.width
-    changes = [Change(frozenset({(int(i) // width, int(i) % width)})) for i in chosen]
+    neurons = encoder.neurons.tolist()
+    changes = [Change(frozenset({tuple(neurons[i])})) for i in chosen]
     measured = ablation.measure(encoder, study, changes, (), Conditions(), name)
     here = pd.Index(measured.classes).get_indexer(classes[1:])
     sums = measured.change.mean(1)[:, here].T / FIXED_POINT
@@ -128,16 +129,16 @@ def screening_tables(
     estimate: np.ndarray,
     chosen: np.ndarray,
     exact: np.ndarray,
-    width: int,
+    neurons: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the ``screening`` and ``screening_check`` tables."""
+    """Return the ``screening`` and ``screening_check`` tables; (N, 2) are the neurons' layers and units."""
     count = estimate.shape[1]
     measured = np.full(estimate.shape, np.nan)
     measured[:, chosen] = exact
     table = pd.DataFrame(
         {
-            "layer": np.tile(np.arange(count) // width, len(classes)),
-            "neuron": np.tile(np.arange(count) % width, len(classes)),
+            "layer": np.tile(neurons[:, 0], len(classes)),
+            "neuron": np.tile(neurons[:, 1], len(classes)),
             "class": np.repeat(np.array(classes, dtype=object), count),
             "estimate": estimate.ravel(),
             "exact": measured.ravel(),

@@ -63,8 +63,9 @@ def extract(
     rank = np.argsort(np.argsort(names))  # ties between clips are broken by name, whatever the shard
 
     samples = round(settings.clip_seconds * encoder.sample_rate)
-    strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device)
-    tally = Tally(frame, labels, encoder.depth * encoder.width, folder)
+    strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device, encoder.present)
+    neurons = encoder.neurons.cpu().numpy()
+    tally = Tally(frame, labels, len(neurons), folder)
     threshold: float | Tensor = settings.threshold
     if settings.activity == "median":
         assert medians is not None
@@ -90,7 +91,7 @@ def extract(
         for wave, size in batches(clips, samples, settings.batch_size, workers, pin):
             features, batch = forward(encoder, recorder, wave.to(encoder.device, non_blocking=True))
             tokens = batch.tokens
-            notes.add(features[:size].mean(1).float(), batch.active[:size].flatten(1), tokens)
+            notes.add(features[:size].mean(1).float(), encoder.flat(batch.active[:size]), tokens)
             numbers = torch.from_numpy(rank[done : done + size])
             strongest.update(batch, numbers.to(encoder.device, non_blocking=True))
             done += size
@@ -98,7 +99,7 @@ def extract(
         notes.finish()
         meter.finish()
 
-    tally.write(folder, tokens, encoder.depth)
+    tally.write(folder, tokens, neurons)
     seconds = encoder.token_seconds(samples).numpy()
     if settings.tokens != "patch":  # special tokens have no time
         seconds = np.full(tokens, np.nan)

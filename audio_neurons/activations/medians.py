@@ -24,7 +24,7 @@ from audio_neurons.settings.extraction import Median, Pass
 
 
 def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], tokens: str, per_clip: int) -> np.ndarray:
-    """Return median activations, float32 (L, W), over evenly spaced tokens of waveforms (B, samples).
+    """Return median activations, float32 (neurons,), over evenly spaced tokens of waveforms (B, samples).
 
     ``waves`` yields each batch with the number of its rows that are clips. Memory holds all sampled tokens:
     clips x per_clip x L x W numbers.
@@ -34,7 +34,7 @@ def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], tokens: str, 
     place: dict[str, Any] = {}
 
     def keep(layer: int, hidden: Tensor) -> None:
-        counted = encoder.counted(place["samples"], place["runs"][layer], special)
+        counted = encoder.counted_in(layer, place["samples"], place["runs"][layer], special)
         place["runs"][layer] += 1
         hidden = hidden[: place["clips"], counted]
         some = torch.linspace(0, hidden.shape[1] - 1, min(per_clip, hidden.shape[1])).round().long()
@@ -44,7 +44,7 @@ def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], tokens: str, 
         for wave, clips in waves:
             place.update(samples=wave.shape[1], clips=clips, runs=[0] * len(kept))
             encoder(wave.to(encoder.device))
-    return np.stack([np.median(np.concatenate(layer), axis=0) for layer in kept])
+    return np.concatenate([np.median(np.concatenate(layer), axis=0) for layer in kept])
 
 
 def estimate(
@@ -81,12 +81,12 @@ def estimate(
     with numerics(encoder, settings.precision):  # as in the passes whose activations are judged by them
         found = medians(encoder, waves(), settings.tokens, sample.per_clip)
     meter.finish()
-    layer, neuron = np.divmod(np.arange(found.size), encoder.width)
-    tables.write(out, "medians", pd.DataFrame({"layer": layer, "neuron": neuron, "median": found.ravel()}))
+    layer, neuron = encoder.neurons.cpu().numpy().T
+    tables.write(out, "medians", pd.DataFrame({"layer": layer, "neuron": neuron, "median": found}))
 
 
 def read(path: str | os.PathLike, encoder: Encoder) -> Tensor:
-    """Read the medians (L, W) from a table, onto the encoder's device.
+    """Read the medians (L, W) from a table, onto the encoder's device; NaN where a layer is narrower than W.
 
     Raises
     ------
@@ -94,9 +94,11 @@ def read(path: str | os.PathLike, encoder: Encoder) -> Tensor:
         If the table has another number of neurons than the encoder.
     """
     table = tables.read(path, "medians").sort_values(["layer", "neuron"])
-    shape = (encoder.depth, encoder.width)
-    if len(table) != np.prod(shape):
+    present = encoder.present
+    if len(table) != present.sum():
         raise tables.TableError(
-            f"{path}: {len(table)} neurons, but the encoder has {np.prod(shape)}; {tables.REMEDY}"
+            f"{path}: {len(table)} neurons, but the encoder has {present.sum()}; {tables.REMEDY}"
         )
-    return torch.tensor(table["median"].to_numpy(np.float32).reshape(shape)).to(encoder.device)
+    found = torch.full(present.shape, torch.nan, device=encoder.device)
+    found[present] = torch.tensor(table["median"].to_numpy(np.float32)).to(encoder.device)
+    return found

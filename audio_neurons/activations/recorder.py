@@ -29,7 +29,8 @@ class Batch:
     Attributes
     ----------
     active
-        int32 (B, L, W): number of tokens on which each neuron is active.
+        int32 (B, L, W): number of tokens on which each neuron is active. Layers that are narrower than W
+        fill it up with zeros (`Encoder.flat` leaves these entries out), and ``peak`` with -inf.
     tokens
         Tokens per clip.
     peak
@@ -74,7 +75,7 @@ class Recorder:
     ):
         self._layers = encoder.down_projections()
         special = {"patch": False, "all": True}[tokens]
-        self._counted = cache(lambda samples, run: encoder.counted(samples, run, special))
+        self._counted = cache(lambda layer, samples, run: encoder.counted_in(layer, samples, run, special))
         self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
         self._absolute = absolute
         self._floor, self._compiled = floor, compiled
@@ -109,30 +110,32 @@ class Recorder:
 
     def _record(self, layer: int, hidden: Tensor) -> None:
         """Add the hidden activations (B, N, W) of one call to the batch."""
-        hidden = hidden[:, self._counted(self._samples, self._runs[layer])]
+        hidden = hidden[:, self._counted(layer, self._samples, self._runs[layer])]
         self._runs[layer] += 1
         level = hidden.abs() if self._absolute else hidden
-        for block in (level > self._threshold[layer]).view(torch.uint8).split(BYTE, dim=1):
-            self._active[:, layer] += block.sum(1, dtype=torch.uint8)
+        threshold, width = self._threshold[layer], hidden.shape[2]
+        if isinstance(threshold, Tensor):
+            threshold = threshold[:width]
+        for block in (level > threshold).view(torch.uint8).split(BYTE, dim=1):
+            self._active[:, layer, :width] += block.sum(1, dtype=torch.uint8)
         if self._floor is not None:
             self._record_peak(layer, hidden, self._floor)
         self._tokens[layer] += hidden.shape[1]
 
     def _record_peak(self, layer: int, hidden: Tensor, floor: Tensor) -> None:
+        width = hidden.shape[2]
+        highest, token = self._peak[:, layer, :width], self._peak_token[:, layer, :width]  # views
         if not self._searched:
             peak, where = hidden.max(1)
-            here = peak > self._peak[:, layer]
-            self._peak_token[:, layer] = torch.where(
-                here, where + self._tokens[layer], self._peak_token[:, layer]
-            )
-            self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak.float())
+            token.copy_(torch.where(peak > highest, where + self._tokens[layer], token))
+            highest.copy_(torch.maximum(highest, peak.float()))
             return
         peak = hidden.amax(1).float()
         # Locating a peak costs much more than computing it, so only candidates for the strongest are located.
-        clip, neuron = ((peak > self._peak[:, layer]) & (peak >= floor[layer])).nonzero(as_tuple=True)
+        clip, neuron = ((peak > highest) & (peak >= floor[layer, :width])).nonzero(as_tuple=True)
         where = hidden[clip, :, neuron].argmax(1)
-        self._peak_token[clip, layer, neuron] = where + self._tokens[layer]
-        self._peak[:, layer] = torch.maximum(self._peak[:, layer], peak)
+        token[clip, neuron] = where + self._tokens[layer]
+        highest.copy_(torch.maximum(highest, peak))
 
 
 class TopClips:
@@ -140,16 +143,29 @@ class TopClips:
 
     Among equal activations, the clip with the lower number is kept. If clips are numbered by name, the
     result therefore depends neither on their order nor on their division into shards.
+
+    Parameters
+    ----------
+    present
+        bool (L, W): the entries that are neurons, if layers are of unequal widths; by default all.
     """
 
-    def __init__(self, depth: int, width: int, k: int, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        k: int,
+        device: torch.device | str = "cpu",
+        present: Tensor | None = None,
+    ):
         self._k = k
+        every = torch.ones(depth, width, dtype=torch.bool, device=device) if present is None else present
+        self._present = every
         self.activation = torch.full((depth, width, k), -torch.inf, device=device)
         self.clip = torch.full((depth, width, k), -1, dtype=torch.int64, device=device)
         self.token = torch.zeros((depth, width, k), dtype=torch.int64, device=device)
         self.active = torch.zeros((depth, width, k), dtype=torch.int32, device=device)
         searched = self.activation.device.type in SEARCHED
-        every = torch.ones(depth, width, dtype=torch.bool, device=device)
         self._every = None if searched else every.nonzero(as_tuple=True)
 
     @property
@@ -160,7 +176,9 @@ class TopClips:
     def update(self, batch: Batch, numbers: Tensor) -> None:
         """Add the first ``len(numbers)`` clips of a batch, with the numbers ``numbers`` (int64)."""
         new = slice(len(numbers))
-        layer, neuron = self._every or (batch.peak[new] >= self.floor).any(0).nonzero(as_tuple=True)
+        layer, neuron = self._every or ((batch.peak[new] >= self.floor).any(0) & self._present).nonzero(
+            as_tuple=True
+        )
         clip = torch.cat([self.clip[layer, neuron], numbers.expand(len(layer), -1)], dim=1)
         clip, by_number = clip.sort(dim=1)
 

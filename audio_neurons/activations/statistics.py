@@ -34,11 +34,16 @@ def positions(frame: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
     return pd.MultiIndex.from_frame(keys).get_indexer(wanted)
 
 
-def write_counts(path: str | Path, active: np.ndarray, depth: int) -> None:
-    """Write counts (cells, depth * width) as a long table, with one row group per cell."""
-    width = active.shape[1] // depth
-    layer = pa.array(np.repeat(np.arange(depth, dtype=np.int16), width))
-    neuron = pa.array(np.tile(np.arange(width, dtype=np.int32), depth))
+def write_counts(path: str | Path, active: np.ndarray, neurons: np.ndarray | int) -> None:
+    """Write counts (cells, N) as a long table, with one row group per cell.
+
+    ``neurons`` are the layer and unit of each, (N, 2), layer-major, or the number of layers if all are
+    equally wide.
+    """
+    if isinstance(neurons, int):
+        neurons = np.argwhere(np.ones((neurons, active.shape[1] // neurons), bool))
+    layer = pa.array(neurons[:, 0].astype(np.int16))
+    neuron = pa.array(neurons[:, 1].astype(np.int32))
     with tables.writer(path, "counts") as writer:
         for cell, counts in enumerate(active):
             number = pa.array(np.full(len(counts), cell, np.int32))
@@ -96,7 +101,7 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     assert neurons is not None
     cells = cells.assign(cell=np.arange(len(cells)), clips=clips, tokens=tokens)
     tables.write(out / "cells.parquet", "cells", cells)
-    write_counts(out / "counts.parquet", total, int(neurons[:, 0].max()) + 1)
+    write_counts(out / "counts.parquet", total, neurons)
     strongest = pd.concat([tables.read(s / "top_clips.parquet", "top_clips") for s in shards])
     tables.write(out / "top_clips.parquet", "top_clips", rank_clips(strongest, top_clips))
 

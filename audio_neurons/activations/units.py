@@ -87,8 +87,8 @@ class Tally:
         for unit, counts in zip(self._unit_of[first : first + len(active)], active, strict=True):
             self._active[unit] += counts.view(np.uint32)
 
-    def write(self, folder: Path, tokens: int, depth: int) -> None:
-        """Write the tables; every clip has ``tokens`` tokens, and the model has ``depth`` layers."""
+    def write(self, folder: Path, tokens: int, neurons: np.ndarray | int) -> None:
+        """Write the tables; every clip has ``tokens`` tokens, and ``neurons`` are as in `write_counts`."""
         clips = np.bincount(self._unit_of, minlength=len(self._keys))
         with tables.writer(folder / "units.parquet", "units", self._labels) as writer:
             for start in range(0, len(self._keys), ROWS):
@@ -106,7 +106,7 @@ class Tally:
         numbers = np.arange(len(cells), dtype=np.int32)
         cells = cells.assign(cell=numbers, clips=in_cell, tokens=in_cell * tokens)
         tables.write(folder / "cells.parquet", "cells", cells)
-        write_counts(folder / "counts.parquet", total, depth)
+        write_counts(folder / "counts.parquet", total, neurons)
 
 
 def merge(parts: Sequence[Path], out: Path) -> None:

@@ -15,8 +15,8 @@ from audio_neurons.tables import SAMPLE_RATE
 
 # Name endings of the second linear layer of a feed-forward network. Its input is the hidden layer after
 # the activation function, whether that function is a module or not. In BERT and related models, such as
-# the AST of transformers 4, a layer of attention has the last of these endings too.
-DOWN_PROJECTIONS = (".fc2", ".feed_forward.output_dense", ".output.dense")
+# the AST of transformers 4, a layer of attention has one of these endings too.
+DOWN_PROJECTIONS = (".fc2", ".output_dense", ".output.dense", ".down_proj", ".linear2", ".ffw_layer_2")
 OF_ATTENTION = (".attention.output.dense",)
 
 
@@ -37,6 +37,8 @@ class Encoder(nn.Module, ABC):
     stepwise
         Whether the encoder can run layer by layer (:meth:`states`, :meth:`expand`, :meth:`project`,
         :meth:`assemble`), so that runs that differ only from some layer on share the layers below it.
+    origins
+        What decides the numbers beside the weights: name, value, and where it was read.
     """
 
     sample_rate: int = SAMPLE_RATE
@@ -45,6 +47,7 @@ class Encoder(nn.Module, ABC):
     # This hides the method of nn.Module, which no encoder needs.
     bfloat16: bool = False  # type: ignore[assignment]
     stepwise: bool = False
+    origins: tuple[tuple[str, str, str], ...] = ()
 
     @abstractmethod
     def front_end(self, wave: Tensor) -> Tensor:
@@ -85,6 +88,14 @@ class Encoder(nn.Module, ABC):
         """
         return slice(0 if special else self.special_tokens, None)
 
+    def counted_in(self, layer: int, samples: int, run: int, special: bool = False) -> slice | Tensor:
+        """Return :meth:`counted` for one layer.
+
+        An encoder whose layers have unequal numbers of tokens overrides it. It returns as many indices for
+        every layer, and thereby counts a coarser token once for each of the finest tokens that it covers.
+        """
+        return self.counted(samples, run, special)
+
     def states(self, features: Tensor) -> list[Tensor]:
         """Return the input of the first layer, (B, N, D) per chunk of the audio, from the encoder's input."""
         raise NotImplementedError
@@ -105,34 +116,38 @@ class Encoder(nn.Module, ABC):
         raise NotImplementedError
 
     def down_projections(self) -> list[nn.Linear]:
-        """Return the down-projections of the feed-forward networks, one per layer, in order of depth.
+        """Return the down-projections of the feed-forward networks, in order of depth.
 
-        Neuron ``(l, j)`` is feature ``j`` of the input of the ``l``-th down-projection. Down-projections are
-        the linear layers whose names end as in `DOWN_PROJECTIONS`. Their number and width must match ``ffn``;
-        without ``ffn``, only layers that have fewer outputs than inputs are used.
+        Neuron ``(l, j)`` is feature ``j`` of the input of the ``l``-th down-projection: "layer" ``l`` is a
+        feed-forward network, of which a block may have more than one. Down-projections are the linear layers
+        whose names end as in `DOWN_PROJECTIONS`. Their number and width must match ``ffn``; without ``ffn``,
+        only layers that have fewer outputs than inputs are used.
 
         Raises
         ------
         ModelError
-            If none are found, their widths differ, or they do not match ``ffn``.
+            If none are found, or they do not match ``ffn``.
         """
+        return list(self.networks().values())
+
+    def networks(self) -> dict[str, nn.Linear]:
+        """Return name → down-projection of all feed-forward networks (see :meth:`down_projections`)."""
         linear = {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear)}
-        found = [m for name, m in linear.items() if _is_down_projection(name)]
+        found = {name: m for name, m in linear.items() if _is_down_projection(name)}
         if self.ffn is None:
-            found = [m for m in found if m.in_features > m.out_features]
-        widths = [m.in_features for m in found]
+            found = {name: m for name, m in found.items() if m.in_features > m.out_features}
         if not found:
             endings = ", ".join(f"*{ending}" for ending in DOWN_PROJECTIONS)
             raise ModelError(
                 f"no feed-forward network found: looked for linear layers named {endings}; "
                 f"there are {', '.join(list(linear)[:8]) or 'none'}{', ...' if len(linear) > 8 else ''}"
             )
-        if len(set(widths)) > 1:
-            raise ModelError(f"feed-forward networks of unequal widths: {sorted(set(widths))}")
-        if self.ffn not in (None, (len(found), widths[0])):
+        widths = [m.in_features for m in found.values()]
+        if self.ffn not in (None, (len(found), widths[0])) or (self.ffn and len(set(widths)) > 1):
             raise ModelError(
-                f"{len(found)} feed-forward networks of {widths[0]} neurons found, but the configuration "
-                f"says {self.ffn[0]} of {self.ffn[1]}"
+                f"{len(found)} feed-forward networks of {' and '.join(map(str, sorted(set(widths))))} "
+                "neurons "
+                f"found, but the configuration says {self.ffn[0]} of {self.ffn[1]}"
             )
         return found
 
@@ -154,12 +169,33 @@ class Encoder(nn.Module, ABC):
 
     @property
     def depth(self) -> int:
-        return len(self.down_projections())
+        """Number of feed-forward networks."""
+        return len(self.widths)
+
+    @property
+    def widths(self) -> list[int]:
+        """Neurons of each feed-forward network."""
+        return [layer.in_features for layer in self.down_projections()]
 
     @property
     def width(self) -> int:
-        """Neurons per layer."""
-        return self.down_projections()[0].in_features
+        """Neurons of the widest feed-forward network."""
+        return max(self.widths)
+
+    @property
+    def present(self) -> Tensor:
+        """Entries of an array (L, W) over layers and units that are neurons, bool."""
+        widths = torch.tensor(self.widths, device=self.device)
+        return torch.arange(self.width, device=self.device) < widths[:, None]
+
+    @property
+    def neurons(self) -> Tensor:
+        """Layer and unit of every neuron, int64 (N, 2), layer-major."""
+        return self.present.nonzero()
+
+    def flat(self, values: Tensor) -> Tensor:
+        """Return values (..., L, W) as (..., N), layer-major, without the entries that are no neurons."""
+        return values.flatten(-2) if len(set(self.widths)) == 1 else values[..., self.present]
 
     @property
     def device(self) -> torch.device:

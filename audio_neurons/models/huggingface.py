@@ -1,308 +1,276 @@
-"""Encoders of the transformers library, versions 4.57 to 5, each loaded from one weights file.
+"""Encoders of the transformers library, versions 4.57 to 5: from the Hub, a folder, or weights alone.
 
-Audio Spectrogram Transformer (Gong et al. 2021), wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al.
-2021), WavLM (Chen et al. 2022), data2vec for audio (Baevski et al. 2022), and the encoder of Whisper
-(Radford et al. 2022). Architectures and weight names are the library's; the front ends reproduce its
-feature extractors for whole batches.
+Architectures and weight names are the library's. Which class of it is the audio encoder is found in the model
+that config.json names; front ends are in :mod:`~audio_neurons.models.towers` and
+:mod:`~audio_neurons.models.extracted`.
 """
 
 from __future__ import annotations
 
-import math
+import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
-from audio_neurons.models import fbank
-from audio_neurons.models.checkpoint import check_fit, read_checkpoint
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.models import fbank, folder
 from audio_neurons.models.errors import ModelError
-from audio_neurons.tables import SAMPLE_RATE
+from audio_neurons.models.extracted import Extracted, Htsat
+from audio_neurons.models.state import load_encoder
+from audio_neurons.models.towers import HuggingFace, Spectrogram, Waveform, Whisper
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 REMEDY = "pip install 'audio-neurons[huggingface]'"
-# Name prefixes of weights that are not the encoder's: heads for classification, speech recognition,
-# speaker recognition and pre-training, and Whisper's decoder.
-HEADS = (
-    "classifier.", "projector.", "layer_weights", "lm_head.",
-    "tdnn.", "objective.", "feature_extractor.weight", "feature_extractor.bias",
-    "quantizer.", "project_hid.", "project_q.",
-    "decoder.", "model.decoder.", "proj_out.",
-)  # fmt: skip
-# A parameter that only training uses; a checkpoint may have or lack it.
-TRAINING_ONLY = "masked_spec_embed"
+# What transformers calls the audio encoder inside a model of several modalities.
+TOWERS = ("audio_tower", "audio_model", "audio_encoder", "speech_encoder")
+# Feature extractors that the towers' front ends reproduce.
+OURS = ("ASTFeatureExtractor", "Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor")
 
 
-class HuggingFace(Encoder):
-    """Encoder built from a transformers model and its configuration block.
+@dataclass(frozen=True)
+class Source:
+    """What an encoder is built from.
 
-    ``options`` are the keys of the block that the class reads besides ``model_type`` and ``config``.
-    """
-
-    options: tuple[str, ...] = ()
-
-    def __init__(self, model: PreTrainedModel, depth: int, width: int):
-        super().__init__()
-        self.model = model
-        self.ffn = (depth, width)
-
-
-class Waveform(HuggingFace):
-    """wav2vec 2.0 and related models: convolutions over waveforms of any length, then a Transformer.
-
-    Parameters
+    Attributes
     ----------
-    normalize
-        Whether each clip is scaled to zero mean and unit variance (``do_normalize`` of a checkpoint's
-        feature extractor).
+    config, values
+        The configuration of the whole model, and the values of the file that it was read from (empty
+        without).
+    extractor
+        Feature extractor of its preprocessor_config.json; ``None`` without.
+    files
+        Files of the weights; none for a random initialisation.
+    where
+        Name of config.json in messages.
     """
 
-    options = ("normalize",)
-
-    def __init__(self, model: PreTrainedModel, block: Mapping):
-        super().__init__(model, model.config.num_hidden_layers, model.config.intermediate_size)
-        self.normalize = block.get("normalize", True)
-        self._convolutions = list(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))
-
-    def front_end(self, wave: Tensor) -> Tensor:
-        """Return waveforms (B, samples), standardised if ``normalize`` is set."""
-        if self._tokens(wave.shape[1]) < 1:
-            raise ModelError(f"clips of {wave.shape[1]} samples are shorter than one token")
-        if not self.normalize:
-            return wave
-        variance, mean = torch.var_mean(wave, dim=1, correction=0, keepdim=True)
-        return (wave - mean) / (variance + 1e-7).sqrt()
-
-    def encode(self, features: Tensor) -> Tensor:
-        """Encode waveforms (B, samples) to the last hidden states (B, tokens, D)."""
-        return self.model(features).last_hidden_state
-
-    def token_seconds(self, samples: int) -> Tensor:
-        hop = math.prod(stride for _, stride in self._convolutions)
-        return torch.arange(self._tokens(samples)) * (hop / SAMPLE_RATE)
-
-    def _tokens(self, samples: int) -> int:
-        for kernel, stride in self._convolutions:
-            samples = max(0, (samples - kernel) // stride + 1)
-        return samples
-
-
-class Chunked(HuggingFace):
-    """Encoder with a fixed input length: longer clips are split into chunks, and the last chunk is padded.
-
-    As in the original models, attention sees the padding, but its tokens are neither counted nor returned.
-    A column of tokens belongs to the clip if any of the clip lies within a stride after its start.
-
-    Parameters
-    ----------
-    grid
-        Tokens of a chunk along frequency and along time; their order is frequency-major.
-    length, stride
-        Length of a chunk, and distance from one column of tokens to the next, in ``1 / rate`` seconds.
-    """
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        ffn: tuple[int, int],
-        grid: tuple[int, int],
-        length: int,
-        stride: int,
-        rate: int,
-    ):
-        super().__init__(model, *ffn)
-        self.grid, self.length, self.stride, self.rate = grid, length, stride, rate
-
-    def units(self, samples: int) -> int:
-        """Return the length of a clip in the units of ``length``."""
-        return samples
-
-    def columns(self, samples: int) -> list[int]:
-        """Return the number of token columns in each chunk that belong to the clip, not to its padding."""
-        units = self.units(samples)
-        lengths = [min(self.length, units - start) for start in range(0, units, self.length)]
-        return [min(math.ceil(length / self.stride), self.grid[1]) for length in lengths]
-
-    def frames(self, features: Tensor, samples: int) -> Tensor:
-        return super().frames(features, samples)[:, : sum(self.columns(samples))]
-
-    def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
-        columns, first = self.columns(samples)[run], 0 if special else self.special_tokens
-        rows, all_columns = self.grid
-        if rows == 1 or columns == all_columns:
-            return slice(first, self.special_tokens + rows * columns)
-        tokens = torch.arange(rows * all_columns).view(rows, all_columns)[:, :columns].flatten()
-        tokens = torch.cat([torch.arange(first, self.special_tokens), self.special_tokens + tokens])
-        return tokens.to(self.device)
-
-    def token_seconds(self, samples: int) -> Tensor:
-        starts = [
-            chunk * self.length + torch.arange(columns) * self.stride
-            for chunk, columns in enumerate(self.columns(samples))
-        ]
-        return torch.cat([start.repeat(self.grid[0]) for start in starts]) / self.rate
-
-
-class Spectrogram(Chunked):
-    """Audio Spectrogram Transformer: overlapping patches of Kaldi's filterbank behind two special tokens."""
-
-    special_tokens = 2  # CLS and distillation
-    options = ("norm_stats",)
-
-    def __init__(self, model: PreTrainedModel, block: Mapping):
-        config = model.config
-        height, width = [
-            (size - config.patch_size) // stride + 1
-            for size, stride in (
-                (config.num_mel_bins, config.frequency_stride),
-                (config.max_length, config.time_stride),
-            )
-        ]
-        super().__init__(
-            model,
-            ffn=(config.num_hidden_layers, config.intermediate_size),
-            grid=(height, width),
-            length=config.max_length,
-            stride=config.time_stride,
-            rate=SAMPLE_RATE // fbank.HOP,
-        )
-        self.fbank = fbank.Fbank(config.num_mel_bins)
-        self.mean, self.std = block.get("norm_stats", fbank.NORM_STATS)
-
-    def units(self, samples: int) -> int:
-        return fbank.frames(samples)
-
-    def front_end(self, wave: Tensor) -> Tensor:
-        """Convert waveforms (B, samples) to normalised log-mel (B, frames of whole chunks, bands).
-
-        The filterbank is padded with zeros, then normalised, as in training.
-        """
-        mel = self.fbank(wave)
-        mel = nn.functional.pad(mel, (0, 0, 0, -mel.shape[1] % self.length))
-        return (mel - self.mean) / (2 * self.std)
-
-    def encode(self, features: Tensor) -> Tensor:
-        """Encode log-mel of whole chunks to (B, columns, patches of a column * D), padding included."""
-        outputs = []
-        for chunk in features.split(self.length, dim=1):
-            tokens = self.model(chunk).last_hidden_state[:, self.special_tokens :]
-            outputs.append(tokens.unflatten(1, self.grid).transpose(1, 2).flatten(2))
-        return torch.cat(outputs, dim=1)
-
-
-class Whisper(Chunked):
-    """Encoder of Whisper: log-mel chunks of 30 s, two convolutions, one token every 20 ms."""
-
-    FFT, HOP = 400, 160
-    filters: Tensor
-    window: Tensor
-
-    def __init__(self, model: PreTrainedModel, block: Mapping):
-        from transformers import WhisperFeatureExtractor
-
-        config = model.config
-        super().__init__(
-            model,
-            ffn=(config.num_hidden_layers, config.encoder_ffn_dim),
-            grid=(1, config.max_source_positions),
-            length=config.max_source_positions * 2 * self.HOP,
-            stride=2 * self.HOP,
-            rate=SAMPLE_RATE,
-        )
-        filters = WhisperFeatureExtractor(feature_size=config.num_mel_bins).mel_filters
-        self.register_buffer("filters", torch.from_numpy(filters.T).float().contiguous())
-        self.register_buffer("window", torch.hann_window(self.FFT))
-
-    def front_end(self, wave: Tensor) -> Tensor:
-        """Convert waveforms (B, samples) to log-mel (B, bands, frames of whole chunks).
-
-        Each chunk is clipped at 80 dB below its own maximum, as Whisper does with its 30 s.
-        """
-        chunks = nn.functional.pad(wave, (0, -wave.shape[1] % self.length)).unflatten(1, (-1, self.length))
-        spectrum = torch.stft(
-            chunks.flatten(0, 1), self.FFT, self.HOP, window=self.window, return_complex=True
-        )
-        mel = (self.filters @ spectrum[..., :-1].abs().square()).clamp_min(1e-10).log10()
-        mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8)
-        return ((mel + 4) / 4).unflatten(0, chunks.shape[:2]).transpose(1, 2).flatten(2)
-
-    def encode(self, features: Tensor) -> Tensor:
-        """Encode log-mel of whole chunks to the last hidden states (B, tokens, D), padding included."""
-        chunks = features.split(self.length // self.HOP, dim=2)
-        return torch.cat([self.model(chunk).last_hidden_state for chunk in chunks], dim=1)
-
-
-TYPES: dict[str, type[Waveform | Spectrogram | Whisper]] = {
-    "audio-spectrogram-transformer": Spectrogram,
-    "data2vec-audio": Waveform,
-    "hubert": Waveform,
-    "wav2vec2": Waveform,
-    "wavlm": Waveform,
-    "whisper": Whisper,
-}
+    config: PretrainedConfig
+    values: Mapping[str, Any]
+    extractor: Any
+    files: list[Path]
+    where: str
 
 
 def build(block: Mapping, weights: Path | None) -> HuggingFace:
-    """Build the encoder of a configuration block, from a checkpoint or with the library's initialisation."""
+    """Build the encoder of a configuration block, from a checkpoint or with the library's initialisation.
+
+    ``weights`` is a checkpoint, or the config.json of a folder. A config.json beside a checkpoint is read
+    too.
+    """
     library = _library()
-    kind = block.get("model_type")
-    if kind not in TYPES:
-        raise ModelError(f"model_type {kind!r} is not supported; there are {', '.join(TYPES)}")
-    if foreign := {"normalize", "norm_stats"}.difference(TYPES[kind].options) & block.keys():
-        raise ModelError(f"model_type {kind} has no {', '.join(sorted(foreign))}")
-    changes = block.get("config", {})
     with _quietly(library), torch.random.fork_rng(devices=[]):
         try:
-            config = _config(library, kind, changes)
-            cls = _class(library, kind, config)
-            if weights is None:
-                torch.manual_seed(block["weights"]["seed"])
-                model = cls(config)
+            source = _source(library, block, weights)
+            part, whole = _part(library, source.config)
+            changed(part.config, block.get("config", {}), source)
+            cls: Any = type(part)
+            if source.files:
+                advice = (
+                    f"{source.where} names the architecture {source.config.model_type}; are the weights of "
+                    "another?"
+                    if source.values
+                    else "Set config where the checkpoint differs from the default of its model_type"
+                )
+                model = load_encoder(cls, part.config, source.files, whole, advice)
             else:
-                model = load_encoder(cls, config, read_checkpoint(weights), weights)
+                torch.manual_seed(block["weights"]["seed"])
+                model = cls(part.config)
+            return encoder_of(model.eval(), block, source)
         except ModelError:
             raise
         except Exception as error:  # the library raises errors of many types for bad values
             raise ModelError(
-                f"transformers cannot build {kind} with config {dict(changes)}: {error}"
+                f"transformers cannot build {block.get('model_type') or weights} with config "
+                f"{dict(block.get('config', {}))}: {error}"
             ) from error
-        return TYPES[kind](model, block)
 
 
-def load_encoder(
-    cls: type[PreTrainedModel], config: PretrainedConfig, state: Mapping[str, Tensor], path: Path
-) -> PreTrainedModel:
-    """Load an encoder from a state dict with or without a head, with names of transformers 4 or 5.
+def _source(library: ModuleType, block: Mapping, weights: Path | None) -> Source:
+    """Read config.json and preprocessor_config.json, or the defaults of ``model_type``."""
+    kind = block.get("model_type")
+    beside = weights.parent / folder.CONFIG if weights else None
+    if weights is None or beside is None or not beside.is_file():
+        if kind is None:
+            raise ModelError("missing key(s) model_type")
+        files = [weights] if weights else []
+        return Source(_default(library, kind), {}, None, files, f"the default of {kind}")
+    values = folder.read_json(beside)
+    _refuse_remote_code(values, beside)
+    found = values.get("model_type")
+    if kind is not None and kind != found:
+        raise ModelError(f"model_type is {kind} in the configuration, but {found} in {beside}")
+    if not isinstance(found, str):
+        raise ModelError(f"{beside} names no model_type; is it a model of transformers?")
+    _default(library, found)
+    config = library.AutoConfig.from_pretrained(str(beside.parent), local_files_only=True)
+    files = folder.weight_files(beside.parent) if weights == beside else [weights]
+    return Source(config, values, _extractor(library, beside.parent, config), files, str(beside))
 
-    Missing weights, wrong shapes, and unexpected weights other than `HEADS` are errors. `TRAINING_ONLY`
-    may be missing or present.
+
+def _default(library: ModuleType, kind: Any) -> PretrainedConfig:
+    """Return the default configuration of a model type."""
+    known = list(library.CONFIG_MAPPING)
+    if kind not in known:
+        near = difflib.get_close_matches(str(kind), known, 1)
+        raise ModelError(
+            f"transformers {library.__version__} has no model_type {kind!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    return library.AutoConfig.for_model(kind)
+
+
+def _refuse_remote_code(values: Mapping, path: Path) -> None:
+    if values.get("auto_map"):
+        raise ModelError(
+            f"{path} asks to run code of its own (auto_map), which is refused. If transformers itself has "
+            "the "
+            f"architecture ({values.get('model_type')}), take auto_map out of that file in a folder of your "
+            "own; "
+            "else write an adapter (docs/add-a-model.md)"
+        )
+
+
+def _extractor(library: ModuleType, path: Path, config: PretrainedConfig) -> Any:
+    """Return the feature extractor of a folder; ``None`` without a file that describes it."""
+    found = next((path / name for name in folder.PREPROCESSORS if (path / name).is_file()), None)
+    if found is None:
+        return None
+    for name in folder.PREPROCESSORS:
+        if (path / name).is_file():
+            values = folder.read_json(path / name)
+            _refuse_remote_code({**values, "model_type": config.model_type}, path / name)
+    return library.AutoFeatureExtractor.from_pretrained(str(path), config=config, local_files_only=True)
+
+
+def _part(library: ModuleType, config: PretrainedConfig) -> tuple[PreTrainedModel, list[str]]:
+    """Return the audio encoder inside the model of a configuration, without weights, and all tensors' names.
+
+    The encoder is what is named as in `TOWERS`; else the ``encoder`` beside a ``decoder``; else all of it.
     """
-    state = {k: v for k, v in state.items() if not k.startswith(HEADS)}
-    if cls.__name__ == "WhisperEncoder":  # the library does not strip these prefixes itself
-        state = {k.removeprefix("model.").removeprefix("encoder."): v for k, v in state.items()}
-    loaded: Any = cls.from_pretrained(
-        None,
-        config=config,
-        state_dict=state,
-        dtype=torch.float32,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
-    model, found = loaded  # the annotations of transformers omit the second value
-    shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    mismatched = [key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]]
-    problems = [f"missing {k}" for k in sorted(found["missing_keys"]) if not k.endswith(TRAINING_ONLY)]
-    problems += [f"unexpected {k}" for k in sorted(found["unexpected_keys"]) if not k.endswith(TRAINING_ONLY)]
-    problems += [f"{k} is not {shapes[k]}" for k in sorted(mismatched)]
-    check_fit(path, problems, "Set config where the checkpoint differs from the default of its model_type")
-    return model
+    name = next(iter(config.architectures or ()), None)
+    cls = getattr(library, name, None) if name else None
+    for mapping in (
+        library.MODEL_MAPPING,
+        library.MODEL_FOR_PRETRAINING_MAPPING,
+        library.MODEL_FOR_CTC_MAPPING,
+    ):
+        if cls is None and type(config) in mapping:
+            cls = mapping[type(config)]
+    if cls is None:
+        raise ModelError(f"transformers has no model for {config.model_type}")
+    with torch.device("meta"):
+        whole = cls(config)
+    models = {n: m for n, m in whole.named_modules() if isinstance(m, library.PreTrainedModel)}
+    towers = [m for n, m in models.items() if n.rsplit(".", 1)[-1] in TOWERS]
+    paths = {n for n, _ in whole.named_modules()}
+    encoders = [
+        m for n, m in models.items()
+        if n.rsplit(".", 1)[-1] == "encoder" and f"{n.removesuffix('encoder')}decoder" in paths
+    ]  # fmt: skip
+    return (*towers, *encoders, whole.base_model)[0], list(whole.state_dict())
+
+
+def changed(config: PretrainedConfig, changes: Mapping[str, Any], source: Source) -> None:
+    """Set the values of a block's ``config``; unknown keys and other values than the file's are errors."""
+    named = {**config.attribute_map, **{key: key for key in config.to_dict()}}
+    if unknown := changes.keys() - named.keys():
+        near = difflib.get_close_matches(min(unknown), list(named), 1)
+        raise ModelError(
+            f"config: {config.model_type} has no {', '.join(sorted(unknown))}"
+            + (f"; did you mean {near[0]}?" if near else "")
+        )
+    told = _told(source.values, config)
+    for key, value in changes.items():
+        names = {key, named[key], *(k for k, v in config.attribute_map.items() if v == named[key])}
+        for name in names & told.keys():
+            if told[name] != value:
+                raise ModelError(
+                    f"config.{key} is {value!r} in the configuration, but {told[name]!r} in {source.where}"
+                )
+        setattr(config, key, value)
+
+
+def _told(values: Mapping[str, Any], config: PretrainedConfig) -> Mapping[str, Any]:
+    """Return the values of config.json that are the encoder's: of a larger model, those of its section."""
+    if values.get("model_type") in (None, config.model_type):
+        return values
+    inner = (one for one in values.values() if isinstance(one, Mapping))
+    return next((one for one in inner if one.get("model_type") == config.model_type), values)
+
+
+def encoder_of(model: PreTrainedModel, block: Mapping, source: Source) -> HuggingFace:
+    """Return the encoder, with the front end that its feature extractor asks for."""
+    config, extractor = model.config, source.extractor
+    kind = type(extractor).__name__ if extractor is not None else None
+    options = {"normalize", "norm_stats"} & block.keys()
+
+    def ours(name: str, *keys: str) -> bool:
+        """Whether a tower of this extractor fits, and reads these options of the block."""
+        if kind not in (None, name):
+            return False
+        if foreign := options.difference(keys):
+            raise ModelError(f"model_type {config.model_type} has no {', '.join(sorted(foreign))}")
+        return True
+
+    made: HuggingFace
+    if config.model_type == "audio-spectrogram-transformer" and ours("ASTFeatureExtractor", "norm_stats"):
+        made = Spectrogram(model, _norm_stats(block, extractor))
+    elif hasattr(config, "conv_stride") and ours("Wav2Vec2FeatureExtractor", "normalize"):
+        made = Waveform(model, _normalize(block, extractor))
+    elif hasattr(config, "max_source_positions") and _as_whisper(model) and ours("WhisperFeatureExtractor"):
+        made = Whisper(model)
+    else:
+        ours(str(kind))
+        if extractor is None:
+            raise ModelError(
+                f"the input of {config.model_type} is described by a preprocessor_config.json, which is not "
+                "here; "
+                "use hub or folder"
+            )
+        made = (Htsat if config.model_type == "clap_audio_model" else Extracted)(model, extractor)
+    if extractor is not None:
+        made.sample_rate = extractor.sampling_rate
+    return made
+
+
+def _as_whisper(model: PreTrainedModel) -> bool:
+    """Whether an encoder has Whisper's two convolutions over log-mel, the second with a stride of 2."""
+    strides = [getattr(getattr(model, name, None), "stride", None) for name in ("conv1", "conv2")]
+    return strides == [(1,), (2,)] and model.main_input_name == "input_features"
+
+
+def _normalize(block: Mapping, extractor: Any) -> bool:
+    """Return whether waveforms are standardised: as the extractor says; without one as the block says."""
+    value = block.get("normalize")
+    if extractor is not None:
+        if value not in (None, extractor.do_normalize):
+            raise ModelError(
+                f"normalize is {value} in the configuration, but do_normalize is {extractor.do_normalize} in "
+                "preprocessor_config.json"
+            )
+        return bool(extractor.do_normalize)
+    return True if value is None else value
+
+
+def _norm_stats(block: Mapping, extractor: Any) -> tuple[float, float]:
+    """Return mean and standard deviation of the log-mel: the extractor's; without one the block's."""
+    value = block.get("norm_stats")
+    if extractor is not None:
+        # The front end divides by twice the deviation, as AST does; 0.5 divides by nothing.
+        own = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)
+        if value is not None and tuple(value) != own:
+            raise ModelError(
+                f"norm_stats are {list(value)} in the configuration, but {list(own)} in "
+                "preprocessor_config.json"
+            )
+        return own
+    return tuple(value) if value is not None else fbank.NORM_STATS
 
 
 def _library() -> ModuleType:
@@ -317,21 +285,6 @@ def _library() -> ModuleType:
     if not (4, 57) <= version < (6,):
         raise ModelError(f"transformers {transformers.__version__} is not supported, use 4.57 to 5: {REMEDY}")
     return transformers
-
-
-def _config(library: ModuleType, kind: str, changes: Mapping) -> PretrainedConfig:
-    """Return the default configuration of a model type with changes applied; unknown keys are errors."""
-    default = library.AutoConfig.for_model(kind)
-    if unknown := changes.keys() - default.to_dict().keys() - default.attribute_map.keys():
-        raise ModelError(f"config: {kind} has no {', '.join(sorted(unknown))}")
-    return library.AutoConfig.for_model(kind, **changes)
-
-
-def _class(library: ModuleType, kind: str, config: PretrainedConfig) -> type[PreTrainedModel]:
-    """Return the class of the bare encoder."""
-    if kind == "whisper":
-        return library.models.whisper.modeling_whisper.WhisperEncoder
-    return library.MODEL_MAPPING[type(config)]
 
 
 @contextmanager

@@ -191,7 +191,7 @@ class Reader:
     depth, device = 1, torch.device("cpu")
 
     def __init__(self, special, width=3):
-        self.special_tokens, self.width = special, width
+        self.special_tokens, self.width, self.widths = special, width, [width]
         self.layer = torch.nn.Identity()
 
     def down_projections(self):
@@ -200,7 +200,7 @@ class Reader:
     def listening(self, hook):
         return Encoder.listening(self, hook)
 
-    def counted(self, samples, run):
+    def counted_in(self, layer, samples, run):
         return Encoder.counted(self, samples, run)
 
     def __call__(self, chunks):

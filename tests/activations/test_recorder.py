@@ -76,7 +76,7 @@ def test_tokens_that_an_encoder_leaves_out_are_not_counted(encoder, hidden, monk
     assert torch.equal(batch.active, (layers > 0).sum(2, dtype=torch.int32))
     assert torch.equal(batch.peak, layers.amax(2))
     assert torch.equal(batch.peak_token, layers.argmax(2))
-    assert asked == [(24_000, run, tokens == "all") for run in range(3)]
+    assert asked == [(24_000, run, tokens == "all") for run in range(3) for _ in range(2)]  # layers
 
 
 def test_more_tokens_than_a_byte_can_count(hidden):

@@ -9,6 +9,7 @@ from test_huggingface import (
     CONFIGS,
     DEPTH,
     TWO_SECONDS,
+    TYPES,
     WAVEFORM,
     WHISPER,
     WIDTH,
@@ -19,7 +20,6 @@ from test_huggingface import (
 from test_models import Intruder
 
 from audio_neurons.models import ModelError
-from audio_neurons.models.huggingface import TYPES
 
 # Classes whose checkpoints each type may have; the first is the bare encoder.
 HEADS = {
@@ -123,6 +123,7 @@ def test_loading_prints_nothing_and_leaves_the_library_as_it_was(tmp_path, capfd
     logging = transformers.utils.logging
     model = reference(kind, HEADS[kind][1])
     model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
     before, state = (logging.get_verbosity(), logging.is_progress_bar_enabled()), torch.get_rng_state()
     capfd.readouterr()
     load(kind, tmp_path / "model.safetensors")

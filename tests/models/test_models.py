@@ -354,6 +354,8 @@ BERT = {
         ({"fc2": (32, 8)}, ["fc2"]),
         ({"layers.0.feed_forward.output_dense": (32, 8)}, ["layers.0.feed_forward.output_dense"]),
         ({"a.fc2": (32, 8), "gate.fc2": (8, 32), "notfc2": (32, 8)}, ["a.fc2"]),
+        ({"a.fc2": (32, 8), "b.fc2": (16, 4)}, ["a.fc2", "b.fc2"]),
+        ({f"0.ffn{i}.output_dense": (32, 8) for i in (1, 2)}, ["0.ffn1.output_dense", "0.ffn2.output_dense"]),
     ],
 )
 def test_feed_forward_networks_are_found_by_name_and_shape(names, found):
@@ -367,7 +369,7 @@ def test_feed_forward_networks_are_found_by_name_and_shape(names, found):
         ({}, None, r"looked for linear layers named \*\.fc2, .*; there are none"),
         ({f"l{i}.out": (8, 8) for i in range(9)}, (9, 8), r"there are l0\.out, .*l7\.out, \.\.\.$"),
         ({"a.fc2": (8, 32)}, None, "no feed-forward network found"),
-        ({"a.fc2": (32, 8), "b.fc2": (16, 8)}, None, r"unequal widths: \[16, 32\]"),
+        ({"a.fc2": (32, 8), "b.fc2": (16, 8)}, (2, 32), "2 feed-forward networks of 16 and 32 neurons found"),
         (BERT, (3, 32), "2 feed-forward networks of 32 neurons found, .* says 3 of 32"),
         (BERT, (2, 64), "2 feed-forward networks of 32 neurons found, .* says 2 of 64"),
     ],
