@@ -51,7 +51,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     "rejected": _schema(clip_id=pa.string(), reason=pa.string()),
     # One row per cell: a combination of split, fold and labels that occurs in the dataset.
     "cells": _schema(
-        cell=pa.int32(), split=pa.string(), fold=pa.int16(), clips=pa.int64(), tokens=pa.int64()
+        cell=pa.int32(),
+        split=pa.string(),
+        fold=pa.int16(),
+        clips=pa.int64(),
+        tokens=pa.int64(),
+        window=pa.int64(),
+        padded=pa.int64(),
     ),
     # One row per cell and neuron: number of the cell's tokens on which the neuron is active.
     "counts": _schema(cell=pa.int32(), **_NEURON, active=pa.int64()),
@@ -91,7 +97,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per class of a task.
     "classes": _schema(
-        **{"class": pa.string()}, clips=pa.int64(), tokens=pa.int64(), neurons=pa.int64(), covered=pa.bool_()
+        **{"class": pa.string()},
+        clips=pa.int64(),
+        tokens=pa.int64(),
+        padding=pa.float64(),
+        neurons=pa.int64(),
+        covered=pa.bool_(),
     ),
     # One row per pair of classes of a comparison.
     "sharing": _schema(

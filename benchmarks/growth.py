@@ -41,7 +41,7 @@ def write_shards(folder: Path, part_of: np.ndarray, groups: np.ndarray, neurons:
         tally = units.Tally(frame.iloc[clips], ["kind"], neurons, here)
         for i, clip in enumerate(clips):
             tally.add(i, counts[None, clip % len(counts)])
-        tally.write(here, 80, 12)
+        tally.write(here, np.full(len(clips), 80), np.zeros(len(clips), int), 80, 12)
     return sum(path.stat().st_size for path in folder.glob("*/units.parquet"))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from audio_neurons import tables
 from audio_neurons.ablation.changes import Change
@@ -46,7 +47,7 @@ class Study:
         Label column of the task.
     probe
         File of the task's probes (:mod:`audio_neurons.ablation.probes`).
-    clip_seconds, batch_size, precision
+    clip_seconds, batch_size, precision, pool
         As in the extraction whose embeddings the probe was trained on.
     split
         Split whose clips are measured; replacement values always come from ``train``.
@@ -59,6 +60,14 @@ class Study:
     batch_size: int = 8
     split: str = "test"
     precision: str = "fp32"
+    pool: str = "window"
+
+    def embedded(self, encoder: Encoder, features: Tensor, frame: pd.DataFrame) -> Tensor:
+        """Return the embeddings (n, D) of the n clips of ``frame``, the first of the features (B, T, D)."""
+        samples = round(self.clip_seconds * encoder.sample_rate)
+        ends = samples if self.pool == "window" else frame["frames"].clip(upper=samples)
+        recorded = torch.from_numpy(np.broadcast_to(ends, len(frame)).astype(np.int64))
+        return encoder.pooled(features[: len(frame)], samples, recorded)
 
 
 def ablate_task(
@@ -160,7 +169,8 @@ def _measure(
         for number, features in run_changes(
             encoder, torch.from_numpy(wave).to(encoder.device), changes, values
         ):
-            logs = probes.judge(features[: len(names)].mean(1).float(), here["fold"].to_numpy())
+            embedded = study.embedded(encoder, features, here)
+            logs = probes.judge(embedded.float(), here["fold"].to_numpy())
             found[number] = outcome(logs, here["class"], probes.classes)
             meter.add(len(names))
         for number in sorted(found):  # -1, no change, is checked first

@@ -68,14 +68,18 @@ def estimates(
     for names, wave in progress(waves, -(-len(frame) // study.batch_size), name, "batches"):
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         with numerics(encoder, study.precision):
-            effect = first_order(encoder, probes, torch.from_numpy(wave).to(encoder.device), frame.iloc[rows])
+            effect = first_order(
+                encoder, probes, torch.from_numpy(wave).to(encoder.device), frame.iloc[rows], study
+            )
         np.add.at(sums, code[rows], effect.cpu().numpy())
     sizes = np.bincount(code, minlength=len(classes))
     every = np.concatenate([sums.sum(0, keepdims=True), sums]) / np.r_[len(frame), sizes][:, None]
     return [ALL, *classes], np.r_[len(frame), sizes], every
 
 
-def first_order(encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFrame) -> Tensor:
+def first_order(
+    encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFrame, study: Study | None = None
+) -> Tensor:
     """Return estimates (n, neurons) for the n clips of ``frame``, the first of the waveforms (B, samples)."""
     hidden: list[list[Tensor]] = [[] for _ in range(encoder.depth)]
 
@@ -87,7 +91,8 @@ def first_order(encoder: Encoder, probes: Probes, wave: Tensor, frame: pd.DataFr
         return (activations,)
 
     with encoder.listening(hook), torch.enable_grad():
-        features = encoder(wave)[: len(frame)].mean(1)
+        features = encoder(wave)[: len(frame)]
+        features = study.embedded(encoder, features, frame) if study else features.mean(1)
         logs = probes.judge(features, frame["fold"].to_numpy())
         total = of_true_class(logs, frame["class"], probes.classes).mean(0).sum()
         flat = [one for chunks in hidden for one in chunks]

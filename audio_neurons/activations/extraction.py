@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audio_neurons import tables
 from audio_neurons.activations.medians import read as read_medians
@@ -63,6 +63,7 @@ def extract(
     rank = np.argsort(np.argsort(names))  # ties between clips are broken by name, whatever the shard
 
     samples = round(settings.clip_seconds * encoder.sample_rate)
+    recorded = torch.from_numpy(np.minimum(frame["frames"].to_numpy(np.int64), samples))
     strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device, encoder.present)
     neurons = encoder.neurons.cpu().numpy()
     tally = Tally(frame, labels, len(neurons), folder)
@@ -86,12 +87,22 @@ def extract(
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
         notes = stack.enter_context(Notes(names, tally, embedded, responded, clips))
         meter = Meter(len(names), name, "clips")
-        done = tokens = 0
+        padded = (~encoder.heard(samples, recorded)).sum(1).numpy()
+        done = window = 0
         pin = encoder.device.type == "cuda"
         for wave, size in batches(clips, samples, settings.batch_size, workers, pin):
-            features, batch = forward(encoder, recorder, wave.to(encoder.device, non_blocking=True))
-            tokens = batch.tokens
-            notes.add(features[:size].mean(1).float(), encoder.flat(batch.active[:size]), tokens)
+            here = slice(done, done + size)
+            ends = nn.functional.pad(recorded[here], (0, len(wave) - size), value=samples)  # and of filling
+            features, batch = forward(
+                encoder,
+                recorder,
+                wave.to(encoder.device, non_blocking=True),
+                ends if settings.count == "recording" else None,
+            )
+            window = batch.tokens
+            tokens = window - padded * (settings.count == "recording")
+            mean = features.mean(1) if settings.pool == "window" else encoder.pooled(features, samples, ends)
+            notes.add(mean[:size].float(), encoder.flat(batch.active[:size]), tokens[here])
             numbers = torch.from_numpy(rank[done : done + size])
             strongest.update(batch, numbers.to(encoder.device, non_blocking=True))
             done += size
@@ -99,11 +110,12 @@ def extract(
         notes.finish()
         meter.finish()
 
-    tally.write(folder, tokens, neurons)
+    tokens = window - padded * (settings.count == "recording")
     seconds = encoder.token_seconds(samples).numpy()
+    tally.write(folder, tokens, padded, len(seconds), neurons)
     if settings.tokens != "patch":  # special tokens have no time
-        seconds = np.full(tokens, np.nan)
-    top = _top_clips(strongest, np.sort(names), seconds, tokens)
+        seconds = np.full(window, np.nan)
+    top = _top_clips(strongest, np.sort(names), seconds, tokens[np.argsort(names)])
     tables.write(folder / "top_clips.parquet", "top_clips", top)
 
 
@@ -114,9 +126,14 @@ def _described(clips: Path) -> list[str]:
 
 
 @torch.inference_mode()
-def forward(encoder: Encoder, recorder: Recorder, wave: Tensor) -> tuple[Tensor, Batch]:
-    """Return the frame features (B, T, D) of waveforms (B, samples), and the recorder's `Batch`."""
-    recorder.begin(wave)
+def forward(
+    encoder: Encoder, recorder: Recorder, wave: Tensor, recorded: Tensor | None = None
+) -> tuple[Tensor, Batch]:
+    """Return the frame features (B, T, D) of waveforms (B, samples), and the recorder's `Batch`.
+
+    ``recorded`` is where recordings end (see `Recorder.begin`).
+    """
+    recorder.begin(wave, recorded)
     return encoder(wave), recorder.end()
 
 
@@ -190,8 +207,8 @@ class Notes:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
 
-    def add(self, mean: Tensor, active: Tensor, tokens: int) -> None:
-        """Write features (clips, D) and numbers of active tokens (clips, neurons) of the next clips.
+    def add(self, mean: Tensor, active: Tensor, tokens: np.ndarray) -> None:
+        """Write features (clips, D), numbers of active tokens (clips, neurons) and tokens of the next clips.
 
         Raises
         ------
@@ -214,7 +231,7 @@ class Notes:
             self._last.result()
 
     def _write(
-        self, here: slice, mean: Tensor, active: Tensor, tokens: int, copied: torch.cuda.Event | None
+        self, here: slice, mean: Tensor, active: Tensor, tokens: np.ndarray, copied: torch.cuda.Event | None
     ) -> None:
         if copied:
             copied.synchronize()
@@ -227,12 +244,17 @@ class Notes:
         self._tally.add(here.start, counts)
         self._embeddings.append({"clip_id": names, "embedding": list(mean.numpy())})
         if self._responses:
-            columns = {"tokens": np.full(len(names), tokens), "active": list(counts.astype(np.uint16))}
+            columns = {"tokens": tokens, "active": list(counts.astype(np.uint16))}
             self._responses.append({"clip_id": names, **columns})
 
 
-def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, tokens: int) -> pd.DataFrame:
-    """Build the ``top_clips`` table; neurons that saw fewer clips than requested have fewer rows."""
+def _top_clips(
+    strongest: TopClips, names: np.ndarray, seconds: np.ndarray, tokens: np.ndarray
+) -> pd.DataFrame:
+    """Build the ``top_clips`` table; neurons that saw fewer clips than requested have fewer rows.
+
+    ``names`` and ``tokens`` are those of all clips, sorted by name.
+    """
     place = (strongest.clip >= 0).nonzero(as_tuple=True)
     layer, neuron, rank = (index.cpu().numpy() for index in place)
     columns = {
@@ -242,6 +264,6 @@ def _top_clips(strongest: TopClips, names: np.ndarray, seconds: np.ndarray, toke
         "clip_id": names[strongest.clip[place].cpu().numpy()],
         "activation": strongest.activation[place].cpu().numpy(),
         "seconds": seconds[strongest.token[place].cpu().numpy()],
-        "response": strongest.active[place].cpu().numpy() / tokens,
+        "response": strongest.active[place].cpu().numpy() / tokens[strongest.clip[place].cpu().numpy()],
     }
     return pd.DataFrame(columns)

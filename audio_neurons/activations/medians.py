@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audio_neurons import tables
 from audio_neurons.models.encoder import Encoder, numerics
@@ -23,10 +23,13 @@ from audio_neurons.running.runtime import Meter
 from audio_neurons.settings.extraction import Median, Pass
 
 
-def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], tokens: str, per_clip: int) -> np.ndarray:
+def medians(
+    encoder: Encoder, waves: Iterable[tuple[Tensor, Tensor]], tokens: str, per_clip: int
+) -> np.ndarray:
     """Return median activations, float32 (neurons,), over evenly spaced tokens of waveforms (B, samples).
 
-    ``waves`` yields each batch with the number of its rows that are clips. Memory holds all sampled tokens:
+    ``waves`` yields each batch with the ends of its recordings in samples, one for each row that is a clip;
+    later tokens are left out. Memory holds all sampled tokens:
     clips x per_clip x L x W numbers.
     """
     special = {"patch": False, "all": True}[tokens]
@@ -35,14 +38,22 @@ def medians(encoder: Encoder, waves: Iterable[tuple[Tensor, int]], tokens: str, 
 
     def keep(layer: int, hidden: Tensor) -> None:
         counted = encoder.counted_in(layer, place["samples"], place["runs"][layer], special)
+        ends = place["ends"]
+        hidden = hidden[: len(ends), counted]
+        skipped = encoder.special_tokens if special else 0
+        first = place["tokens"][layer]
+        own = encoder.heard(place["samples"], ends)[:, first : first + hidden.shape[1] - skipped]
+        place["tokens"][layer] += own.shape[1]
         place["runs"][layer] += 1
-        hidden = hidden[: place["clips"], counted]
-        some = torch.linspace(0, hidden.shape[1] - 1, min(per_clip, hidden.shape[1])).round().long()
-        kept[layer].append(hidden[:, some.to(hidden.device)].flatten(0, 1).float().cpu().numpy())
+        for clip, heard in zip(hidden, own, strict=True):
+            where = nn.functional.pad(heard, (skipped, 0), value=True).nonzero()[:, 0]
+            some = torch.linspace(0, len(where) - 1, min(per_clip, len(where))).round().long()
+            kept[layer].append(clip[where[some].to(clip.device)].float().cpu().numpy())
 
     with encoder.listening(keep), torch.inference_mode():
-        for wave, clips in waves:
-            place.update(samples=wave.shape[1], clips=clips, runs=[0] * len(kept))
+        for wave, ends in waves:
+            runs, placed = [0] * len(kept), [0] * len(kept)
+            place.update(samples=wave.shape[1], ends=ends, runs=runs, tokens=placed)
             encoder(wave.to(encoder.device))
     return np.concatenate([np.median(np.concatenate(layer), axis=0) for layer in kept])
 
@@ -57,14 +68,14 @@ def estimate(
 ) -> None:
     """Sample training clips from a dataset's parts, and write the ``medians`` table.
 
-    Of ``settings``, only the clip length, batch size, tokens and precision are used.
+    Of ``settings``, only the clip length, batch size, tokens, count and precision are used.
 
     Raises
     ------
     ClipsError
         If there are no clips of the training split.
     """
-    frames = [tables.read(part, "clips", ["clip_id", "split"]) for part in parts]
+    frames = [tables.read(part, "clips", ["clip_id", "split", "frames"]) for part in parts]
     frame = pd.concat(frames)
     names = np.sort(frame.loc[frame["split"] == "train", "clip_id"].to_numpy(str))
     if not len(names):
@@ -73,9 +84,13 @@ def estimate(
     samples = round(settings.clip_seconds * encoder.sample_rate)
     meter = Meter(len(drawn), name, "clips")
 
-    def waves() -> Iterator[tuple[Tensor, int]]:
+    ends = frame.set_index("clip_id")["frames"].clip(upper=samples)
+    if settings.count == "window":
+        ends[:] = samples
+
+    def waves() -> Iterator[tuple[Tensor, Tensor]]:
         for some, wave in batches(parts, drawn.tolist(), samples, settings.batch_size):
-            yield torch.from_numpy(wave), len(some)
+            yield torch.from_numpy(wave), torch.tensor(ends[some].to_numpy(np.int64))
             meter.add(len(some))
 
     with numerics(encoder, settings.precision):  # as in the passes whose activations are judged by them

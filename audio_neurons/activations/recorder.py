@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audio_neurons.models.encoder import Encoder
 
@@ -32,7 +32,7 @@ class Batch:
         int32 (B, L, W): number of tokens on which each neuron is active. Layers that are narrower than W
         fill it up with zeros (`Encoder.flat` leaves these entries out), and ``peak`` with -inf.
     tokens
-        Tokens per clip.
+        Tokens per clip, those after a shorter recording included.
     peak
         float32 (B, L, W): highest activation over the clip's tokens.
     peak_token
@@ -49,7 +49,8 @@ class Batch:
 class Recorder:
     """Context manager that counts the active tokens of every neuron while an encoder runs.
 
-    Tokens that see only the encoder's own padding are never counted (`Encoder.counted`).
+    Tokens that see only the encoder's own padding are never counted (`Encoder.counted`). Tokens after the end
+    of a recording that is shorter than the clip are counted unless :meth:`begin` is told where it ends.
 
     Parameters
     ----------
@@ -75,6 +76,7 @@ class Recorder:
     ):
         self._layers = encoder.down_projections()
         special = {"patch": False, "all": True}[tokens]
+        self._encoder, self._special = encoder, encoder.special_tokens if special else 0
         self._counted = cache(lambda layer, samples, run: encoder.counted_in(layer, samples, run, special))
         self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
         self._absolute = absolute
@@ -96,8 +98,15 @@ class Recorder:
             handle.remove()
         self._handles.clear()
 
-    def begin(self, wave: Tensor) -> None:
-        """Start a batch of waveforms (B, samples), over whose chunks the layers then run in turn."""
+    def begin(self, wave: Tensor, recorded: Tensor | None = None) -> None:
+        """Start a batch of waveforms (B, samples), over whose chunks the layers then run in turn.
+
+        Only tokens that begin within the first ``recorded`` samples of each clip, int64 (B,), count and have
+        a peak; without them all do.
+        """
+        self._heard = None
+        if recorded is not None and bool((recorded < wave.shape[1]).any()):
+            self._heard = self._encoder.heard(wave.shape[1], recorded).to(wave.device)
         shape, self._samples = (len(wave), *self._shape), wave.shape[1]
         self._active = torch.zeros(shape, dtype=torch.int32, device=wave.device)
         self._peak = torch.full(shape, -torch.inf, device=wave.device)
@@ -111,8 +120,14 @@ class Recorder:
     def _record(self, layer: int, hidden: Tensor) -> None:
         """Add the hidden activations (B, N, W) of one call to the batch."""
         hidden = hidden[:, self._counted(layer, self._samples, self._runs[layer])]
+        if self._heard is not None:
+            first = self._tokens[layer] - self._special * self._runs[layer]
+            heard = self._heard[:, first : first + hidden.shape[1] - self._special]
+            heard = nn.functional.pad(heard, (self._special, 0), value=True)
+            hidden = hidden.masked_fill(~heard[..., None], -torch.inf)
         self._runs[layer] += 1
-        level = hidden.abs() if self._absolute else hidden
+        # Tokens that do not count stay below every threshold: their absolute value would not.
+        level = hidden.abs().where(hidden > -torch.inf, hidden) if self._absolute else hidden
         threshold, width = self._threshold[layer], hidden.shape[2]
         if isinstance(threshold, Tensor):
             threshold = threshold[:width]

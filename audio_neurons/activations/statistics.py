@@ -20,6 +20,7 @@ from audio_neurons.running import provenance
 from audio_neurons.running.runtime import tell
 
 CELL_KEYS = ["split", "fold"]
+SUMS = ["clips", "tokens", "window", "padded"]  # of a cell
 
 
 def cell_keys(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     cells = cell_keys(pd.concat(parts), labels)
 
     total, neurons = None, None
-    clips, tokens = np.zeros((2, len(cells)), np.int64)
+    sums = np.zeros((len(cells), len(SUMS)), np.int64)
     for shard, part in zip(shards, parts, strict=True):
         if part.empty:  # the dataset has fewer clips than shards
             continue
@@ -94,12 +95,11 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
             )
         rows = positions(part, cells)
         np.add.at(total, rows, active)
-        np.add.at(clips, rows, part["clips"].to_numpy())
-        np.add.at(tokens, rows, part["tokens"].to_numpy())
+        np.add.at(sums, rows, part[SUMS].to_numpy())
 
     assert total is not None
     assert neurons is not None
-    cells = cells.assign(cell=np.arange(len(cells)), clips=clips, tokens=tokens)
+    cells = cells.assign(cell=np.arange(len(cells)), **dict(zip(SUMS, sums.T, strict=True)))
     tables.write(out / "cells.parquet", "cells", cells)
     write_counts(out / "counts.parquet", total, neurons)
     strongest = pd.concat([tables.read(s / "top_clips.parquet", "top_clips") for s in shards])
@@ -141,7 +141,7 @@ def class_counts(
     Returns
     -------
     classes
-        One row per class that occurs in any split: ``class``, ``clips``, ``tokens``.
+        One row per class that occurs in any split: ``class``, ``clips``, ``tokens``, ``padding``.
     active
         int64 (classes, neurons): number of tokens of the class on which each neuron is active.
     neurons
@@ -157,8 +157,9 @@ def class_counts(
     rows = cells[label].map({name: i for i, name in enumerate(names)}).to_numpy()
     total = np.zeros((len(names), active.shape[1]), np.int64)
     np.add.at(total, rows[counted], active[counted])
-    sums = cells[counted].groupby(label)[["clips", "tokens"]].sum().reindex(names, fill_value=0)
-    return sums.rename_axis("class").reset_index(), total, neurons
+    sums = cells[counted].groupby(label)[SUMS].sum().reindex(names, fill_value=0)
+    classes = sums.assign(padding=sums.pop("padded") / sums.pop("window"))  # NaN without clips
+    return classes.rename_axis("class").reset_index(), total, neurons
 
 
 def natural(name: str) -> tuple[int, float, str]:

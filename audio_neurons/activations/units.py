@@ -87,13 +87,28 @@ class Tally:
         for unit, counts in zip(self._unit_of[first : first + len(active)], active, strict=True):
             self._active[unit] += counts.view(np.uint32)
 
-    def write(self, folder: Path, tokens: int, neurons: np.ndarray | int) -> None:
-        """Write the tables; every clip has ``tokens`` tokens, and ``neurons`` are as in `write_counts`."""
-        clips = np.bincount(self._unit_of, minlength=len(self._keys))
+    def write(
+        self, folder: Path, tokens: np.ndarray, padded: np.ndarray, window: int, neurons: np.ndarray | int
+    ) -> None:
+        """Write the tables.
+
+        Parameters
+        ----------
+        tokens, padded
+            Integers (clips,): counted tokens of each clip, and those that begin after its recording.
+        window
+            Tokens of a clip, counted or not, without special tokens.
+        neurons
+            As in `write_counts`.
+        """
+        clips, tokens, padded = (
+            np.bincount(self._unit_of, each, len(self._keys)).astype(np.int64)
+            for each in (None, tokens, padded)
+        )
         with tables.writer(folder / "units.parquet", "units", self._labels) as writer:
             for start in range(0, len(self._keys), ROWS):
                 here = slice(start, min(start + ROWS, len(self._keys)))
-                sums = {"clips": clips[here], "tokens": clips[here] * tokens}
+                sums = {"clips": clips[here], "tokens": tokens[here]}
                 writer.append(self._keys[here].to_dict("list") | sums | {"active": list(self._active[here])})
 
         cells = cell_keys(self._keys, self._labels)
@@ -101,10 +116,11 @@ class Tally:
         total = np.zeros((len(cells), self._active.shape[1]), np.int64)
         for cell, counts in zip(cell_of, self._active, strict=False):
             total[cell] += counts
-        in_cell = np.zeros(len(cells), np.int64)
-        np.add.at(in_cell, cell_of, clips)
-        numbers = np.arange(len(cells), dtype=np.int32)
-        cells = cells.assign(cell=numbers, clips=in_cell, tokens=in_cell * tokens)
+        units = pd.DataFrame({"clips": clips, "tokens": tokens, "padded": padded})
+        sums = units.groupby(cell_of).sum().reindex(range(len(cells)), fill_value=0)
+        cells = cells.assign(
+            cell=np.arange(len(cells), dtype=np.int32), **sums, window=window * sums["clips"]
+        )
         tables.write(folder / "cells.parquet", "cells", cells)
         write_counts(folder / "counts.parquet", total, neurons)
 

@@ -96,6 +96,30 @@ class Encoder(nn.Module, ABC):
         """
         return self.counted(samples, run, special)
 
+    def heard(self, samples: int, recorded: Tensor) -> Tensor:
+        """Return which counted tokens begin within the recording, bool (B, N), in order of `token_seconds`.
+
+        Parameters
+        ----------
+        samples
+            Samples of a clip, the silence after a shorter recording included.
+        recorded
+            (B,): samples of each recording, at least 1.
+        """
+        # In whole samples: seconds are rounded, which decides at edges.
+        starts = (self.token_seconds(samples).double() * self.sample_rate).round().to(recorded.device)
+        return starts < recorded[:, None]
+
+    def pooled(self, features: Tensor, samples: int, recorded: Tensor) -> Tensor:
+        """Return the mean (B, D) of frame features (B, T, D) over frames that begin within the recording."""
+        if (recorded >= samples).all():
+            return features.mean(1)
+        starts = (self.token_seconds(samples).double() * self.sample_rate).round().unique()
+        # An encoder may average neighbouring tokens to a frame.
+        first = starts[:: len(starts) // features.shape[1]][: features.shape[1]]
+        heard = (first.to(recorded.device) < recorded[:, None]).to(features.device, features.dtype)
+        return (features * heard[..., None]).sum(1) / heard.sum(1, keepdim=True)
+
     def states(self, features: Tensor) -> list[Tensor]:
         """Return the input of the first layer, (B, N, D) per chunk of the audio, from the encoder's input."""
         raise NotImplementedError

@@ -18,7 +18,7 @@ class ClipsError(RuntimeError):
 
 
 def describe(parts: Sequence[str | Path], label: str) -> pd.DataFrame:
-    """Return ``clip_id``, ``split``, ``fold``, ``group`` and ``class`` of every clip, by ``clip_id``.
+    """Return ``clip_id``, ``split``, ``fold``, ``group``, ``frames`` and ``class`` of every clip, by name.
 
     ``class`` is the value of the label column ``label``.
 
@@ -27,7 +27,7 @@ def describe(parts: Sequence[str | Path], label: str) -> pd.DataFrame:
     ClipsError
         If the dataset has no such label.
     """
-    columns = ["clip_id", "split", "fold", "group"]
+    columns = ["clip_id", "split", "fold", "group", "frames"]
     frames = []
     for part in parts:
         with tables.open_table(part, "clips") as file:

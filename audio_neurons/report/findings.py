@@ -48,6 +48,9 @@ alpha = {alpha:g}:
 Everywhere else nothing can be called, which is not to say that there is nothing."""
 
 
+UNLIKE = 0.1  # difference of two classes in their share of padding that is told
+
+
 def called(row: Mapping, alpha: float) -> str:
     """Return ``"more"``, ``"fewer"`` or ``""`` for a row of ``differences_table``."""
     if not row["q_value"] < alpha:  # also if it is NaN
@@ -463,8 +466,27 @@ def _limits(found: Mapping, about: Mapping) -> Iterator[str]:
             f"Some class of {plain(', '.join(single))} has a single group: intervals do not see how much "
             "groups of that class differ."
         )
+    items += _padding(found["coverage"], about["count"])
     items.append(
         "Each model is one checkpoint: intervals say how much other recordings would change, not how much "
         "another training would."
     )
     yield _list(items)
+
+
+def _padding(rows: Sequence[Mapping], count: str) -> Iterator[str]:
+    """Yield a warning for tasks whose classes differ in the silence that is added after their recordings."""
+    tasks = {}
+    for row in rows:
+        if row["padding_most"] - row["padding_least"] > UNLIKE:
+            shares = f"{row['padding_least']:.0%} to {row['padding_most']:.0%}".replace("%", " %")
+            tasks.setdefault(plain(row["task_title"]), shares)
+    if tasks:
+        named = ", ".join(f"{title} ({shares})" for title, shares in tasks.items())
+        counted = {
+            "window": "These tokens are counted, so neurons that hear silence are chosen for classes of "
+            "short recordings; ``extraction.count: recording`` leaves them out.",
+            "recording": "These tokens are not counted, but attention sees them.",
+        }
+        what = "Classes differ in the share of tokens after the end of their recordings"
+        yield f"{what}: {named}. {counted[count]}"

@@ -49,7 +49,8 @@ def coverage_table(
     permuted labels, ``*_p`` the share of permutations that reach as much, and ``*_q`` the same adjusted
     after Benjamini and Hochberg over all tasks of a model. ``groups`` is the number of independent groups of
     the task, ``fewest_groups`` that of the class with the fewest: the interval of a class with a single
-    group does not show how groups differ.
+    group does not show how groups differ. ``padding_least`` and ``padding_most`` are the shares of tokens
+    after the end of recordings in the class that has least, and most, of them.
 
     Parameters
     ----------
@@ -79,6 +80,8 @@ def coverage_table(
                 **_about(statistics, "neurons", NEURONS["neurons"]),
                 "groups": total.iloc[0] if len(total) else np.nan,
                 "fewest_groups": groups.min() if len(groups) else np.nan,
+                "padding_least": counted["padding"].min(),
+                "padding_most": counted["padding"].max(),
             }
         )
     return _adjusted(pd.DataFrame(rows), NEURONS)

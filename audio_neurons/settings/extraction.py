@@ -19,6 +19,12 @@ class ForwardPass(Section):
     """Clips per forward pass."""
     tokens: Literal["patch", "all"] = "patch"
     """Tokens that count: patches only, or special tokens (CLS) too."""
+    count: Literal["recording", "window"] = "recording"
+    """Tokens that count: those that begin within the recording, or all of the window that the encoder hears,
+    the silence after a shorter recording included (the paper's)."""
+    pool: Literal["recording", "window"] = "window"
+    """Frames whose mean is a clip's embedding, for probes: those of the window, silence included, as EVAR has
+    it; or those that begin within the recording."""
     threshold: float = 0
     """A neuron is active on a token when its activation exceeds this value."""
     activity: Literal["positive", "absolute", "median"] = "positive"

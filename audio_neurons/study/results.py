@@ -79,6 +79,7 @@ class Results:
             comparisons=[self._comparison(name) for name in self.tasks.compared],
             confidence=self.config.ablation.confidence,
             demo=bool(self.tasks.datasets.made_here),
+            count=self.config.extraction.count,
             left_out=[title(self.config.tasks, t) for t in self.config.tasks if t not in self.tasks.here],
         )
 

@@ -101,7 +101,7 @@ class Tasks:
         """Serialise the settings of the pass that medians are estimated from."""
         extraction = self.config.extraction
         seconds = self.datasets.clip_seconds(wildcards.dataset)
-        used = {name: getattr(extraction, name) for name in ("batch_size", "tokens", "precision")}
+        used = {name: getattr(extraction, name) for name in ("batch_size", "tokens", "count", "precision")}
         return serialise({**used, "clip_seconds": seconds})
 
     def median_sample(self, wildcards: Any) -> str:
@@ -205,6 +205,7 @@ class Tasks:
                 "clip_seconds": self.datasets.clip_seconds(self.dataset(wildcards.task)),
                 "batch_size": extraction.batch_size,
                 "precision": extraction.precision,
+                "pool": extraction.pool,
             }
         )
 

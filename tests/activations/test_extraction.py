@@ -15,7 +15,7 @@ from audio_neurons.recordings import audio
 from audio_neurons.running import runtime
 from audio_neurons.settings.extraction import Pass
 
-SETTINGS = Pass(clip_seconds=1.0, batch_size=4, top_clips=3)
+SETTINGS = Pass(clip_seconds=1.0, batch_size=4, top_clips=3, count="window")
 SAMPLES = 16_000
 NAMES = ("cells", "counts", "units", "top_clips")
 
@@ -246,6 +246,60 @@ def test_threshold(encoder, tmp_path, frame):
     assert (active(0.1) <= active(0.0)).all()
     assert not active(1e9).any()
     assert (active(-1e9).sum(0) == 20 * 35).all()
+
+
+@pytest.mark.parametrize("pool", ["recording", "window"])
+@pytest.mark.parametrize("tokens", ["patch", "all"])
+def test_tables_count_the_recording_alone(encoder, hidden, tmp_path, frame, tokens, pool):
+    settings = SETTINGS.changed(count="recording", tokens=tokens, pool=pool)
+    folder = run(encoder, tmp_path, frame, settings, responses=True)
+    skip = 1 if tokens == "patch" else 0
+    sums, total, padding, means = [], [], [], {}
+    for flac, frames, name in zip(frame["audio"], frame["frames"], frame["clip_id"], strict=True):
+        wave = torch.from_numpy(audio.read(flac, SAMPLES))[None]
+        # 101 frames of 10 ms: 4 and 3 columns of 16 frames, each of 5 patches in order of frequency.
+        columns = [torch.arange(4), torch.arange(4, 7)]
+        heard = [(c * 16 * 160 < frames).repeat(5) for c in columns]
+        padding.append(sum(int((~one).sum()) for one in heard))
+        if not skip:
+            heard = [torch.cat([torch.tensor([True]), one]) for one in heard]
+        layers = torch.stack(
+            [torch.cat([c[0, skip:][h] for c, h in zip(chunks, heard, strict=True)])
+             for chunks in hidden(encoder, wave)]
+        )  # fmt: skip
+        sums.append((layers > 0).sum(1).flatten().numpy())
+        total.append(layers.shape[1])
+        kept = torch.cat(columns) * 16 * 160 < (frames if pool == "recording" else SAMPLES)
+        means[name] = encoder(wave)[0][kept].mean(0).numpy()
+    assert len(set(total)) > 1
+    responses = tables.read(folder / "responses.parquet", "responses")
+    assert responses["tokens"].tolist() == total
+    np.testing.assert_array_equal(np.stack(responses["active"]), sums)
+    cells = tables.read(folder / "cells.parquet", "cells")
+    by_cell = frame.assign(tokens=total, padded=padding).groupby(["split", "fold", "kind", "place"])
+    for name in ("tokens", "padded"):
+        assert cells[name].tolist() == by_cell[name].sum().tolist()
+    assert (cells["window"] == 35 * cells["clips"]).all()
+    embeddings = tables.read(folder / "embeddings.parquet", "embeddings")
+    for name, found in zip(embeddings["clip_id"], embeddings["embedding"], strict=True):
+        np.testing.assert_allclose(found, means[name], rtol=1e-4, atol=1e-5)
+    top = tables.read(folder / "top_clips.parquet", "top_clips")
+    lengths = frame.set_index("clip_id")["frames"]
+    if tokens == "patch":
+        assert (top["seconds"] * 16_000 < top["clip_id"].map(lengths)).all()
+    share = top.assign(tokens=top["clip_id"].map(dict(zip(frame["clip_id"], total, strict=True))))
+    active = dict(zip(frame["clip_id"], sums, strict=True))
+    row = share.iloc[7]
+    expected = active[row["clip_id"]][row["layer"] * encoder.width + row["neuron"]] / row["tokens"]
+    assert row["response"] == pytest.approx(expected)
+
+
+def test_any_division_gives_the_same_bytes_where_recordings_alone_count(encoder, tmp_path, frame):
+    settings = SETTINGS.changed(count="recording", pool="recording")
+    one, mean = merged(encoder, tmp_path / "a", frame, 1, settings)
+    other, means = merged(encoder, tmp_path / "b", frame, 3, settings)
+    assert one == other
+    assert all((mean[name] == means[name]).all() for name in mean)
 
 
 def test_absolute_activity(encoder, tmp_path, frame):

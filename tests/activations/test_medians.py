@@ -15,7 +15,7 @@ from audio_neurons.settings.extraction import Median, Pass
 
 frame = test_extraction.frame  # the fixture
 
-HOW = Pass(clip_seconds=1.0, batch_size=4)
+HOW = Pass(clip_seconds=1.0, batch_size=4, count="window")
 ALL = Median(clips=1000, per_clip=1000)
 
 
@@ -30,6 +30,19 @@ def test_they_are_the_medians_over_all_tokens_of_the_training_clips(encoder, hid
     seen = hidden(encoder, waves_of(frame[frame["split"] == "train"]))
     for layer, chunks in enumerate(seen):
         tokens = torch.cat([chunk[:, encoder.special_tokens :].flatten(0, 1) for chunk in chunks])
+        np.testing.assert_allclose(found[layer], np.median(tokens.numpy(), axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_tokens_after_a_recording_are_left_out(encoder, hidden, tmp_path, frame):
+    train = frame[frame["split"] == "train"]
+    clips = write_clips(tmp_path / "clips.parquet", train)
+    medians.estimate(encoder, [clips], HOW.changed(count="recording"), ALL, tmp_path / "medians.parquet")
+    found = medians.read(tmp_path / "medians.parquet", encoder).numpy()
+    ends = torch.tensor(train["frames"].to_numpy()).clamp(max=SAMPLES)
+    assert (ends < SAMPLES).any()
+    heard = encoder.heard(SAMPLES, ends)
+    for layer, chunks in enumerate(hidden(encoder, waves_of(train))):
+        tokens = torch.cat([chunk[:, encoder.special_tokens :] for chunk in chunks], 1)[heard]
         np.testing.assert_allclose(found[layer], np.median(tokens.numpy(), axis=0), rtol=1e-4, atol=1e-6)
 
 

@@ -50,6 +50,34 @@ def test_absolute_activity_counts_what_is_far_from_0_on_either_side(encoder, hid
     assert (batch.active > (layers > 0.01).sum(2).transpose(0, 1)).any()
 
 
+@pytest.mark.parametrize("tokens", ["patch", "all"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_tokens_after_a_recording_neither_count_nor_peak(encoder, hidden, tokens, absolute):
+    """Recordings of whole chunks, of a part of one, of a single sample, and of the whole window."""
+    wave = noise(5, 1.5)
+    ends = torch.tensor([24_000, 10_240, 5_000, 1, 23_999])
+    heard = encoder.heard(24_000, ends)
+    with (
+        torch.inference_mode(),
+        Recorder(encoder, tokens, 0.01, torch.full((2, 64), -torch.inf), absolute) as recorder,
+    ):
+        recorder.begin(wave, ends)
+        encoder(wave)
+        batch = recorder.end()
+    chunks = heard.split([20, 20, 10], dim=1)  # 151 frames: 4, 4 and 2 columns of 5 patches
+    if tokens == "all":  # special tokens hear the whole window, and always count
+        chunks = [torch.nn.functional.pad(chunk, (1, 0), value=True) for chunk in chunks]
+    heard = torch.cat(list(chunks), 1)
+    layers = joined(hidden(encoder, wave), SKIP[tokens]).transpose(0, 1)  # (B, L, tokens, W)
+    level = layers.abs() if absolute else layers
+    active = (level > 0.01) & heard[:, None, :, None]
+    assert torch.equal(batch.active, active.sum(2, dtype=torch.int32))
+    peak, token = layers.masked_fill(~heard[:, None, :, None], -torch.inf).max(2)
+    assert torch.equal(batch.peak, peak)
+    assert torch.equal(batch.peak_token, token)
+    assert batch.tokens == heard.shape[1]
+
+
 def test_longer_input_than_the_models_is_counted_in_all_its_chunks(encoder, hidden):
     seen = hidden(encoder, noise(1, 1.5))
     assert [len(chunks) for chunks in seen] == [3, 3]

@@ -45,6 +45,7 @@ def write_shard(folder, frame: pd.DataFrame, top: int = 3):
     cells = pd.DataFrame([key for key, _ in groups], columns=keys)
     sizes = [len(g) for _, g in groups]
     cells = cells.assign(cell=range(len(cells)), clips=sizes, tokens=[7 * n for n in sizes])
+    cells = cells.assign(window=[9 * n for n in sizes], padded=[2 * n for n in sizes])
     tables.write(folder / "cells.parquet", "cells", cells)
     write_counts(folder / "counts.parquet", np.stack([sum(g["active"]) for _, g in groups]), DEPTH)
     rows = [
@@ -166,6 +167,8 @@ def folder(tmp_path):
             "fold": [1, 2, 0, 0],
             "clips": [1, 2, 3, 4],
             "tokens": [10, 20, 30, 40],
+            "window": [20, 20, 60, 80],
+            "padded": [10, 0, 30, 40],
             "octave": ["9", "10", "9", "-1"],
             "timbre": ["dark", "dark", "bright", "bright"],
         }

@@ -31,7 +31,8 @@ def write_shard(folder, frame, neurons: int = NEURONS):
     for start in range(0, len(frame), 3):
         active = np.stack(frame["active"].iloc[start : start + 3].to_list())[:, :neurons]
         tally.add(start, active)
-    tally.write(folder, tokens=7, neurons=2)
+    clips = np.ones(len(frame), np.int64)
+    tally.write(folder, 7 * clips, 2 * clips, window=9, neurons=2)
     return folder / "units.parquet"
 
 

@@ -413,7 +413,8 @@ def folder(tmp_path):
     active = np.concatenate([units.active, units.active[:, ::-1]])
     rows = pd.concat([rows, rows.assign(split="test", kind=rows["kind"].to_numpy()[::-1])])
     tables.write(tmp_path / "units.parquet", "units", rows.assign(active=list(active)))
-    tables.write(tmp_path / "cells.parquet", "cells", rows.drop(columns="group").assign(cell=range(36)))
+    cells = rows.drop(columns="group").assign(cell=range(36), window=rows["tokens"], padded=0)
+    tables.write(tmp_path / "cells.parquet", "cells", cells)
     statistics.write_counts(tmp_path / "counts.parquet", active.astype(np.int64), 2)
     for label in ("kind", "place"):
         out = [tmp_path / f"{what}-{label}.parquet" for what in ("neurons", "classes")]

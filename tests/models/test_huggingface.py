@@ -380,8 +380,26 @@ def write_clips(path: Path, waves: list[np.ndarray]) -> Path:
     return path
 
 
+def by_hand(encoder, wave: np.ndarray, recorded: int) -> tuple[torch.Tensor, int]:
+    """Active tokens (neurons,) of a clip that begin within its recording, and the number of these tokens."""
+    config, seen = encoder.model.config, []
+    hop, rows = {
+        AST: lambda: (config.time_stride * 160, encoder.grid[0]),
+        "wav2vec2": lambda: (int(np.prod(config.conv_stride)), 1),
+        WHISPER: lambda: (320, 1),
+    }[config.model_type]()
+    with encoder.listening(lambda layer, hidden: seen.append((layer, hidden[0]))), torch.inference_mode():
+        encoder(torch.from_numpy(wave)[None])
+    counted = encoder.counted(len(wave), 0)
+    columns = seen[0][1][counted].shape[0] // rows
+    heard = (torch.arange(columns) * hop < recorded).repeat(rows)  # tokens in order of frequency
+    hidden = [hidden[counted][heard] for _, hidden in sorted(seen, key=lambda one: one[0])]
+    return torch.cat([(layer > 0).sum(0, dtype=torch.int32) for layer in hidden]), int(heard.sum())
+
+
+@pytest.mark.parametrize("count", ["recording", "window"])
 @pytest.mark.parametrize("kind", [AST, "wav2vec2", WHISPER])
-def test_extraction_end_to_end(tmp_path, kind):
+def test_extraction_end_to_end(tmp_path, kind, count):
     rng = np.random.default_rng(0)
     waves = [rng.normal(0, 0.1, n).astype(np.float32) for n in (9_000, 16_000, 20_000)]
     clips = write_clips(tmp_path / "clips.parquet", waves)
@@ -391,14 +409,18 @@ def test_extraction_end_to_end(tmp_path, kind):
         clips,
         tmp_path,
         tmp_path / "embeddings.parquet",
-        Pass(clip_seconds=1.0, batch_size=2, top_clips=2),
+        Pass(clip_seconds=1.0, batch_size=2, top_clips=2, count=count),
     )
     cropped = [audio.read(f, 16_000) for f in tables.read(clips, "clips")["audio"]]
     batches = [record(encoder, torch.from_numpy(wave)[None]) for wave in cropped]
     active = torch.cat([b.active for b in batches]).flatten(1)
+    tokens = [b.tokens for b in batches]
+    if count == "recording":
+        active[0], tokens[0] = by_hand(encoder, cropped[0], 9_000)
+        assert tokens[0] < batches[0].tokens
     cells = tables.read(tmp_path / "cells.parquet", "cells").set_index("kind")
     counts, _ = statistics.read_counts(tmp_path / "counts.parquet")
-    assert cells["tokens"].to_dict() == {"cat": 2 * batches[0].tokens, "dog": batches[0].tokens}
+    assert cells["tokens"].to_dict() == {"cat": tokens[1] + tokens[2], "dog": tokens[0]}
     np.testing.assert_array_equal(counts[cells.loc["dog", "cell"]], active[0])
     np.testing.assert_array_equal(counts[cells.loc["cat", "cell"]], active[1:].sum(0))
     with torch.inference_mode():

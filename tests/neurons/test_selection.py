@@ -392,6 +392,8 @@ def write_statistics(folder):
             "fold": [0, 0, 0, 0],
             "clips": [1, 2, 4, 3],
             "tokens": [10, 20, 40, 30],
+            "window": [12, 20, 50, 40],
+            "padded": [2, 0, 10, 10],
             "octave": ["10", "9", "10", "8"],
         }
     )
@@ -410,6 +412,7 @@ def test_select_task_end_to_end(tmp_path):
         "class": ["8", "9", "10"],
         "clips": [3, 0, 4],
         "tokens": [30, 0, 40],
+        "padding": [0.25, pytest.approx(float("nan"), nan_ok=True), 0.2],
         "neurons": [1, 0, 1],
         "covered": [True, False, True],
     }
@@ -432,7 +435,7 @@ def test_select_task_ranks_units_of_the_splits_by_auroc(tmp_path):
     rows["octave"] = ["8"] * 3 + ["9"] * 3 + ["8"] * 2 + ["9"] * 8
     units = rows.assign(group=[f"g{n}" for n in range(16)], active=list(active))
     tables.write(tmp_path / "units.parquet", "units", units)
-    tables.write(tmp_path / "cells.parquet", "cells", rows.assign(cell=range(16)))
+    tables.write(tmp_path / "cells.parquet", "cells", rows.assign(cell=range(16), window=10, padded=0))
     statistics.write_counts(tmp_path / "counts.parquet", active.astype(np.int64), 2)
     out = [tmp_path / name for name in ("neurons.parquet", "classes.parquet")]
     for splits, best in ((["train"], (1, 0)), (None, (0, 0))):

@@ -266,6 +266,7 @@ def coverage_inputs(tmp_path, tasks, models):
             found = infer(one, Inference(draws=9, bootstrap=9, halves=2))[0]
             count = one.chosen.assigned.sum(1) * (m + 1)
             classes = pd.DataFrame({"class": one.units.classes, "clips": 5, "tokens": 50, "neurons": count})
+            classes["padding"] = 0.0
             for kind, table in (("classes", classes.assign(covered=count > 0)), ("inference", found)):
                 path = tmp_path / f"{kind}-{t}-{model['name']}.parquet"
                 tables.write(path, kind, table)

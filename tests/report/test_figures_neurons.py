@@ -45,7 +45,7 @@ def world(folder, tasks=2, models=MODELS, depth=4, width=50, classes=4):
             *_, found = infer(task, Inference(draws=9, bootstrap=9, halves=1))
             labels = task.units.labels[None]
             active, tokens = (one[0] for one in totals(task.units, labels, np.ones(labels.shape)))
-            frame = pd.DataFrame({"class": task.units.classes, "clips": 6, "tokens": tokens})
+            frame = pd.DataFrame({"class": task.units.classes, "clips": 6, "tokens": tokens, "padding": 0.0})
             written = {
                 "neurons": neurons_table(frame, index, probabilities(active, tokens), task.chosen),
                 "stability": stability_table(task.units.classes, index, found),

@@ -22,7 +22,7 @@ NAN = float("nan")
 SL = {"name": "s", "title": "tagger", "kind": "sl"}
 ABOUT = {
     "models": MODELS, "tasks": TASKS, "level": 0.95, "confidence": 0.95, "alpha": 0.05,
-    "demo": False, "left_out": [],
+    "demo": False, "left_out": [], "count": "window",
 }  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def section(text, title):
 def coverage_row(model, value, p, q, null=0.5, **more):
     row = {"task": "t", "task_title": "Task", "model": model["name"], "model_title": model["title"]}
     row |= {"kind": model["kind"], "classes": 6, "covered": 6, "groups": 20, "fewest_groups": 5}
+    row |= {"padding_least": 0.2, "padding_most": 0.3}
     for name, prefix in (("coverage", "coverage"), ("neurons_per_class", "neurons")):
         row |= {name: value, f"{prefix}_low": value - 0.1, f"{prefix}_high": value + 0.1}
         row |= {f"{prefix}_null": null, f"{prefix}_p": p, f"{prefix}_q": q}
@@ -72,7 +73,9 @@ def tables_of(**given):
     """Tables of these rows; tables that are not given are empty, with all their columns."""
     nothing = pd.DataFrame()
     empty = {
-        "coverage": pd.DataFrame(columns=["coverage_p", "fewest_groups", "neurons_per_class"]),
+        "coverage": pd.DataFrame(
+            columns=["coverage_p", "fewest_groups", "neurons_per_class", "padding_least", "padding_most"]
+        ),
         "sharing": summary.sharing_table([], [], MODELS, []),
         "pairs": summary.pairs_table([], [], MODELS, []),
         "differences": pd.DataFrame(columns=differences.COLUMNS),
@@ -293,6 +296,18 @@ def test_what_a_run_cannot_say():
     assert "tagger: it \\*stands\\* in\\_" in text
     assert "recordings are missing: VoxCeleb1, GTZAN" in text
     assert "synthetic recordings" in text
+
+
+def test_classes_that_differ_in_padding_are_told():
+    rows = [coverage_row(MODELS[0], 1, 0.01, 0.01, padding_least=0.18, padding_most=0.64)]
+    about = {**ABOUT, "count": "window"}
+    text = section(text_of(coverage=rows, about=about), "What this run cannot say")
+    told = "differ in the share of tokens after the end of their recordings: Task (18 % to 64 %)."
+    assert f"{told} These tokens are counted" in text
+    text = section(text_of(coverage=rows, about={**about, "count": "recording"}), "What this run cannot say")
+    assert f"{told} These tokens are not counted" in text
+    alike = [coverage_row(MODELS[0], 1, 0.01, 0.01)]
+    assert "differ in the share" not in text_of(coverage=alike, about=about)
 
 
 def test_rules_stand_at_the_top_with_their_numbers():

@@ -35,6 +35,7 @@ def coverage(tmp_path):
     for i, counts in enumerate(found):
         paths.append(tmp_path / f"classes{i}.parquet")
         frame = pd.DataFrame({"class": ["a", "b", "none"], "clips": [3, 4, 0], "tokens": [30, 40, 0]})
+        frame["padding"] = [0.1, 0.4, float("nan")]
         frame["neurons"] = [*counts, 0]
         tables.write(paths[-1], "classes", frame.assign(covered=frame["neurons"] > 0))
     # What permuted labels and resampled groups gave: in the order of the tables.

@@ -9,7 +9,15 @@ import pytest
 from audio_neurons import tables
 from audio_neurons.tables import TableError
 
-CELLS = {"cell": [0, 1], "split": ["a", "b"], "fold": [0, 1], "clips": [3, 4], "tokens": [5, 6]}
+CELLS = {
+    "cell": [0, 1],
+    "split": ["a", "b"],
+    "fold": [0, 1],
+    "clips": [3, 4],
+    "tokens": [5, 6],
+    "window": [9, 9],
+    "padded": [4, 3],
+}
 
 
 def rejected(*rows: str) -> pd.DataFrame:
