@@ -49,6 +49,16 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per recording that preparation did not use, with the reason.
     "rejected": _schema(clip_id=pa.string(), reason=pa.string()),
+    # One row per label, class and split: clips that there are, that the sample drew (all, without one), and
+    # that are stored. Label and class "*" stand for all clips.
+    "inventory": _schema(
+        label=pa.string(),
+        **{"class": pa.string()},
+        split=pa.string(),
+        available=pa.int64(),
+        drawn=pa.int64(),
+        clips=pa.int64(),
+    ),
     # One row per cell: a combination of split, fold and labels that occurs in the dataset.
     "cells": _schema(
         cell=pa.int32(),

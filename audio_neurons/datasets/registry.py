@@ -72,6 +72,8 @@ class Recording:
         One value per label column of the dataset.
     fold
         Cross-validation fold; 0 if the dataset has none.
+    onset, offset
+        Part of the file that is the recording, in seconds; ``offset`` is None for the file's end.
     """
 
     clip_id: str
@@ -80,6 +82,8 @@ class Recording:
     group: str
     labels: Mapping[str, str]
     fold: int = 0
+    onset: float = 0.0
+    offset: float | None = None
 
 
 # A module's `recordings`. It takes archives by role, each a path or, for a role of many small files, a

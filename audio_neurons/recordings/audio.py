@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,8 @@ INTEGERS = (15, 23, 31)
 # integers, whole or not.
 OVERSHOOT, HEADROOM = 8.0, 256.0
 
+BEYOND = "begins at {:g} s, and the file has {:g} s"  # told of a part that its file does not have
+
 POINTER = b"version https://git-lfs"
 
 # Too many open files, or no memory: no fault of the recording, which must not be left out for it.
@@ -46,6 +50,10 @@ SHORT_OF_MEMORY = ("malloc", "initialization of the flac")
 
 class AudioError(ValueError):
     """A recording cannot be used; the message is the reason, in a few words."""
+
+
+class Silent(AudioError):
+    """No sample reaches `SILENCE`."""
 
 
 def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
@@ -70,21 +78,34 @@ def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
     return decode_scaled(data, seconds)[0]
 
 
-def decode_scaled(data: bytes | Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """Decode as `decode`, and return also how often the samples were halved.
+def decode_scaled(
+    data: bytes | Path, seconds: float | None = None, start: float = 0.0
+) -> tuple[np.ndarray, int]:
+    """Decode as `decode`, from ``start`` (seconds), and return also how often the samples were halved.
 
     Samples of floating point may go beyond full scale, where 16 bits would clip them. A recording on the
     scale of 16, 24 or 32-bit integers is divided by that scale, so that recordings keep their relation to
     each other; another is halved until its peak is below 1. Powers of two are exact. Integers have no
     samples beyond full scale, and decoders of MP3 or Vorbis overshoot it, which stays clipped.
     """
+    with opened(data) as file:
+        return excerpt(file, start, seconds)
+
+
+@contextmanager
+def opened(data: bytes | Path) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file; what goes wrong with it, also while it is open, is an `AudioError`."""
     try:
         with opening.stream(data) as stream:
             if stream.read(len(POINTER)) == POINTER:
                 raise AudioError("a Git LFS pointer, not the recording itself")
             stream.seek(0)
             with opening.sound(stream) as file:
-                samples, halvings = _mono(file, seconds)
+                if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+                    raise AudioError(
+                        f"a sampling rate of {file.samplerate} Hz; looked for {LOWEST_RATE} to {HIGHEST_RATE}"
+                    )
+                yield file
     except FileNotFoundError as error:
         raise AudioError("missing, or an empty file") from error
     except OSError as error:
@@ -93,9 +114,41 @@ def decode_scaled(data: bytes | Path, seconds: float | None = None) -> tuple[np.
         raise AudioError(f"cannot be opened: {error.strerror}") from error
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _reason(error) from error
+
+
+def excerpt(file: soundfile.SoundFile, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+    """Return a part of an open file as `decode_scaled` does; it is cut at the file's own rate.
+
+    Raises
+    ------
+    AudioError
+        As `decode`.
+    """
+    first = round(start * file.samplerate)
+    if first and first >= file.frames:
+        raise AudioError(BEYOND.format(start, file.frames / file.samplerate))
+    skip(file, first)
+    samples, halvings = _mono(file, seconds)
     if np.abs(samples).max() < SILENCE:
-        raise AudioError("silent")
+        raise Silent("silent")
     return np.ascontiguousarray(samples), halvings
+
+
+def skip(file: soundfile.SoundFile, frames: int) -> None:
+    """Go to a frame of a file, by reading up to it where the format has no other way."""
+    if frames == file.tell():
+        return
+    try:
+        file.seek(min(frames, file.frames))
+    except soundfile.LibsndfileError:
+        left = frames - file.tell()
+        while left > 0 and (read := len(file.read(min(left, block(file)), dtype="float32"))):
+            left -= read
+
+
+def block(file: soundfile.SoundFile) -> int:
+    """Return how many frames of a file are read at a time."""
+    return max(BLOCK // file.channels, 1)
 
 
 def _reason(error: Exception) -> Exception:
@@ -112,13 +165,11 @@ def _mono(file: soundfile.SoundFile, seconds: float | None) -> tuple[np.ndarray,
     Blocks are read, since headers may be wrong and rates high.
     """
     rate = file.samplerate
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise AudioError(f"a sampling rate of {rate} Hz; looked for {LOWEST_RATE} to {HIGHEST_RATE}")
     resampler, scale = _Resampler(rate), _Scale(file.subtype)
-    frames = file.frames if seconds is None else int(seconds * rate)
+    frames = file.frames - file.tell() if seconds is None else round(seconds * rate)
     parts: list[np.ndarray] = []
     while frames > 0:
-        part = file.read(min(frames, max(BLOCK // file.channels, 1)), dtype="float32", always_2d=True)
+        part = file.read(min(frames, block(file)), dtype="float32", always_2d=True)
         if not len(part):
             break
         with np.errstate(over="ignore", invalid="ignore"):

@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import soundfile
+
 from audio_neurons import tables
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.datasets.registry import SPLITS, Recording, reader, source
-from audio_neurons.recordings import audio
+from audio_neurons.recordings import audio, sampling
+from audio_neurons.recordings.counting import Inventory
+from audio_neurons.recordings.windows import Cut, Tally, cut, loudest
 from audio_neurons.running.files import atomic
 from audio_neurons.running.runtime import progress, tell
+from audio_neurons.settings.datasets import Sample, Windows
 
 ROWS = 64  # clips per row group: about 10 MB, the unit in which extraction reads clips
 IN_FLIGHT = 4  # recordings per worker that are queued or being decoded
@@ -35,6 +40,10 @@ class PreparationError(RuntimeError):
 
 class Excluded(audio.AudioError):
     """A recording is left out on purpose; the message is the reason."""
+
+
+class SilentWindow(Excluded):
+    """One of the windows of a recording is silent."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,17 @@ def prepare(
     options: Mapping[str, object] = {},
     excluded: Mapping[str, str] | None = None,
     name: str | None = None,
+    windows: Windows | None = None,
+    clip_seconds: float | None = None,
+    sample: Sample | None = None,
+    inventory: Path | None = None,
 ) -> Summary:
     """Decode a dataset's recordings into tables of clips, written atomically.
 
-    Clips of a group go to the same shard as long as that keeps the shards of similar size (`Dealer`).
-    The result does not depend on ``workers``. Memory holds one row group per shard and a few recordings
-    per worker, whatever the dataset's size.
+    A recording is one clip, or its windows are. Of a sample, only the clips that are drawn are decoded; its
+    archives are then read twice, first for the names. Clips of a group go to the same shard as long as that
+    keeps the shards of similar size (`Dealer`). The result does not depend on ``workers``. Memory holds one
+    row group per shard and a few clips per worker, whatever the dataset's size; and of a sample all names.
 
     Parameters
     ----------
@@ -96,6 +110,12 @@ def prepare(
         of the dataset's YAML file.
     name
         Name of the dataset in progress and errors; by default the module's name.
+    windows, clip_seconds
+        Which parts of the recordings are clips, and their length; windows other than the start need one.
+    sample
+        Draw of some of the clips; recordings that are left out by ``excluded`` are not drawn.
+    inventory
+        Table to write: clips by label, class and split, before and after the sample.
 
     Raises
     ------
@@ -103,6 +123,8 @@ def prepare(
         If there are no recordings, two have the same ``clip_id``, a label or an archive is missing, an
         option is unknown, all recordings are left out, or too many are unusable. In the last case,
         ``<rejected>.failed.csv`` lists them.
+    SampleError
+        If the sample has fewer clips than classes, or no training clip.
     DatasetError, ArchiveError
         If an archive has an unexpected layout, or is damaged.
     """
@@ -110,26 +132,36 @@ def prepare(
         raise ValueError("no parts to write to")
     paths = {role: _paths(given) for role, given in archives.items()}
     labels = datasets.labels(adapter, paths)
-    recordings = _checked(_open(adapter, paths, options), adapter, labels)
     if excluded is None:
         excluded = source(adapter).get("excluded", {})
+    windows = windows or Windows()
+    seconds = max_seconds if clip_seconds is None else clip_seconds
+
+    def cuts(tally: Tally | None = None) -> Iterator[Cut]:
+        recordings = _checked(_open(adapter, paths, options), adapter, labels)
+        return _kept(recordings, excluded, windows, seconds, tally)
+
+    chosen = None if sample is None else _drawn(cuts(), sample, name or adapter)
     listing = Path(f"{rejected}.failed.csv")
     listing.unlink(missing_ok=True)
     unused: list[tuple[str, audio.AudioError]] = []
     # Patterns of the YAML file are not reported: they cover every version of the dataset.
     in_vain = set(excluded) - set(source(adapter).get("excluded", {}))
     scaled: list[tuple[str, int]] = []
-    clips, frames = 0, 0
+    clips = frames = cropped = 0
+    counted, tally = Inventory(), Tally()
     dealer = Dealer(len(parts))
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
-        converted = in_order(recordings, max_seconds, workers, excluded)
+        converted = _in_order(counted.of(cuts(tally), chosen, Excluded), max_seconds, workers)
         for recording, clip in progress(converted, None, f"prepare {name or adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
                 in_vain.difference_update(p for p in excluded if fnmatch.fnmatchcase(recording.clip_id, p))
                 continue
             shards[dealer.part(recording.group)].add(recording, clip)
+            counted.add(recording.labels, recording.split)
+            cropped += _lacks(recording, clip, max_seconds)
             clips, frames = clips + 1, frames + clip.frames
             if clip.halvings:
                 scaled.append((recording.clip_id, clip.halvings))
@@ -139,10 +171,62 @@ def prepare(
             shard.flush()
         table = stack.enter_context(tables.writer(rejected, "rejected"))
         table.append({"clip_id": [i for i, _ in unused], "reason": [str(why) for _, why in unused]})
+        if inventory is not None:
+            stack.enter_context(tables.writer(inventory, "inventory")).append(counted.table())
     if in_vain:
         tell(f"{name or adapter}: no recording matches {', '.join(sorted(in_vain))} (`excluded`)")
+    told = [tally.words(windows, seconds), *counted.words(sample), _silent_windows(unused)]
+    told += [f"{cropped} clips end before their offset, where their files end"] * bool(cropped)
+    for line in filter(None, told):
+        tell(f"{name or adapter}: {line}")
     tell_scaled(name or adapter, scaled, clips)
     return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE, len(scaled))
+
+
+def _kept(
+    recordings: Iterable[Recording],
+    excluded: Mapping[str, str],
+    windows: Windows,
+    seconds: float,
+    tally: Tally | None,
+) -> Iterator[Cut]:
+    """Yield the clips of all recordings; one that is left out on purpose is one clip with that problem."""
+    for recording in recordings:
+        reason = next((why for p, why in excluded.items() if fnmatch.fnmatchcase(recording.clip_id, p)), None)
+        if reason is not None:
+            yield Cut(recording, problem=Excluded(f"excluded: {reason}"))
+        else:
+            yield from cut([recording], windows, seconds, tally)
+
+
+def _drawn(cuts: Iterable[Cut], sample: Sample, name: str) -> frozenset[str]:
+    """Return the clips of a sample; those that turn out unusable are drawn too, and are not replaced."""
+    candidates = [
+        sampling.Candidate(r.clip_id, r.group, r.split, r.labels)
+        for r, *_, problem in progress(cuts, None, f"list {name}", "clips")
+        if not isinstance(problem, Excluded)
+    ]
+    if not candidates:
+        return frozenset()
+    if sample.per and sample.whole_groups and (mixed := sampling.mixed(candidates, sample.per)):
+        tell(
+            f"{name}: {mixed} groups have clips of several classes of {sample.per}; in the draw, a group is "
+            "of the class of most of its clips"
+        )
+    return sampling.draw(candidates, sample)
+
+
+def _lacks(recording: Recording, clip: Clip, seconds: float) -> bool:
+    """Return whether a file ends some 10 ms and more before the offset of a clip."""
+    offset = recording.offset
+    wanted = 0.0 if offset is None else min(seconds, offset - recording.onset)
+    return clip.frames < (wanted - 0.01) * tables.SAMPLE_RATE
+
+
+def _silent_windows(unused: Sequence[tuple[str, audio.AudioError]]) -> str:
+    silent = [clip_id for clip_id, why in unused if isinstance(why, SilentWindow)]
+    examples = f"{', '.join(silent[:3])}{', ...' if len(silent) > 3 else ''}"
+    return f"{len(silent)} windows are silent, and left out: {examples}" if silent else ""
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> Path | list[Path]:
@@ -185,31 +269,77 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         raise PreparationError(f"{adapter}: its archives hold no recordings")
 
 
-def _convert(recording: Recording, seconds: float, excluded: Mapping[str, str]) -> Clip | audio.AudioError:
-    """Convert a recording to FLAC, or return the reason why it is not used."""
-    for pattern, reason in excluded.items():
-        if fnmatch.fnmatchcase(recording.clip_id, pattern):
-            return Excluded(f"excluded: {reason}")
+def _converted(cuts: Sequence[Cut], seconds: float) -> list[tuple[Recording, Clip | audio.AudioError]]:
+    """Convert clips of one file to FLAC; beside a clip that is not used stands the reason."""
+    found: list[tuple[Recording, Clip | audio.AudioError]] = []
+    if (problem := cuts[0].problem) is not None:
+        return [(cuts[0].recording, problem)]
     try:
-        samples, halvings = audio.decode_scaled(recording.data, seconds)
-        return Clip(audio.encode(samples), len(samples), halvings)
+        with audio.opened(cuts[0].recording.data) as file:
+            for recording, search, many, _ in cuts:
+                found.append(_clip(recording, file, seconds, search, many))
     except audio.AudioError as error:
-        return error
+        # Of an unreadable file, or unreadable from here on.
+        found += ((one.recording, error) for one in cuts[len(found) :])
+    return found
+
+
+def _clip(
+    recording: Recording, file: soundfile.SoundFile, seconds: float, search: float | None, many: bool
+) -> tuple[Recording, Clip | audio.AudioError]:
+    try:
+        if search is not None:
+            recording = loudest(recording, file, search)
+        offset = recording.offset
+        own = seconds if offset is None else min(seconds, offset - recording.onset)
+        samples, halvings = audio.excerpt(file, recording.onset, own)
+        return recording, Clip(audio.encode(samples), len(samples), halvings)
+    except audio.Silent as error:
+        return recording, SilentWindow("silent window") if many else error
+    except audio.AudioError as error:
+        return recording, error
 
 
 def in_order(
-    recordings: Iterable[Recording], seconds: float, workers: int, excluded: Mapping[str, str] = {}
+    recordings: Iterable[Recording], seconds: float, workers: int
 ) -> Iterator[tuple[Recording, Clip | audio.AudioError]]:
     """Convert recordings in parallel, a bounded number at a time, and yield them in input order."""
+    return _in_order(map(Cut, recordings), seconds, workers)
+
+
+def _in_order(
+    cuts: Iterable[Cut], seconds: float, workers: int
+) -> Iterator[tuple[Recording, Clip | audio.AudioError]]:
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
-        for recording in recordings:
-            waiting.append((recording, pool.submit(_convert, recording, seconds, excluded)))
+        for together in _together(cuts, seconds):
+            waiting.append(pool.submit(_converted, together, seconds))
             if len(waiting) >= IN_FLIGHT * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for recording, future in waiting:
-            yield recording, future.result()
+                yield from waiting.popleft().result()
+        for future in waiting:
+            yield from future.result()
+
+
+def _together(cuts: Iterable[Cut], seconds: float) -> Iterator[list[Cut]]:
+    """Yield clips that are read from one opened file: neighbours that have so many seconds together."""
+    waiting: list[Cut] = []
+    length = 0.0
+    for one in cuts:
+        recording = one.recording
+        own = seconds if recording.offset is None else recording.offset - recording.onset
+        whole = one.problem is not None or one.search is not None
+        if waiting and (whole or length + own > seconds or not _same(waiting[-1].recording, recording)):
+            yield waiting
+            waiting, length = [], 0.0
+        waiting.append(one)
+        length += seconds if whole else own
+    if waiting:
+        yield waiting
+
+
+def _same(one: Recording, other: Recording) -> bool:
+    """Return whether two clips are of one file."""
+    return one.data is other.data or (isinstance(one.data, Path) and one.data == other.data)
 
 
 def tell_scaled(name: str, scaled: Sequence[tuple[str, int]], clips: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from audio_neurons.settings.section import NULLABLE, Count, Seconds, Section, Share, Text
+from audio_neurons.settings.section import NULLABLE, Count, Seconds, Section, Seed, Share, Text
 
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -59,6 +59,58 @@ class Synthesis(Section):
     """Recordings to make."""
 
 
+class Sample(Section):
+    """Draw some clips of a dataset; the others are not decoded. docs/method.md defines the draw."""
+
+    clips: Count
+    """Clips to draw; all of them if there are fewer, which the run tells."""
+    per: Text | None = None
+    """Label whose classes get equal numbers of clips, as far as they have them; by default, all clips have
+    the same chance."""
+    whole_groups: bool = False
+    """Draw groups (speakers, songs) with all their clips, instead of single clips."""
+    seed: Seed = 0
+    """Seed of the draw."""
+
+    def words(self, drawn: int | None = None, available: int | None = None) -> str:
+        """Return the sample in words: "500 of 2,000 clips, balanced by emotion, seed 0".
+
+        Without the numbers of a preparation, the clips that were asked for stand in their place.
+        """
+        number = f"{self.clips if drawn is None else drawn:,}"
+        of = "" if available is None else f" of {available:,}"
+        by = f", balanced by {self.per}" if self.per else ""
+        whole = ", whole groups" if self.whole_groups else ""
+        return f"{number}{of} clips{by}{whole}, seed {self.seed}"
+
+
+class Windows(Section):
+    """Which parts of a recording are clips; each is as long as the dataset's clip_seconds.
+
+    docs/method.md defines them exactly. Recordings that are not longer are one clip, whatever is set here.
+    """
+
+    at: Literal["first", "centre", "loudest"] | None = None
+    """One window: the start (the default), the centre, or where the mean square is largest."""
+    every: Annotated[float, Field(ge=0.01)] | None = None
+    """A window every so many seconds: less than clip_seconds makes windows overlap, more leaves gaps."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether a recording is one clip, from its start: it is stored up to preparation.max_seconds."""
+        return self.every is None and self.at in (None, "first")
+
+    def words(self) -> str:
+        """Return the windows in words."""
+        if self.every is not None:
+            return f"windows every {self.every:g} s"
+        return f"the {self.at or 'first'} window"
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.at is not None and self.every is not None:
+            yield "", "`at` is one window, `every` many; keep one of the two"
+
+
 class Dataset(Section):
     """Where the recordings of one dataset come from."""
 
@@ -71,11 +123,15 @@ class Dataset(Section):
     """Clip length for the encoder; by default the dataset's own."""
     shards: Annotated[int, Field(ge=1, le=999)] | Annotated[str, Field(pattern="^auto$")] = "auto"
     """Parts of the dataset, each a job of its own in extraction; auto is one per extraction.clips_per_shard
-    clips, and 1 for your own files."""
+    clips (of the sample, if there is one), and 1 for your own files without a sample."""
     archives: dict[str, Archive] = {}
     """Changes to where archives come from, by role."""
     options: dict[str, Any] = {}
     """Options of the adapter."""
+    windows: Windows = Windows()
+    """Which parts of a recording are clips; by default the start."""
+    sample: Sample | None = None
+    """Draw some of the clips; by default all are used."""
     excluded: dict[str, str] | None = None
     """Recordings left out on purpose, as shell pattern: reason; by default the dataset's own, {} for
     none."""

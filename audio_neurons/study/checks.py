@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def facts_against(config: Configuration) -> Iterator[str]:
         yield from _with_path(path, _length(dataset, config.preparation.max_seconds))
         try:
             labels_of[name] = labels(dataset)
+            yield from _with_path(path, _sample(dataset, labels_of[name]))
         except datasets.DatasetError as error:
             if dataset.adapter in datasets.adapters() and not _misplaced(dataset):
                 yield f"{path}.files: {error}"
@@ -58,6 +60,14 @@ def _adapter(dataset: Dataset) -> Iterator[tuple[str, str]]:
         yield "", "`files` and the adapter 'custom' go together"
     else:
         yield from _options(dataset)
+
+
+def _sample(dataset: Dataset, known: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if dataset.sample is None or (per := dataset.sample.per) is None or per in known:
+        return
+    near = difflib.get_close_matches(per, known, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+    yield "sample.per", f"no label '{per}'; {hint}"
 
 
 def _length(dataset: Dataset, kept: float) -> Iterator[tuple[str, str]]:

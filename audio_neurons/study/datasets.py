@@ -136,15 +136,19 @@ class Datasets:
     def preparation(self, name: str, wildcards: Any) -> str:
         """Serialise the settings that decide a dataset's clips.
 
-        ``excluded`` and ``options`` are the dataset's own where the configuration has none.
+        ``excluded`` and ``options`` are the dataset's own where the configuration has none. Where the start
+        of a recording is stored, the length of clips is not among them: extraction crops.
         """
         facts = datasets.source(self.adapter(name))
-        excluded = self[name].excluded
+        excluded, windows = self[name].excluded, self[name].windows
         return serialise(
             {
                 "labels": self.labels(name),
                 "options": {**facts.get("options", {}), **self[name].options},
                 "excluded": facts.get("excluded", {}) if excluded is None else excluded,
+                "windows": windows,
+                "clip_seconds": None if windows.plain else self.clip_seconds(name),
+                "sample": self[name].sample,
                 **self.config.preparation.dump(),
             }
         )

@@ -206,10 +206,14 @@ def _of_other_source(inner: ValidationError, outer: ValidationError) -> bool:
 def shards(dataset: Mapping, clips_per_shard: int) -> int:
     """Parts of some ``clips_per_shard`` clips each, by what is known of a dataset before it is here.
 
-    At least one, and one where nothing is known, as of the user's own files; at most 999.
+    At least one, and one where nothing is known, as of the user's own files; at most 999. A sample has no
+    more clips than it asks for.
     """
     facts = {**datasets.source(dataset["adapter"]), **dataset.get("synthesis", {})}
-    clips = facts.get("clips", facts.get("at_most", 1))
+    clips, sample = facts.get("clips", facts.get("at_most")), dataset.get("sample")
+    if sample:
+        clips = sample["clips"] if clips is None else min(clips, sample["clips"])
+    clips = clips or 1
     return min(-(-clips // clips_per_shard), 999)
 
 

@@ -15,6 +15,7 @@ TRAINING = "results/training/{model}/{table}.parquet"
 # Clips, and one forward pass over them
 CLIPS = "results/clips/{dataset}/part-{shard}.parquet"
 REJECTED = "results/rejected/{dataset}.parquet"
+INVENTORY = "results/inventory/{dataset}.parquet"
 MEDIANS = "results/medians/{model}/{dataset}.parquet"
 SHARD = "results/shards/{model}/{dataset}/{shard}/{table}.parquet"
 SHARD_TABLES = ("cells", "counts", "units", "top_clips")

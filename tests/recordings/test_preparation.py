@@ -230,10 +230,8 @@ def test_too_many_unusable_recordings_stop_the_preparation(tmp_path):
 
 def test_recordings_left_out_are_listed_and_do_not_count(tmp_path, monkeypatch, capsys):
     decoded = []
-    decode = audio.decode_scaled
-    monkeypatch.setattr(
-        audio, "decode_scaled", lambda data, seconds: (decoded.append(data), decode(data, seconds))[1]
-    )
+    decode = audio.excerpt
+    monkeypatch.setattr(audio, "excerpt", lambda *given: (decoded.append(given), decode(*given))[1])
     path = esc50(tmp_path / "a.zip", extra=BAD)
     patterns = {
         "1-*-A-[01].wav": "odd",

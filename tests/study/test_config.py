@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from audio_neurons import datasets
 from audio_neurons.settings import serialise
-from audio_neurons.study.loading import ConfigError, complete
+from audio_neurons.study.loading import ConfigError, complete, shards
 
 SHIPPED = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "config").glob("*.yaml")}
 
@@ -103,7 +103,9 @@ def test_defaults():
     assert full["selection"] == {
         "statistics_split": "train", "selector": "aape", "selectors": {"aape": {"preset": "aape"}},
     }  # fmt: skip
-    assert full["datasets"]["mine"] == {"adapter": "cremad", "shards": 3, "archives": {}, "options": {}}
+    assert full["datasets"]["mine"] == {
+        "adapter": "cremad", "shards": 3, "archives": {}, "options": {}, "windows": {},
+    }  # fmt: skip
     assert full["seed"] == 0
     assert full["pools"] == {}
 
@@ -128,6 +130,11 @@ def test_shards_follow_from_the_number_of_clips():
     assert [number(n) for n in (1, 3, 1999, 2000, 10**9)] == [999, 667, 2, 1, 1]  # of 2,000 clips
     assert number(100, shards="auto", synthesis={"clips": 101}) == 2
     assert number(100, shards=5) == 5
+    # A sample has at most as many clips as it asks for, whatever there is.
+    assert number(100, sample={"clips": 301}) == 4
+    assert number(100, sample={"clips": 3000}) == 20
+    own = {"adapter": "custom", "sample": {"clips": 250}}
+    assert (shards(own, 100), shards({"adapter": "custom"}, 100)) == (3, 1)
 
 
 CONTRADICTIONS = {
@@ -168,6 +175,15 @@ CONTRADICTIONS = {
     "datasets.esc50.files": ("x.csv", "datasets.esc50.files: x.csv"),
     "datasets.mine.files": ("x.csv", "datasets.mine: `files` and the adapter 'custom' go together"),
     "datasets.custom": ({}, "datasets.custom: `files` and the adapter 'custom' go together"),
+    # samples and windows
+    "datasets.mine.sample": (
+        {"clips": 9, "per": "emotions"},
+        "datasets.mine.sample.per: no label 'emotions'; did you mean 'emotion'?",
+    ),
+    "datasets.mine.sample.per": ("x", "datasets.mine.sample: missing key(s) clips"),
+    "datasets.mine.sample.clips": (0, "datasets.mine.sample.clips: 0 is less than the minimum of 1"),
+    "datasets.mine.windows.at": ("lodest", "datasets.mine.windows.at: 'lodest' is not one of ['first', 'cen"),
+    "datasets.mine.windows": ({"at": "centre", "every": 2}, "datasets.mine.windows: `at` is one win"),
     # what another adapter has, or what one cannot do
     "models.r.model_type": ("hubert", "models.r.model_type: adapter vit has no such key; it has front_end, "),
     "models.r.adapter": ("huggingface", "models.r: missing key(s) model_type"),

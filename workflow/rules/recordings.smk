@@ -10,6 +10,7 @@ for _dataset in study.datasets:
         output:
             parts=study.datasets.clips(_dataset),
             rejected=paths.fill(paths.REJECTED, dataset=_dataset),
+            inventory=paths.fill(paths.INVENTORY, dataset=_dataset),
         log:
             f"logs/prepare/{_dataset}.log",
         benchmark:

@@ -7,6 +7,7 @@ from audio_neurons.running import runtime
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
 from audio_neurons.recordings.preparation import prepare
+from audio_neurons.settings.datasets import Sample, Windows
 
 settings = json.loads(snakemake.params.settings)
 summary = prepare(
@@ -21,5 +22,9 @@ summary = prepare(
     options=settings["options"],
     excluded=settings["excluded"],
     name=snakemake.rule.removeprefix("prepare_"),
+    windows=Windows(**settings["windows"]),
+    clip_seconds=settings["clip_seconds"],
+    sample=Sample(**settings["sample"]) if settings["sample"] else None,
+    inventory=snakemake.output.inventory,
 )
 print(summary)
