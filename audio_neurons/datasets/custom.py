@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
+from audio_neurons.datasets import events as annotated
 from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
@@ -29,7 +30,7 @@ SPLIT_OF_FOLDER = {
 
 # Columns of a list that are not labels, and names that columns of the workflow's tables already have.
 # Repeated here so that checking a configuration does not import pandas.
-OWN = ("path", "split", "group", "fold")
+OWN = ("path", "split", "group", "fold", "onset", "offset")
 RESERVED = ("clip_id", "audio", "frames", "cell", "clips", "tokens", "active")
 LARGEST_FOLD = 32767
 
@@ -40,12 +41,15 @@ def recordings(
     shares: Mapping[str, float] = SHARES,
     seed: int = 0,
     group_pattern: str | None = None,
+    events: str | None = None,
+    event_label: str = "event",
 ) -> Iterator[Recording]:
     """Yield the recordings of a CSV, in its order, or of a folder, in the order of their paths.
 
     A CSV has a column ``path`` (absolute, or relative to the CSV's folder) and optionally ``split``,
-    ``group`` and ``fold``; every other column is a label. A folder is ``<class>/**`` or
-    ``<split>/<class>/**``.
+    ``group`` and ``fold``; every other column is a label. With ``onset`` and ``offset`` (in seconds), each
+    line is an event, and events of a recording are of one group. A folder is ``<class>/**`` or
+    ``<split>/<class>/**``; with ``events``, any folder of recordings.
 
     Parameters
     ----------
@@ -59,6 +63,9 @@ def recordings(
     group_pattern
         Regular expression that finds the group in a ``clip_id``: its first capturing group, or else its
         whole match. By default, each recording without a group is its own group.
+    events, event_label
+        Files with the events of the recordings, relative to the CSV's folder or to the folder, and the name
+        of the label that their classes have (see `audio_neurons.datasets.events`).
 
     Raises
     ------
@@ -69,29 +76,46 @@ def recordings(
     if "files" not in archives:
         raise DatasetError("custom: needs the path of your recordings, as `files`")
     path = Path(archives["files"])
-    columns = labels(path)
+    columns = labels(path, events=events, event_label=event_label)
     draw, group_of = _draw(shares, seed), _grouping(group_pattern)
     listed = []
-    for file, recording in _of_folder(path) if path.is_dir() else _of_list(path, columns):
+    for file, recording in _listed(path, events):
         if group_pattern is not None and recording.group:
             raise DatasetError(f"{path}: has a column group; remove the option `group_pattern`")
         group = recording.group or group_of(recording.clip_id)
         listed.append((file, replace(recording, group=group, split=recording.split or draw(group))))
+    if events is not None:
+        folder = path if path.is_dir() else path.parent
+        listed = list(annotated.of_files(listed, folder, events, event_label, str(path)))
+    listed = annotated.named(listed)
     _refuse_too_few(path, columns, [recording for _, recording in listed])
     for file, recording in listed:
         yield replace(recording, data=_found(file))
 
 
-def labels(path: Path) -> list[str]:
-    """Return the label columns of a CSV, from its first line, or ``class`` for a folder.
+def _listed(path: Path, events: str | None) -> Iterator[tuple[Path, Recording]]:
+    """Yield the recordings of a CSV or a folder; of a folder with events, the folders are no classes."""
+    if not path.is_dir():
+        return _of_list(path, labels(path, events=events, event_label=""))
+    if events is None:
+        return _of_folder(path)
+    found = ((file, _name(file, path)) for file in _sounds(path))
+    return ((f, Recording(clip_id=n, data=b"", split="", group="", labels={})) for f, n in found)
+
+
+def labels(
+    path: Path, *, events: str | None = None, event_label: str = "event", **options: object
+) -> list[str]:
+    """Return the label columns of a CSV, from its first line, or ``class`` for a folder, and of its events.
 
     Raises
     ------
     DatasetError
         If there is no such file, or it has no column ``path`` or a column that cannot be a label.
     """
+    of_events = [event_label] * (events is not None and event_label != "")
     if path.is_dir():
-        return ["class"]
+        return of_events or ["class"]
     _, columns = next(_lines(path), (0, []))
     if "path" not in columns:
         raise DatasetError(
@@ -108,13 +132,24 @@ def labels(path: Path) -> list[str]:
                 f"{path}: a label cannot be called {column}, as the workflow's own tables have a column of "
                 "that name; rename the column"
             )
-    if not (found := [column for column in columns if column not in OWN]):
+    if ("onset" in columns) != ("offset" in columns):
+        raise DatasetError(
+            f"{path}: the columns onset and offset go together; add the other, or rename this one"
+        )
+    found = [column for column in columns if column not in OWN]
+    if events is not None and event_label in found:
+        raise DatasetError(
+            f"{path}: has a column {event_label}; give the events' label another `event_label`"
+        )
+    if events is not None and "onset" in columns:
+        raise DatasetError(f"{path}: has events of its own (onset, offset); remove the option `events`")
+    if not (found or events is not None):
         raise DatasetError(f"{path}: no label; add a column with each recording's class, of any name")
-    return found
+    return found + of_events
 
 
-def listing(path: Path) -> str:
-    """Return a digest that changes with a CSV, or with the name, size or time of any recording.
+def listing(path: Path, *, events: str | None = None, **options: object) -> str:
+    """Return a digest that changes with a CSV, events, or the name, size or time of any recording.
 
     Raises
     ------
@@ -125,10 +160,14 @@ def listing(path: Path) -> str:
     if path.is_dir():
         found = {_name(file, path): file for file in _sounds(path)}
     else:
-        found = {recording.clip_id: file for file, recording in _of_list(path, labels(path))}
+        found = {recording.clip_id: file for file, recording in _listed(path, events)}
         digest.update(path.read_bytes())
     if not found:
         raise DatasetError(f"{path}: {NO_SOUNDS if path.is_dir() else NOTHING}")
+    if events is not None:
+        folder = path if path.is_dir() else path.parent
+        for file in sorted({annotated.annotation(folder, events, name) for name in found}):
+            digest.update(file.read_bytes() if file.is_file() else b"")
     for name in sorted(found):
         try:
             facts = found[name].stat()
@@ -168,7 +207,7 @@ def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]
     """Yield the files that a CSV lists; ``split`` and ``group`` are empty without such a column."""
     lines = _lines(path)
     _, header = next(lines)
-    seen: dict[str, int] = {}
+    seen: dict[tuple, int] = {}
     for number, fields in lines:
         where = f"{path}: line {number}"
         if len(fields) != len(header):
@@ -179,19 +218,23 @@ def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]
         row = dict(zip(header, fields, strict=True))
         if "split" in row and row["split"] not in SPLITS:
             raise DatasetError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
-        if empty := [name for name, value in row.items() if not value]:
+        onset, offset = annotated.extent(row, where)
+        if empty := [n for n, value in row.items() if not value and n not in ("onset", "offset")]:
             raise DatasetError(f"{where}: no value for {', '.join(empty)}")
         name = row["path"]
         file = os.path.normpath(path.parent / name)
-        if file in seen:
-            raise DatasetError(f"{where}: {name} is in line {seen[file]} already")
-        seen[file] = number
+        # The same times may have several labels.
+        key = (file, onset, offset, *(row[column] for column in columns if offset is not None))
+        if key in seen:
+            raise DatasetError(f"{where}: {name} is in line {seen[key]} already")
+        seen[key] = number
         fold = row.get("fold", "0")
         if not re.fullmatch("[0-9]{1,5}", fold) or int(fold) > LARGEST_FOLD:
             raise DatasetError(f"{where}: fold '{fold}' is not an integer from 0 to {LARGEST_FOLD}")
         yield path.parent / name, Recording(
             clip_id=name, data=b"", split=row.get("split", ""), group=row.get("group", ""),
             labels={column: row[column] for column in columns}, fold=int(fold),
+            onset=onset, offset=offset,
         )  # fmt: skip
 
 

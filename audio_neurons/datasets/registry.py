@@ -118,8 +118,10 @@ def reader(adapter: str) -> Reader:
     return _module(adapter).recordings
 
 
-def labels(adapter: str, archives: Mapping[str, Any]) -> list[str]:
+def labels(adapter: str, archives: Mapping[str, Any], options: Mapping[str, Any] = {}) -> list[str]:
     """Return the label columns of a dataset: from its YAML file or, if null there, the user's files.
+
+    ``options`` of the adapter may name some of the user's columns.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def labels(adapter: str, archives: Mapping[str, Any]) -> list[str]:
         return list(columns)
     if "files" not in archives:
         raise DatasetError(f"{adapter}: needs the path of your recordings, as `files`")
-    return _module(adapter).labels(Path(archives["files"]))
+    return _module(adapter).labels(Path(archives["files"]), **options)
 
 
 def _module(adapter: str) -> ModuleType:

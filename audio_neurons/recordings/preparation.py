@@ -131,7 +131,7 @@ def prepare(
     if not parts:
         raise ValueError("no parts to write to")
     paths = {role: _paths(given) for role, given in archives.items()}
-    labels = datasets.labels(adapter, paths)
+    labels = datasets.labels(adapter, paths, options)
     if excluded is None:
         excluded = source(adapter).get("excluded", {})
     windows = windows or Windows()

@@ -133,4 +133,4 @@ def labels(dataset: Dataset) -> tuple[str, ...]:
         If the user's own files are not there or have no label columns.
     """
     files = {} if dataset.files is None else {"files": Path(dataset.files)}
-    return tuple(datasets.labels(str(dataset.adapter), files))
+    return tuple(datasets.labels(str(dataset.adapter), files, dataset.options))

@@ -157,7 +157,7 @@ class Datasets:
         """Return a digest of one's own recordings: Snakemake sees no change in a folder."""
         files = self[name].files
         try:
-            return "" if files is None else custom.listing(Path(files))
+            return "" if files is None else custom.listing(Path(files), **self[name].options)
         except datasets.DatasetError as error:
             raise ConfigError(f"datasets.{name}.files: {error}") from None
 

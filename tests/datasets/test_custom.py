@@ -56,7 +56,9 @@ def test_facts_and_defaults_agree():
     assert "custom" in datasets.adapters()
     assert facts["labels"] is None
     assert facts["archives"] == {}
-    assert facts["options"] == {"shares": custom.SHARES, "seed": 0, "group_pattern": None}
+    assert facts["options"] == {
+        "shares": custom.SHARES, "seed": 0, "group_pattern": None, "events": None, "event_label": "event",
+    }  # fmt: skip
 
 
 def test_what_cannot_be_a_label_is_what_tables_hold_already():
