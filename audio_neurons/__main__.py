@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from audio_neurons.models.errors import ModelError
+from audio_neurons.models.folder import CONFIG
+from audio_neurons.study import paths
 from audio_neurons.study.loading import HOME, ConfigError, complete
+from audio_neurons.study.paths import fill
 
 if TYPE_CHECKING:
     from audio_neurons.models.encoder import Encoder
@@ -80,6 +83,10 @@ def _models(path: Path, directory: Path) -> dict[str, dict]:
 def _weights(name: str, block: Mapping, directory: Path) -> Path | None:
     """Return the path of the model's checkpoint in a run; ``None`` if the model has none."""
     source = block["weights"]["source"]
+    if source == "hub":
+        return directory / fill(paths.SNAPSHOT, model=name)
+    if source == "folder":
+        return directory / Path(block["weights"]["path"]).expanduser() / CONFIG
     if source == "checkpoint":
         return directory / "resources" / "weights" / name / block["weights"]["file"]
     return directory / "results" / "training" / name / "model.safetensors" if source == "training" else None

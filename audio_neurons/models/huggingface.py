@@ -22,6 +22,7 @@ from audio_neurons.models.errors import ModelError
 from audio_neurons.models.extracted import Extracted, Htsat
 from audio_neurons.models.state import load_encoder
 from audio_neurons.models.towers import HuggingFace, Spectrogram, Waveform, Whisper
+from audio_neurons.models.unseen import unseen
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -81,7 +82,10 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
             else:
                 torch.manual_seed(block["weights"]["seed"])
                 model = cls(part.config)
-            return encoder_of(model.eval(), block, source)
+            encoder = encoder_of(model.eval(), block, source)
+            if source.files and not source.values:
+                _demand(encoder, block, source.files[0])
+            return encoder
         except ModelError:
             raise
         except Exception as error:  # the library raises errors of many types for bad values
@@ -89,6 +93,23 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
                 f"transformers cannot build {block.get('model_type') or weights} with config "
                 f"{dict(block.get('config', {}))}: {error}"
             ) from error
+
+
+def _demand(encoder: HuggingFace, block: Mapping, path: Path) -> None:
+    """Raise for values that the weights do not show and the block does not give.
+
+    A default in their place would be another model without a word.
+    """
+    wave = 0.1 * torch.randn(1, encoder.sample_rate // 5, generator=torch.Generator().manual_seed(0))
+    keys = unseen(encoder.model, encoder.front_end(wave), block.get("config", {}))
+    lacking = [f"config.{key}" for key in keys]
+    lacking += ["normalize"] if isinstance(encoder, Waveform) and "normalize" not in block else []
+    lacking += ["norm_stats"] if isinstance(encoder, Spectrogram) and "norm_stats" not in block else []
+    if lacking:
+        raise ModelError(
+            f"the weights in {path} do not show {', '.join(lacking)}: put the checkpoint's config.json and "
+            "preprocessor_config.json beside them (or use hub or folder), or set these keys to what they say"
+        )
 
 
 def _source(library: ModuleType, block: Mapping, weights: Path | None) -> Source:
@@ -109,7 +130,7 @@ def _source(library: ModuleType, block: Mapping, weights: Path | None) -> Source
         raise ModelError(f"{beside} names no model_type; is it a model of transformers?")
     _default(library, found)
     config = library.AutoConfig.from_pretrained(str(beside.parent), local_files_only=True)
-    files = folder.weight_files(beside.parent) if weights == beside else [weights]
+    files = folder.weight_files(beside.parent) if weights.suffix == ".json" else [weights]
     return Source(config, values, _extractor(library, beside.parent, config), files, str(beside))
 
 

@@ -4,8 +4,8 @@ An adapter is a module of this package with one function::
 
     def build(block: Mapping, weights: Path | None) -> Encoder
 
-``block`` is the model's entry under ``models:``; ``weights`` is its checkpoint, or ``None`` for a
-random initialisation from ``block["weights"]["seed"]``.
+``block`` is the model's entry under ``models:``; ``weights`` is its checkpoint, a JSON file in the folder
+of a model of transformers, or ``None`` for a random initialisation from ``block["weights"]["seed"]``.
 """
 
 from __future__ import annotations

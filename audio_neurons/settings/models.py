@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from audio_neurons.settings.datasets import Sha256
 from audio_neurons.settings.section import NULLABLE, Count, Section, Seed, Text
@@ -19,7 +19,7 @@ class Checkpoint(Section):
     """Weights from a file."""
 
     source: Literal["checkpoint"]
-    """A file; training here; or the initialisation alone."""
+    """A file; training here; the initialisation alone; the Hub; a folder."""
     file: str
     """Checkpoint under resources/weights/MODEL, safetensors or PyTorch's; for M2D with its folder, which
     tells its sizes."""
@@ -43,16 +43,49 @@ class Trained(Section):
     """Weights from a training here."""
 
     source: Literal["training"]
-    """A file; training here; or the initialisation alone."""
+    """A file; training here; the initialisation alone; the Hub; a folder."""
 
 
 class Random(Section):
     """Weights of a random initialisation."""
 
     source: Literal["random"]
-    """A file; training here; or the initialisation alone."""
+    """A file; training here; the initialisation alone; the Hub; a folder."""
     seed: Seed
     """Seed of the random initialisation."""
+
+
+class Hub(Section):
+    """Weights and description of a model of the Hugging Face Hub."""
+
+    source: Literal["hub"]
+    """A file; training here; the initialisation alone; the Hub; a folder."""
+    name: Text
+    """OWNER/NAME."""
+    revision: Text | None = None
+    """Branch, tag or commit; by default main."""
+
+
+class Folder(Section):
+    """Weights and description in a folder, as save_pretrained of transformers writes it."""
+
+    source: Literal["folder"]
+    """A file; training here; the initialisation alone; the Hub; a folder."""
+    path: Text
+    """The folder."""
+
+
+def spelled_out(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's block with ``weights`` in place of the short keys ``hub`` and ``folder``."""
+    block = dict(block)
+    if "weights" in block or not block.keys() & {"hub", "folder"}:
+        return block
+    if "hub" in block:
+        told = {"revision": block.pop("revision")} if "revision" in block else {}
+        block["weights"] = {"source": "hub", "name": block.pop("hub"), **told}
+    else:
+        block["weights"] = {"source": "folder", "path": block.pop("folder")}
+    return {"adapter": "huggingface", **block}
 
 
 class Model(Section):
@@ -62,6 +95,13 @@ class Model(Section):
     """How it was trained."""
     title: str | None = None
     """Name in figures."""
+    hub: Text | None = None
+    """OWNER/NAME of a model on the Hugging Face Hub; in place of adapter and weights, as is folder."""
+    revision: Text | None = None
+    """Branch, tag or commit of hub; by default main. The commit of the first download is kept to."""
+    folder: Text | None = None
+    """Folder with config.json, preprocessor_config.json and weights, as save_pretrained of transformers
+    writes it."""
     adapter: str = "vit"
     """Module under audio_neurons/models: vit is timm's (M2D, AudioMAE), huggingface an encoder of
     transformers; or your own (docs/add-a-model.md)."""
@@ -81,19 +121,15 @@ class Model(Section):
     """vit: neurons per layer / embed_dim; by default 4."""
     special_tokens: Literal[0, 1] | None = None
     """vit: 1, the default, with a CLS token, 0 without."""
-    model_type: (
-        Literal["audio-spectrogram-transformer", "data2vec-audio", "hubert", "wav2vec2", "wavlm", "whisper"]
-        | None
-    ) = None
-    """huggingface: the architecture, by transformers' own name."""
+    model_type: Text | None = None
+    """huggingface: the architecture, by transformers' own name; config.json has it, if there is one."""
     config: dict[str, Any] | None = None
-    """huggingface: changes to the default configuration of model_type (config.json of the checkpoint); of
-    your own adapter whatever it reads."""
+    """huggingface: what config.json says, where there is none; of your own adapter whatever it reads."""
     normalize: bool | None = None
-    """huggingface, of waveforms: zero mean and unit variance per clip (do_normalize of the checkpoint); by
-    default true."""
+    """huggingface, of waveforms: zero mean and unit variance per clip (do_normalize of
+    preprocessor_config.json, where there is none)."""
     norm_stats: tuple[float, float] | None = None
-    """Mean and standard deviation of the log-mel, where the checkpoint has none; by default M2D's or
+    """Mean and standard deviation of the log-mel, where the checkpoint has none; of vit by default M2D's or
     AudioSet's."""
     note: str | None = None
     """What the captions of figures and tables say of it, and the summary."""
@@ -101,12 +137,21 @@ class Model(Section):
     """Licence of the weights."""
     citation: str | None = None
     """Citation of the model."""
-    weights: Annotated[Checkpoint | Trained | Random, Field(discriminator="source")]
-    """Where the parameters come from."""
+    weights: Annotated[Checkpoint | Trained | Random | Hub | Folder, Field(discriminator="source")]
+    """Where the parameters come from; hub and folder say so too."""
     training: PooledTraining | None = None
     """How the model is trained here; with weights.source training."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, block: Any) -> Any:
+        return spelled_out(block) if isinstance(block, Mapping) else block
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
+        if "revision" in self.model_fields_set:
+            yield "revision", "goes with hub"
+        if isinstance(self.weights, Hub | Folder) and self.adapter != "huggingface":
+            yield "adapter", f"hub and folder are read by huggingface, not by {self.adapter}"
         if self.adapter == "vit":
             yield from self._sizes()
         trained = isinstance(self.weights, Trained)
@@ -114,7 +159,8 @@ class Model(Section):
             yield "", "weights.source 'training' and a training block go together"
         if trained and (self.adapter != "vit" or {"front_end", "special_tokens"} & self.model_fields_set):
             yield "", "only adapter vit, without front_end and special_tokens, is trained here"
-        if self.adapter == "huggingface" and self.model_type is None:
+        described = isinstance(self.weights, Hub | Folder)
+        if self.adapter == "huggingface" and self.model_type is None and not described:
             yield "", "missing key(s) model_type"
 
     def _sizes(self) -> Iterator[tuple[str, str]]:

@@ -13,20 +13,24 @@ HEAD = {
     "title": "Configuration of Audio Neurons",
 }
 
+WEIGHTS = ("Checkpoint", "Trained", "Random", "Hub", "Folder")  # branches of a model's weights
+
 
 @cache
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of the configuration."""
     made = Configuration.model_json_schema()
     definitions = made.pop("$defs")
-    for name in ("Checkpoint", "Trained", "Random"):
+    for name in WEIGHTS:
         _as_branch(definitions[name])
     simple = _simplified(made, definitions)
     kept = {name: _simplified(node, definitions) for name, node in definitions.items()}
     for node in kept["Selector"]["properties"].values():
         node.pop("default", None)  # the preset's own
-    for name in ("Checkpoint", "Trained", "Random"):
+    for name in WEIGHTS:
         del kept[name]
+    kept["Model"]["required"].remove("weights")
+    kept["Model"]["oneOf"] = [{"required": [key]} for key in ("weights", "hub", "folder")]
     return {**HEAD, **simple, "$defs": kept}
 
 
@@ -91,7 +95,7 @@ def _union(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str,
         "properties": {
             tag: {
                 "enum": [definitions[name]["properties"]["source"]["const"] for name in names],
-                "description": "A file; training here; or the initialisation alone.",
+                "description": "A file; training here; the initialisation alone; the Hub; a folder.",
             }
         },
         "oneOf": [_simplified(definitions[name], definitions) for name in names],

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from audio_neurons.datasets import registry as datasets
+from audio_neurons.models import folder
 from audio_neurons.models import registry as models
+from audio_neurons.models.errors import ModelError
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
-from audio_neurons.settings.models import Model
+from audio_neurons.settings.models import Folder, Model
 from audio_neurons.settings.section import unknown
 from audio_neurons.settings.training import AUDIOSET_SECONDS, Pool, PooledTraining
 
@@ -35,6 +37,7 @@ def facts_against(config: Configuration) -> Iterator[str]:
             yield from _with_path(path, unknown("label", task.label, own, f"label of {task.dataset}"))
     for name, model in config.models.items():
         yield from _with_path(f"models.{name}", _keys(model))
+        yield from _with_path(f"models.{name}", _files(model))
         if model.training is not None and (pool := config.pools.get(model.training.pool)):
             yield from _with_path(f"models.{name}.training", _length_in_pool(model.training, pool))
 
@@ -116,6 +119,15 @@ def _keys(model: Model) -> Iterator[tuple[str, str]]:
     if model.adapter in adapters:
         for key in others & model.model_fields_set:
             yield key, f"adapter {model.adapter} has no such key; it has {', '.join(own)}"
+
+
+def _files(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield what is missing in a model's folder."""
+    if isinstance(model.weights, Folder):
+        try:
+            folder.files(Path(model.weights.path).expanduser())
+        except ModelError as error:
+            yield "folder", str(error)
 
 
 def clip_seconds(dataset: Dataset) -> float:

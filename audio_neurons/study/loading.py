@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.settings.configuration import Configuration
+from audio_neurons.settings.models import spelled_out
 from audio_neurons.settings.schema import schema
 from audio_neurons.settings.section import contradictions
 from audio_neurons.settings.selection import PRESETS
@@ -61,6 +62,7 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
     if not problems:
         for name, block in completed["datasets"].items():
             block.setdefault("adapter", "custom" if "files" in block else name)
+        completed["models"] = {n: spelled_out(block) for n, block in completed["models"].items()}
         for name, block in completed["selection"]["selectors"].items():
             if name in PRESETS:
                 block.setdefault("preset", name)
@@ -167,7 +169,10 @@ _Completing = validators.extend(Draft202012Validator, {"properties": _fill_defau
 
 def _explain(error: ValidationError) -> Iterator[str]:
     where = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "oneOf":
+    if error.validator == "oneOf" and "properties" not in error.validator_value[0]:
+        keys = [branch["required"][0] for branch in error.validator_value]
+        yield f"{where}: needs one of {', '.join(keys)}, and only one"
+    elif error.validator == "oneOf":
         # The branch of the chosen source is the one that the user meant; none is if it is unknown,
         # and the source's own enumeration says so.
         for inner in error.context:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from audio_neurons.fetching import sources
+from audio_neurons.models import folder
 from audio_neurons.running.digest import code_digest
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.models import Model
@@ -15,7 +17,8 @@ from audio_neurons.study import paths
 from audio_neurons.study.paths import fill
 
 TOLD = ("title", "kind", "licence", "citation", "note")  # keys of a model that change no number
-PLACES = ("file", "urls", "sha256", "bytes")  # of a checkpoint: the file itself is an input
+# Of weights: the files themselves are inputs.
+PLACES = ("file", "urls", "sha256", "bytes", "name", "revision", "path")
 
 
 class Models:
@@ -37,22 +40,42 @@ class Models:
         return [name for name in self if self[name].weights.source == source]
 
     def weights_of(self, model: str) -> list[str]:
-        """Return the path of a model's checkpoint; none for a random initialisation."""
+        """Return the paths of what describes a model and holds its weights.
+
+        The first is the checkpoint, or a JSON file in the folder that has everything; none for a random
+        initialisation.
+        """
         block = self.blocks[model]["weights"]
+        if block["source"] == "folder":
+            return list(map(str, folder.files(Path(block["path"]).expanduser())))
         return {
             "checkpoint": [fill(paths.WEIGHTS, model=model, file=block.get("file"))],
             "training": [fill(paths.TRAINED, model=model)],
             "random": [],
+            "hub": [fill(paths.SNAPSHOT, model=model)],
         }[block["source"]]
 
     def weights(self, wildcards: Any) -> list[str]:
-        return self.weights_of(wildcards.model)
+        return [*self.weights_of(wildcards.model), *self._beside(wildcards.model)]
+
+    def _beside(self, model: str) -> list[str]:
+        """Return the descriptions that lie beside a checkpoint and are read with it."""
+        if self[model].weights.source != "checkpoint" or self[model].adapter != "huggingface":
+            return []
+        place = Path(self.weights_of(model)[0]).parent
+        found = [place / name for name in (folder.CONFIG, *folder.PREPROCESSORS)]
+        return [str(path) for path in found if path.is_file()]
 
     def weights_identity(self, wildcards: Any) -> str:
-        return serialise(sources.identity(self.blocks[wildcards.model]["weights"]))
+        block = self.blocks[wildcards.model]["weights"]
+        return serialise(
+            {**sources.identity(block), **{k: block[k] for k in ("name", "revision") if k in block}}
+        )
 
     def downloads(self) -> list[str]:
-        return [path for model in self.with_weights("checkpoint") for path in self.weights_of(model)]
+        """Return what needs a network."""
+        fetched = [*self.with_weights("checkpoint"), *self.with_weights("hub")]
+        return [path for model in fetched for path in self.weights_of(model)]
 
     def architecture(self, wildcards: Any) -> str:
         """Serialise the settings that affect activations, without the weights' location."""

@@ -47,7 +47,22 @@ def block(kind: str, **changes) -> dict:
 
 
 def load(kind: str, file: Path | None = None, **changes):
+    """Load an encoder; one from a file is described as completely as its config.json would."""
+    if file is not None and not (file.parent / "config.json").exists():
+        own = {AST: {"norm_stats": [0.0, 1.0]}, WHISPER: {}}.get(kind, {"normalize": True})
+        changes = {**own, **changes, "config": {**described(kind), **changes.get("config", CONFIGS[kind])}}
     return models.load("mine", block(kind, **changes), file)
+
+
+def described(kind: str) -> dict:
+    """Return what an encoder's default configuration says and its weights do not show."""
+    default = transformers.AutoConfig.for_model(kind)
+    keys = (
+        "num_attention_heads", "encoder_attention_heads", "hidden_act", "activation_function",
+        "layer_norm_eps", "feat_extract_activation", "conv_stride", "do_stable_layer_norm", "scale_embedding",
+        "num_buckets", "max_bucket_distance",
+    )  # fmt: skip
+    return {key: getattr(default, key) for key in keys if key in default.to_dict()}
 
 
 def noise(clips: int, samples: int, seed: int = 0) -> torch.Tensor:

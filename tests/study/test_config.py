@@ -191,10 +191,18 @@ CONTRADICTIONS = {
         {**MINIMAL["models"]["r"], "adapter": "huggingface", "model_type": "hubert", "depth": 3},
         "models.h.depth: adapter huggingface has no such key; it has model_type, config, normalize",
     ),
-    "models.b": (
-        {**MINIMAL["models"]["r"], "adapter": "huggingface", "model_type": "bert"},
-        "models.b.model_type: 'bert' is not one of ['audio-spectrogram-transformer', ",
+    "models.b": ({"kind": "ssl"}, "models.b: needs one of weights, hub, folder, and only one"),
+    "models.i": ({"kind": "ssl", "hub": 3}, "models.i.hub: 3 is not of type 'string'"),
+    "models.j": (
+        {**MINIMAL["models"]["r"], "hub": "a/b"}, "models.j: needs one of weights, hub, folder, and only one",
     ),
+    "models.k": (
+        {"kind": "ssl", "folder": "x", "hub": "a/b"}, "models.k: needs one of weights, hub, folder, and only",
+    ),
+    "models.l": (
+        {"kind": "ssl", "hub": "a/b", "adapter": "vit"}, "models.l.adapter: hub and folder are read by hugg",
+    ),
+    "models.n": ({"kind": "ssl", "folder": "no-such"}, "models.n.folder: no folder no-such"),
     "models.f": ({**TRAINED, "front_end": "fbank"}, "models.f: only adapter vit, without front_end"),
     "models.g": (
         {**TRAINED, "adapter": "huggingface", "model_type": "hubert"}, "models.g: only adapter vit, without",
@@ -266,7 +274,8 @@ def test_training_clips_are_not_longer_than_those_of_the_pool():
 
 def test_an_unknown_source_of_weights_is_one_problem():
     assert problems(changed("models.r.weights", {"source": "chekpoint", "file": "x"})) == [
-        "models.r.weights.source: 'chekpoint' is not one of ['checkpoint', 'training', 'random']"
+        "models.r.weights.source: 'chekpoint' is not one of ['checkpoint', 'training', 'random', "
+        "'hub', 'folder']"
     ]
     assert problems(changed("models.r.weights", {"source": "checkpoint", "seed": 0})) == [
         "models.r.weights.seed: unknown key; known are source, file, urls, sha256, bytes",

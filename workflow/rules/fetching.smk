@@ -74,3 +74,25 @@ rule download_weights:
         "Download the weights of {wildcards.model}"
     script:
         "../scripts/download_weights.py"
+
+
+rule download_snapshot:
+    output:
+        paths.SNAPSHOT,
+    log:
+        "logs/download_snapshot/{model}.log",
+    benchmark:
+        "logs/benchmarks/download_snapshot/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(study.models.with_weights("hub")),
+    conda:
+        "../../envs/audio-neurons.yaml"
+    resources:
+        downloads=1,
+    params:
+        weights=study.models.weights_identity,
+        lock=paths.SNAPSHOT_LOCK,
+    message:
+        "Download {wildcards.model} from the Hub"
+    script:
+        "../scripts/download_snapshot.py"
