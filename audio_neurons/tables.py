@@ -103,6 +103,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         response=pa.float64(),
         entropy=pa.float64(),
         selected=pa.bool_(),
+        eligible=pa.bool_(),
         assigned=pa.bool_(),
     ),
     # One row per class of a task.
@@ -123,6 +124,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         neurons_b=pa.int64(),
         common=pa.int64(),
         ratio=pa.float64(),
+        pool_a=pa.int64(),
+        pool_b=pa.int64(),
         pool=pa.int64(),
         expected=pa.float64(),
         p_value=pa.float64(),

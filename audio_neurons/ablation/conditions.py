@@ -138,12 +138,16 @@ def shifted(neurons: Neurons, width: int | Sequence[int]) -> Neurons:
     return frozenset((layer, (unit + 1) % widths[layer]) for layer, unit in neurons)
 
 
-def response_bins(table: pd.DataFrame, bins: int) -> tuple[np.ndarray, np.ndarray]:
+def response_bins(
+    table: pd.DataFrame, bins: int, classes: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return every neuron's rank within its layer by mean response, and its bin: int (L, W) each.
 
-    The mean is over classes. Bins divide the neurons of a layer into ``bins`` parts of equal size, weakest
-    first. Where a layer is narrower than W, both are -1.
+    The mean is over ``classes``, by default all. Bins divide the neurons of a layer into ``bins`` parts of
+    equal size, weakest first. Where a layer is narrower than W, both are -1.
     """
+    if classes is not None:
+        table = table[table["class"].isin(classes)]
     rate = table.groupby(["layer", "neuron"])["response"].mean()  # classes without clips are NaN: skipped
     layers = [values.to_numpy() for _, values in rate.groupby(level="layer")]
     rank = np.full((len(layers), max(map(len, layers))), -1)

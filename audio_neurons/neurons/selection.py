@@ -37,6 +37,9 @@ class Selection:
         float64 (N,): AAPE in nats; NaN for a neuron that is never active.
     candidates, selected
         bool (N,): passed the response filter; selected by the rule.
+    eligible
+        bool (N,): could have been specific to some class, had the order of the neurons been another. Chance
+        draws from these.
     assigned
         bool (C, N): specific to the class. All False in a class without clips.
     response_threshold, assignment_threshold
@@ -46,6 +49,7 @@ class Selection:
     entropy: np.ndarray
     candidates: np.ndarray
     selected: np.ndarray
+    eligible: np.ndarray
     assigned: np.ndarray
     response_threshold: float
     assignment_threshold: float
@@ -89,7 +93,8 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
         bar = order_statistic(q, rule.assignment_percentile)
     assigned = np.zeros(p.shape, bool)
     assigned[:, selected] = p[:, selected] > bar
-    return Selection(h, candidates, selected, assigned, threshold, bar)
+    eligible = candidates & (strongest > bar) | assigned.any(0)  # `fill` selects beyond the candidates
+    return Selection(h, candidates, selected, eligible, assigned, threshold, bar)
 
 
 def rank(p: np.ndarray, scores: np.ndarray, top_share: float) -> Selection:
@@ -111,7 +116,7 @@ def rank(p: np.ndarray, scores: np.ndarray, top_share: float) -> Selection:
     for row in np.flatnonzero(present):
         eligible = candidates & ~np.isnan(scores[row])
         assigned[row] = eligible & lowest(np.where(eligible, -scores[row], np.inf), wanted)
-    return Selection(h, candidates, np.any(assigned, axis=0), assigned, np.nan, np.nan)
+    return Selection(h, candidates, np.any(assigned, axis=0), candidates, assigned, np.nan, np.nan)
 
 
 def choose(active: np.ndarray, tokens: np.ndarray, rule: Rule, units: Units | None = None) -> Selection:
@@ -183,6 +188,7 @@ def neurons_table(
             "response": p.ravel(),
             "entropy": np.tile(chosen.entropy, c),
             "selected": np.tile(chosen.selected, c),
+            "eligible": np.tile(chosen.eligible, c),
             "assigned": chosen.assigned.ravel(),
         }
     )

@@ -476,7 +476,7 @@ def _limits(found: Mapping, about: Mapping) -> Iterator[str]:
 
 def _padding(rows: Sequence[Mapping], count: str) -> Iterator[str]:
     """Yield a warning for tasks whose classes differ in the silence that is added after their recordings."""
-    tasks = {}
+    tasks: dict[str, str] = {}
     for row in rows:
         if row["padding_most"] - row["padding_least"] > UNLIKE:
             shares = f"{row['padding_least']:.0%} to {row['padding_most']:.0%}".replace("%", " %")

@@ -15,16 +15,17 @@ import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
-from audio_neurons.ablation.conditions import common, read_list
+from audio_neurons.ablation.conditions import common, read_list, response_bins
 from audio_neurons.ablation.effects import MEAN
 from audio_neurons.inference.significance import interval, q_values
 from audio_neurons.neurons.selection import specific_neurons
-from audio_neurons.neurons.sharing import p_value, ratio
+from audio_neurons.neurons.sharing import matched_overlap, ratio
 from audio_neurons.report.summary import named
 
 DEMO = "the demo's recordings and models are not the paper's"
 NO_TASK = "this run has no such task"
 OURS = "neurons of our own selection, not the listed ones"
+PARTS = 20  # of a layer, by response, within which random sets are matched with ours
 SHAPE = (12, 3072)  # layers, and neurons per layer, of M2D's ViT-Base, whose neurons the lists name
 
 EFFECTS = [
@@ -42,7 +43,7 @@ ABLATION = [
 ]
 OVERLAP = [
     *("task", "list", "targets", "model", "model_title", "set", "theirs", "ours", "common", "ratio"),
-    *("pool", "expected", "p_value", "q_value", "remark"),
+    *("pool", "unmatched", "expected", "p_value", "q_value", "remark"),
 ]
 
 
@@ -242,9 +243,12 @@ def overlap_table(
     """Return the overlap of published neuron lists with our selection for the same classes.
 
     One row per list, SSL model and set: ``shared``, neurons specific to all classes of the list, and
-    ``exact``, neurons specific to these classes and no other. ``expected`` is the overlap of two random sets
-    of these sizes among all neurons of the model (``pool``), ``p_value`` the hypergeometric tail, and
-    ``q_value`` the same adjusted after Benjamini and Hochberg over all rows. Indices of neurons have a
+    ``exact``, neurons specific to these classes and no other. ``expected`` is the mean overlap of the list
+    with random sets that have as many neurons as ours in each layer and, within a layer, in each twentieth by
+    response to the classes, ``p_value`` the probability that such a set overlaps as much, and ``q_value``
+    the same adjusted after Benjamini and Hochberg over all rows. Without this matching, any two lists of
+    neurons that are active on the classes would overlap more than by chance. ``pool`` is the number of all
+    neurons, of which sets without any matching have ``unmatched`` in common. Indices of neurons have a
     meaning within one model only, so a list is compared with the models that the configuration assigns to it.
 
     Parameters
@@ -288,7 +292,7 @@ def overlap_table(
 
 def _overlaps(path: str, classes: Iterable[str], theirs: frozenset) -> dict[str, dict]:
     """Return the overlap of a list with the ``shared`` and the ``exact`` neurons of classes."""
-    table = tables.read(path, "neurons", ["layer", "neuron", "class", "assigned"])
+    table = tables.read(path, "neurons", ["layer", "neuron", "class", "response", "assigned"])
     shape = table["layer"].nunique(), table["neuron"].nunique()
     specific, classes = specific_neurons(table), list(classes)
     missing = [name for name in classes if name not in specific]
@@ -298,17 +302,22 @@ def _overlaps(path: str, classes: Iterable[str], theirs: frozenset) -> dict[str,
     if missing:
         remark = f"this run has no class {', '.join(missing)}"
         return {kind: {"remark": remark} for kind in ("shared", "exact")}
-    pool = SHAPE[0] * SHAPE[1]
-    return {kind: _overlap(ours, theirs, pool) for kind, ours in common(specific, classes).items()}
+    _, bins = response_bins(table, PARTS, classes)
+    cells = bins + PARTS * np.arange(SHAPE[0])[:, None]
+    return {kind: _overlap(ours, theirs, cells) for kind, ours in common(specific, classes).items()}
 
 
-def _overlap(ours: frozenset, theirs: frozenset, pool: int) -> dict:
-    both, a, b = len(ours & theirs), len(ours), len(theirs)
+def _overlap(ours: frozenset, theirs: frozenset, cells: np.ndarray) -> dict:
+    a, b = np.zeros((2, *cells.shape), bool)
+    for mask, neurons in ((a, ours), (b, theirs)):
+        mask[tuple(np.array(sorted(neurons), int).reshape(-1, 2).T)] = True
+    expected, p = matched_overlap(a.ravel(), b.ravel(), cells.ravel())
     return {
-        "ours": a,
-        "common": both,
+        "ours": len(ours),
+        "common": len(ours & theirs),
         "ratio": ratio(ours, theirs),
-        "pool": pool,
-        "expected": a * b / pool,
-        "p_value": p_value(both, a, b, pool) if a else np.nan,
+        "pool": cells.size,
+        "unmatched": len(ours) * len(theirs) / cells.size,
+        "expected": expected,
+        "p_value": p if ours else np.nan,
     }

@@ -35,7 +35,8 @@ SHARING = [
 INFERRED = ("groups", "null", "null_low", "null_high", "p_value", "q_value", "low", "high", "ceiling")
 PAIRS = [
     *("comparison", "comparison_title", "model", "model_title", "kind", "class_a", "class_b", "matched"),
-    *("neurons_a", "neurons_b", "common", "ratio", "pool", "expected", "chance_p", "chance_q"),
+    *("neurons_a", "neurons_b", "common", "ratio", "pool_a", "pool_b", "pool", "expected"),
+    *("chance_p", "chance_q"),
     *INFERRED,
 ]
 
@@ -234,7 +235,7 @@ def write_text(
             for name, group in sharing.groupby("comparison_title", sort=False)
             for what in ("same", "other")
             if group[what].notna().any() or what == "other"
-            for _, cells in _cells(group, "comparison_title", what, what, f"{what}_expected", "{:.3f}")
+            for _, cells in _cells(group, "comparison_title", what, what, f"{what}_null", "{:.3f}")
         ],
     ]
     cells = [cell for block in found for _, row in block for cell in row]
@@ -261,7 +262,7 @@ def write_text(
 HEADINGS = (
     "Class coverage [interval] (with permuted labels)",
     "Class-specific neurons per class [interval] (with permuted labels)",
-    "Common-neuron ratio, mean over pairs of classes [interval] (by chance)",
+    "Common-neuron ratio, mean over pairs of classes [interval] (with permuted labels)",
 )
 # Column of the value, prefix of its interval, column to compare it with, number format.
 COVERAGE_TEXT = (

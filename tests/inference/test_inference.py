@@ -337,6 +337,7 @@ def test_statistics_of_a_selection_by_hand():
         entropy=np.array([0.1, 0.5, np.nan, 0.2]),
         candidates=np.ones(4, bool),
         selected=np.array([True, True, True, False]),
+        eligible=np.ones(4, bool),
         assigned=np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]], bool),
         response_threshold=0.0,
         assignment_threshold=0.0,

@@ -32,7 +32,7 @@ def probabilities(seed: int, classes: int, neurons: int, levels: int | None = No
 
 
 def same(a: selection.Selection, b: selection.Selection) -> None:
-    for name in ("entropy", "candidates", "selected", "assigned"):
+    for name in ("entropy", "candidates", "selected", "eligible", "assigned"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), name)
 
 
@@ -208,6 +208,7 @@ def test_order_of_neurons_does_not_matter_where_entropies_differ(seed, classes, 
             entropy=a.entropy[order],
             candidates=a.candidates[order],
             selected=a.selected[order],
+            eligible=a.eligible[order],
             assigned=a.assigned[:, order],
         ),
         b,
@@ -260,7 +261,9 @@ def plainly(p: np.ndarray, rule: Rule) -> Selection:
     if not rule.fill:
         selected &= candidates
     bar = percentile(rule.assignment_percentile)
-    return Selection(h, candidates, selected, (p > bar) & selected, threshold, bar)
+    assigned = (p > bar) & selected
+    eligible = candidates & (p > bar).any(0) | assigned.any(0)
+    return Selection(h, candidates, selected, eligible, assigned, threshold, bar)
 
 
 @few

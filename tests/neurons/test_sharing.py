@@ -1,14 +1,17 @@
 import math
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 import pytest
+import simulated
 
 from audio_neurons import tables
+from audio_neurons.inference.resampling import observed as observed_of
 from audio_neurons.neurons import sharing
 from audio_neurons.neurons.sharing import SharingError, compare, expected_ratio, mean_ratios, p_value, ratio
+from audio_neurons.settings.selection import rule_of
 
 
 def neurons(*units: int) -> frozenset[tuple[int, int]]:
@@ -109,7 +112,7 @@ def test_all_unknown_classes_are_named():
         compare(sets, sets, 9, [("cat", "dog"), ("dog", "dog"), ("emu", "owl")])
 
 
-def write_task(path, specific: dict[str, set[int]], selected: set[int], width: int = 12):
+def write_task(path, specific: dict[str, set[int]], selected: set[int], width: int = 12, eligible: int = 0):
     frames = [
         pd.DataFrame(
             {
@@ -119,6 +122,7 @@ def write_task(path, specific: dict[str, set[int]], selected: set[int], width: i
                 "response": 0.5,
                 "entropy": np.nan,
                 "selected": [n in selected for n in range(width)],
+                "eligible": [n in selected or n < eligible for n in range(width)],
                 "assigned": [n in units for n in range(width)],
             }
         )
@@ -139,17 +143,62 @@ def test_within_a_task_chance_draws_from_the_chosen_neurons(tmp_path):
     assert ab["p_value"] == pytest.approx(2 / 5)
 
 
-def test_between_tasks_chance_draws_from_all_neurons(tmp_path):
+def test_between_tasks_chance_draws_from_the_neurons_that_could_have_been_chosen(tmp_path):
     paths = [
-        write_task(tmp_path / "a.parquet", {"f": {1, 2}, "m": {4}}, {1, 2, 4}),
-        write_task(tmp_path / "b.parquet", {"female": {2}, "male": set()}, {2}),
+        write_task(tmp_path / "a.parquet", {"f": {1, 2}, "m": {4}}, {1, 2, 4}, eligible=6),
+        write_task(tmp_path / "b.parquet", {"female": {2}, "male": set()}, {2}, eligible=4),
     ]
     sharing.compare_tasks(paths, [["f", "female"], ["m", "male"]], tmp_path / "out.parquet")
     table = tables.read(tmp_path / "out.parquet", "sharing")
-    assert table["pool"].unique().tolist() == [12]
+    assert table[["pool_a", "pool_b", "pool"]].drop_duplicates().to_numpy().tolist() == [[6, 4, 4]]
     assert table["common"].tolist() == [1, 0, 0, 0]
     assert table["matched"].tolist() == [True, False, False, True]
-    assert table["expected"].iloc[0] == pytest.approx(2 / 12 * 0.5)
+    # The one neuron of four is, by chance, among the two of six with probability 1/3.
+    assert table["expected"].iloc[0] == pytest.approx(2 / 6 * 0.5)
+    assert table["p_value"].iloc[0] == pytest.approx(2 / 6)
+
+
+@pytest.mark.parametrize(("first", "second", "both"), [(6, 5, 3), (3, 6, 3), (6, 3, 3), (4, 4, 0)])
+def test_chance_with_two_pools_is_the_mean_over_all_pairs_of_sets(first, second, both):
+    pools = range(first), range(first - both, first - both + second)
+    pool = sharing.Pool(first, second, both)
+    for a, b in product(range(1, first + 1), range(1, second + 1)):
+        common = [len({*x} & {*y}) for x in combinations(pools[0], a) for y in combinations(pools[1], b)]
+        assert expected_ratio(a, b, pool) == pytest.approx(np.mean([c / (a + b - c) for c in common]))
+        for seen in range(min(a, b) + 1):
+            assert p_value(seen, a, b, pool) == pytest.approx(np.mean([c >= seen for c in common]))
+
+
+def test_overlap_of_matched_sets_is_the_mean_over_all_of_them():
+    cells = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    ours, theirs = np.zeros((2, 9), bool)
+    ours[[0, 1, 4, 7]], theirs[[0, 2, 4, 5]] = True, True
+    inside = [
+        [set(x) for x in combinations(np.flatnonzero(cells == c), np.count_nonzero(ours[cells == c]))]
+        for c in range(3)
+    ]
+    common = [len({0, 2, 4, 5} & set().union(*sets)) for sets in product(*inside)]
+    expected, p = sharing.matched_overlap(ours, theirs, cells)
+    assert expected == pytest.approx(np.mean(common))
+    assert p == pytest.approx(np.mean([c >= 2 for c in common]))
+    nothing = np.zeros(9, bool)
+    assert sharing.matched_overlap(nothing, theirs, cells) == (0, 1)
+
+
+def test_two_selections_of_noise_overlap_as_chance_says():
+    """Two tasks without any effect choose from nearly the same neurons: the pool is not all neurons."""
+    observed, expected, everywhere = [], [], []
+    for seed in range(20):
+        tasks = [simulated.units(seed + 50 * k, 24, 2, 800, rates=3) for k in (0, 1)]
+        chosen = [observed_of(units, rule_of("aape", {"top_share": 0.03})) for units, _ in tasks]
+        sets = [frozenset((0, int(n)) for n in np.flatnonzero(c.assigned[0])) for c in chosen]
+        able = [c.eligible for c in chosen]
+        pool = sharing.Pool(*(int(m.sum()) for m in (*able, able[0] & able[1])))
+        observed.append(ratio(*sets))
+        expected.append(expected_ratio(len(sets[0]), len(sets[1]), pool))
+        everywhere.append(expected_ratio(len(sets[0]), len(sets[1]), 800))
+    assert np.mean(observed) > 5 * np.mean(everywhere)
+    assert np.mean(observed) < 3 * np.mean(expected)
 
 
 def test_a_class_without_clips_has_no_ratio(tmp_path):

@@ -8,7 +8,6 @@ from common import ROOT
 
 from audio_neurons import tables
 from audio_neurons.ablation.effects import mcnemar
-from audio_neurons.neurons.sharing import p_value
 from audio_neurons.report import published
 
 FOLDER = ROOT / "resources" / "published"
@@ -195,7 +194,7 @@ def neurons(path, shared, layers=12, width=3072):
     frames = []
     for name in ("ANG", "HAP", "SAD"):
         mine = shared[:1] if name == "SAD" else shared
-        frame = index.to_frame(index=False).assign(response=0.1, entropy=1.0, selected=False)
+        frame = index.to_frame(index=False).assign(response=0.1, entropy=1.0, selected=False, eligible=True)
         frames.append(frame.assign(**{"class": name, "assigned": index.isin(mine)}))
     tables.write(path, "neurons", pd.concat(frames))
 
@@ -214,11 +213,30 @@ def test_overlap_with_a_published_list(tmp_path):
     table = overlap(tmp_path)
     assert table.loc["shared", ["theirs", "ours", "common", "pool"]].tolist() == [22, 45, 5, 36864]
     assert table.loc["exact", ["ours", "common"]].tolist() == [44, 4]
-    assert table.loc["shared", "expected"] == pytest.approx(22 * 45 / 36864)
-    assert table.loc["shared", "p_value"] == pytest.approx(p_value(5, 45, 22, 36864))
+    assert table.loc["shared", "unmatched"] == pytest.approx(22 * 45 / 36864)
+    # All neurons respond alike, so only layers and places within them are matched.
+    assert 0 < table.loc["shared", "expected"] < 2
+    assert table.loc["shared", "p_value"] < 0.01
     assert table.loc["shared", "ratio"] == pytest.approx(5 / 62)
     assert (table["q_value"] >= table["p_value"]).all()
     assert (table["remark"] == "").all()
+
+
+def test_lists_of_the_neurons_that_are_most_active_overlap_no_more_than_matched_sets(tmp_path):
+    """Both lists are random choices from the most active neurons of their layers."""
+    listed = pd.read_csv(FOLDER / "neurons" / "cremad_anger_happiness.csv", comment="#")
+    theirs = list(listed.itertuples(index=False, name=None))
+    rng = np.random.default_rng(0)
+    alike = [(layer, int(unit)) for layer in range(12) for unit in rng.choice(3072, 130, replace=False)]
+    ours = [one for one in sorted({*alike, *theirs}) if rng.random() < 0.25]
+    neurons(tmp_path / "n.parquet", ours)
+    table = tables.read(tmp_path / "n.parquet", "neurons")
+    places = pd.MultiIndex.from_frame(table[["layer", "neuron"]])
+    table["response"] = np.where(places.isin([*alike, *theirs]), 0.5, 0.1)
+    tables.write(tmp_path / "n.parquet", "neurons", table)
+    found = overlap(tmp_path).loc["shared"]
+    assert found["common"] > 4 * found["unmatched"]
+    assert found["p_value"] > 0.05
 
 
 def test_no_overlap_where_neurons_do_not_mean_the_same(tmp_path):

@@ -63,7 +63,8 @@ def sharing(tmp_path):
     paths = [tmp_path / f"sharing{i}.parquet" for i in range(4)]
     for path, table in zip(paths, found, strict=True):
         tables.write(path, "sharing", table)
-    return summary.sharing_table(paths, [], MODELS, COMPARISONS)
+    table = summary.sharing_table(paths, [], MODELS, COMPARISONS)
+    return table.assign(same_null=table["same_expected"] + 0.1, other_null=table["other_expected"] + 0.1)
 
 
 def test_coverage_of_every_task_and_model(coverage):
@@ -196,11 +197,11 @@ def test_the_text_says_what_the_tables_hold(coverage, sharing, tmp_path):
         "  Genre             17.5 [17.4, 17.6] (18.0)       0.5 [0.4, 0.6] (1.0)\n"
         "  Emotion               2.0 [1.9, 2.1] (2.5)      0.0 [-0.1, 0.1] (0.5)\n"
         "\n"
-        "Common-neuron ratio, mean over pairs of classes [interval] (by chance)\n"
+        "Common-neuron ratio, mean over pairs of classes [interval] (with permuted labels)\n"
         "                                         M2D                     random\n"
-        "  Genre                        0.111 (0.130)                          -\n"
-        "  Across, same                 0.500 (0.059)                          -\n"
-        "  Across, other                0.083 (0.030)              0.000 (0.000)\n"
+        "  Genre                        0.111 (0.230)                          -\n"
+        "  Across, same                 0.500 (0.159)                          -\n"
+        "  Across, other                0.083 (0.130)              0.000 (0.100)\n"
     )
 
 

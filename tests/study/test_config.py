@@ -88,6 +88,8 @@ def test_defaults():
         "batch_size": 8,
         "clips_per_shard": 5000,
         "tokens": "patch",
+        "count": "recording",
+        "pool": "window",
         "threshold": 0,
         "activity": "positive",
         "median": {"clips": 256, "per_clip": 16, "seed": 0},

@@ -14,16 +14,20 @@ def units(
     within: bool = False,
     spread: float = 20.0,
     tokens: int = 400,
+    rates: int | None = None,
 ) -> tuple[Units, np.ndarray]:
     """Return units of independent groups, and which neurons are planted on which class, bool (C, N).
 
     The rates of a group vary around those of its class, as with a speaker (Beta distribution; a smaller
     ``spread`` gives more variation). With ``within``, every group has all classes, and a deviation that its
     classes share; otherwise every group has one class. ``planted`` neurons per class are active on 80 % of
-    its tokens; all other neurons are active equally often in every class.
+    its tokens; all other neurons are active equally often in every class. Data of the same number ``rates``
+    have the same neurons, some of which are much more active than others.
     """
     rng = np.random.default_rng(seed)
     base = rng.uniform(0.02, 0.3, neurons)
+    if rates is not None:
+        base = np.random.default_rng(rates).beta(0.5, 4, neurons)
     truth = np.zeros((classes, neurons), bool)
     for c in range(classes):
         truth[c, c * planted : (c + 1) * planted] = True

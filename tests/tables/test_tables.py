@@ -62,7 +62,8 @@ def test_columns_come_in_the_order_of_the_schema_with_labels_behind(path):
 def test_nan_is_a_value(path):
     frame = pd.DataFrame(
         {"layer": 0, "neuron": [0, 1], "class": "c", "response": [np.nan, 0.5], "entropy": [0.5, np.nan],
-         "selected": True, "assigned": False}
+         "selected": True, "eligible": True,
+         "assigned": False}
     )  # fmt: skip
     tables.write(path, "neurons", frame)
     assert pq.read_table(path).column("entropy").null_count == 0

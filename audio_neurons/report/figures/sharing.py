@@ -1,4 +1,4 @@
-"""Figure of the neurons that classes share: observed, relative to chance, and means with intervals."""
+"""Figure of the neurons that classes share: observed, over permuted labels, and means."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAIR = ["matched", "neurons_a", "neurons_b", "common"]
 INFERRED = ["value", "low", "high", "null_mean", "null_low", "null_high", "p_value", "q_value", "ceiling"]
 MEANS = {"mean_matched": "same", "mean_other": "other", "contrast": "contrast"}
 MARKS = {"mean_matched": "o", "mean_other": "s"}
-BARS = {"value": "observed\nratio", "relative": "observed /\nby chance"}
+BARS = {"value": "observed\nratio", "relative": "observed /\npermuted"}
 
 FURTHEST = 7  # power of two beyond which relative ratios have the same colour
 
@@ -48,8 +48,9 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
     -------
     The columns of ``inference``, and those of ``sharing`` that apply. ``value`` is the ratio of a pair, the
     mean ratio of pairs that mean the same (``mean_matched``) or do not (``mean_other``), or the difference
-    of these means (``contrast``). ``expected`` is the ratio of random sets of the same sizes, ``relative``
-    the value divided by it (NaN if it is 0).
+    of these means (``contrast``). ``expected`` is the ratio of random sets of the same sizes. ``relative`` is
+    the value divided by its mean under permuted labels, or by ``expected`` if the selector cannot be
+    resampled; NaN if that is 0.
     """
     comparison = about["comparison"]
     within = len(comparison["tasks"]) == 1
@@ -99,13 +100,14 @@ def _means(table: pd.DataFrame, inferred: pd.DataFrame, within: bool) -> pd.Data
 
 
 def _relative(rows: pd.DataFrame) -> pd.DataFrame:
-    expected = rows["expected"].where(rows["expected"] > 0)
-    rows.insert(rows.columns.get_loc("expected") + 1, "relative", rows["value"] / expected)
+    by_chance = rows["null_mean"] if rows["null_mean"].notna().any() else rows["expected"]
+    relative = rows["value"] / by_chance.where(by_chance > 0)
+    rows.insert(rows.columns.get_loc("expected") + 1, "relative", relative)
     return rows
 
 
 def draw(data: pd.DataFrame, about: Mapping) -> Figure:
-    """Draw the ratios of all pairs, observed above and relative to chance below, and their means.
+    """Draw the ratios of all pairs, observed above and relative to permuted labels below, and means.
 
     ``about`` has ``models``, ``comparison``, ``level``, and ``alpha``: the false discovery rate at which
     pairs that share more than with permuted labels are marked.
@@ -221,7 +223,7 @@ def _draw_means(axes: Axes, means: pd.DataFrame, contrasts: pd.DataFrame, models
         axes.fill_betweenx([y - 0.35, y + 0.35], mean.null_low, mean.null_high, **style.BAND)
         axes.hlines(y, mean.low, mean.high, **style.INTERVAL)
         axes.plot(mean.value, y, MARKS[mean.statistic], color=colours[mean.model], zorder=5)
-        axes.scatter(mean.expected, y, **style.NULL)
+        axes.scatter(mean.expected if np.isnan(mean.null_mean) else mean.null_mean, y, **style.NULL)
     centres = means.assign(y=np.arange(len(means))).groupby("model", sort=False)["y"].mean()
     titles = {model["name"]: style.shortened(model["title"], 26) for model in models}
     axes.set_yticks(centres, [titles[name] for name in centres.index])
@@ -250,7 +252,9 @@ def _handles(pairs: pd.DataFrame, means: pd.DataFrame, about: Mapping) -> list:
         Line2D([], [], marker=MARKS[s], label=names[s], **marker) for s in MARKS if s in found
     ]
     if handles:
-        handles.append(Line2D([], [], label="by chance: random sets of these sizes", **style.NULL_HANDLE))
+        drawn = means["null_mean"].notna().any()
+        label = "permuted labels, mean" if drawn else "random sets of these sizes"
+        handles.append(Line2D([], [], label=label, **style.NULL_HANDLE))
     if means["low"].notna().any():
         level = f"{about['level']:.0%}"
         handles.append(style.interval_handle(f"{level} interval"))
