@@ -98,7 +98,9 @@ def _load(name: str, block: Mapping, options: argparse.Namespace) -> Encoder:
     path = _weights(name, block, options.directory)
     if path is None or path.is_file():
         return models.load(name, block, path)
-    return models.load(name, {**block, "weights": {"source": "random", "seed": 0}}, None)
+    # The file's folder may tell the sizes.
+    untrained = {"source": "random", "seed": 0, "file": block["weights"].get("file", "")}
+    return models.load(name, {**block, "weights": untrained}, None)
 
 
 def _row(name: str, block: Mapping, options: argparse.Namespace) -> tuple[str, ...]:

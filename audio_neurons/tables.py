@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from audio_neurons.running import provenance
 from audio_neurons.running.files import atomic
+from audio_neurons.running.rates import SAMPLE_RATE as SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 FORMAT = {"compression": "zstd", "write_page_checksum": True}
 REMEDY = "delete it and run the workflow again"
 

@@ -161,7 +161,7 @@ def _measure(
     measured = Measured.empty(frame, probes.classes, probes.seeds, len(changes), keep)
     samples = round(study.clip_seconds * encoder.sample_rate)
     meter = Meter(len(frame) * (len(changes) + 1), name, "clips x conditions")
-    for names, wave in batches(study.clips, frame["clip_id"], samples, study.batch_size):
+    for names, wave in batches(study.clips, frame["clip_id"], samples, study.batch_size, encoder.sample_rate):
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         here = frame.iloc[rows]
         values = replace.values(names)
@@ -204,7 +204,9 @@ class _Replacements:
             raise AblationError("no clips of split 'train' to take replacements from")
         if "mean" in wanted:
             means = Means(encoder)
-            for batch, wave in batches(study.clips, names, self._samples, study.batch_size):
+            for batch, wave in batches(
+                study.clips, names, self._samples, study.batch_size, encoder.sample_rate
+            ):
                 means.add(torch.from_numpy(wave).to(encoder.device), len(batch))
             self._values["mean"] = means.values()
         if "resample" in wanted:
@@ -219,7 +221,7 @@ class _Replacements:
         if "resample" in self._values:
             rngs = (np.random.default_rng([self._seed, zlib.crc32(name.encode())]) for name in names)
             donors = [self._pool[rng.integers(len(self._pool))] for rng in rngs]
-            wave = waveforms(donors, self._samples, self._study.batch_size)
+            wave = waveforms(donors, self._samples, self._study.batch_size, self._encoder.sample_rate)
             self._donors.load(torch.from_numpy(wave).to(self._encoder.device))
         return self._values
 

@@ -62,9 +62,8 @@ def estimates(
     classes = [c for c in probes.classes if (frame["class"] == c).any()]
     code = pd.Index(classes).get_indexer(frame["class"])
     sums = np.zeros((len(classes), sum(encoder.widths)))
-    waves = batches(
-        study.clips, frame["clip_id"], round(study.clip_seconds * encoder.sample_rate), study.batch_size
-    )
+    rate = encoder.sample_rate
+    waves = batches(study.clips, frame["clip_id"], round(study.clip_seconds * rate), study.batch_size, rate)
     for names, wave in progress(waves, -(-len(frame) // study.batch_size), name, "batches"):
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         with numerics(encoder, study.precision):

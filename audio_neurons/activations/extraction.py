@@ -19,9 +19,10 @@ from audio_neurons.activations.recorder import Batch, Recorder, TopClips
 from audio_neurons.activations.units import Tally
 from audio_neurons.models import registry as models
 from audio_neurons.models.encoder import Encoder, numerics
+from audio_neurons.models.facts import CHECKPOINT, DEFAULT
 from audio_neurons.recordings import audio
 from audio_neurons.running.gpus import pick_device
-from audio_neurons.running.runtime import Meter
+from audio_neurons.running.runtime import Meter, tell
 from audio_neurons.settings.extraction import Pass
 
 
@@ -30,8 +31,19 @@ class ExtractionError(RuntimeError):
 
 
 def load_encoder(name: str, block: Mapping, weights: Sequence[str], device: str) -> Encoder:
-    """Load model ``name`` of a job; ``weights`` holds the path of its checkpoint, if it has one."""
-    return models.load(name, block, weights[0] if weights else None, pick_device(device))
+    """Load model ``name`` of a job, and tell what was read from its checkpoint or by default.
+
+    ``weights`` holds the path of the checkpoint, if there is one.
+    """
+    encoder = models.load(name, block, weights[0] if weights else None, pick_device(device))
+    told = [
+        f"{key} {value} ({source})"
+        for key, value, source in encoder.origins
+        if source in (CHECKPOINT, DEFAULT)
+    ]
+    if told and block["weights"]["source"] == "checkpoint":
+        tell(f"{name}: {'; '.join(told)}")
+    return encoder
 
 
 def extract(
@@ -90,7 +102,8 @@ def extract(
         padded = (~encoder.heard(samples, recorded)).sum(1).numpy()
         done = window = 0
         pin = encoder.device.type == "cuda"
-        for wave, size in batches(clips, samples, settings.batch_size, workers, pin):
+        rate = encoder.sample_rate
+        for wave, size in batches(clips, samples, settings.batch_size, workers, pin, rate):
             here = slice(done, done + size)
             ends = nn.functional.pad(recorded[here], (0, len(wave) - size), value=samples)  # and of filling
             features, batch = forward(
@@ -138,9 +151,14 @@ def forward(
 
 
 def batches(
-    clips: Path, samples: int, size: int, workers: int = 1, pin: bool = False
+    clips: Path,
+    samples: int,
+    size: int,
+    workers: int = 1,
+    pin: bool = False,
+    rate: int = tables.SAMPLE_RATE,
 ) -> Iterator[tuple[Tensor, int]]:
-    """Yield waveforms float32 (size, samples) of a clips table, in order, and the number of clips in each.
+    """Yield waveforms float32 (size, samples) of a clips table at ``rate`` (Hz), and the clips in each.
 
     Rows beyond that number are zero. ``workers`` threads decode one batch each, while the caller processes
     another; no more batches are kept. ``pin`` places them in page-locked memory, which a GPU reads directly.
@@ -153,18 +171,20 @@ def batches(
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future] = deque()
         for block in tables.blocks(clips, "clips", size, ["clip_id", "audio"]):
-            waiting.append(pool.submit(_decode, clips, block, samples, size, pin))
+            waiting.append(pool.submit(_decode, clips, block, samples, size, pin, rate))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _decode(clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool) -> tuple[Tensor, int]:
+def _decode(
+    clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool, rate: int
+) -> tuple[Tensor, int]:
     wave = torch.zeros(size, samples, pin_memory=pin)
     for row, name, flac in zip(wave.numpy(), block["clip_id"], block["audio"], strict=False):
         try:
-            row[:] = audio.read(flac, samples)
+            row[:] = audio.read(flac, samples, rate)
         except audio.AudioError as error:
             raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
     return wave, len(block["audio"])

@@ -89,7 +89,7 @@ def estimate(
         ends[:] = samples
 
     def waves() -> Iterator[tuple[Tensor, Tensor]]:
-        for some, wave in batches(parts, drawn.tolist(), samples, settings.batch_size):
+        for some, wave in batches(parts, drawn.tolist(), samples, settings.batch_size, encoder.sample_rate):
             yield torch.from_numpy(wave), torch.tensor(ends[some].to_numpy(np.int64))
             meter.add(len(some))
 

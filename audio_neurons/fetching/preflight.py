@@ -122,7 +122,12 @@ def parts_warning(folder: Path, parts: Mapping[str, int]) -> str:
     found = [
         path
         for name, number in parts.items()
-        for pattern in (f"clips/{name}/part-*", f"*/*/{name}/part-*", f"shards/*/{name}/*")
+        for pattern in (
+            f"clips/{name}/part-*",
+            f"clips/{name}/*Hz/part-*",
+            f"*/*/{name}/part-*",
+            f"shards/*/{name}/*",
+        )
         for path in folder.glob(pattern)
         if path.stem[-3:].isdecimal() and int(path.stem[-3:]) >= number
     ]

@@ -26,7 +26,7 @@ class Encoder(nn.Module, ABC):
     Attributes
     ----------
     sample_rate
-        Sample rate of the input in Hz, equal to that of the clips.
+        Sampling rate of the input in Hz. Clips are prepared at that rate (``sample_rate`` of the block).
     special_tokens
         Number of leading tokens of every sequence that represent no part of the audio (such as CLS).
     ffn

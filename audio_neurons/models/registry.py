@@ -14,10 +14,12 @@ import importlib
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from audio_neurons.models import names
 from audio_neurons.models.errors import ModelError
+from audio_neurons.running.rates import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from audio_neurons.models.encoder import Encoder
@@ -44,6 +46,25 @@ def adapters() -> dict[str, tuple[str, ...]]:
     return {**added, **ADAPTERS}
 
 
+def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) -> int:
+    """Return the sampling rate of the clips that model ``name`` hears, known before its weights are here.
+
+    It is the configuration's, or that in the name of an M2D checkpoint's folder, or 16 kHz. ``weights`` is
+    the path of the checkpoint, where the block does not name it.
+
+    Raises
+    ------
+    ModelError
+        If the folder's name has a rate for which M2D has no front end.
+    """
+    if (own := block.get("sample_rate")) is not None:
+        return own
+    source = block.get("weights", {})
+    file = PurePosixPath(weights or PurePosixPath(name, source.get("file") or ""))
+    named = block["adapter"] == "vit" and source.get("source") != "training"
+    return names.facts(file.parent.name).get("sample_rate", SAMPLE_RATE) if named else SAMPLE_RATE
+
+
 def load(name: str, block: Mapping, weights: str | Path | None, device: str = "cpu") -> Encoder:
     """Build model ``name`` in evaluation mode on ``device``.
 
@@ -54,17 +75,16 @@ def load(name: str, block: Mapping, weights: str | Path | None, device: str = "c
         found in the model; the message names the model's block.
     """
     from audio_neurons.models.encoder import Encoder
-    from audio_neurons.tables import SAMPLE_RATE
 
     try:
         adapter = importlib.import_module(f"{__package__}.{block['adapter']}")
         encoder = adapter.build(block, Path(weights) if weights else None)
         if not isinstance(encoder, Encoder):
             raise ModelError(f"build of {adapter.__file__} returned {encoder!r:.80}, not an Encoder")
-        if encoder.sample_rate != SAMPLE_RATE:
+        if encoder.sample_rate != (rate := sample_rate(name, block, weights)):
             raise ModelError(
-                f"sample_rate is {encoder.sample_rate}, but clips are sampled at {SAMPLE_RATE} Hz; set "
-                "it to that, and resample in the encoder (torchaudio.functional.resample)"
+                f"the encoder hears {encoder.sample_rate} Hz, but its clips have {rate} Hz; set sample_rate: "
+                f"{encoder.sample_rate} in its block"
             )
         encoder.down_projections()
     except ImportError as error:

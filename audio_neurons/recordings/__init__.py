@@ -1,4 +1,4 @@
-"""Preparation of clips: decode recordings, resample to 16 kHz mono, and store in Parquet shards.
+"""Preparation of clips: decode recordings, resample to mono at a rate, and store in Parquet shards.
 
 Later stages read the clips by name and in batches.
 """

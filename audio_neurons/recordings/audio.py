@@ -1,4 +1,4 @@
-"""Decoding and encoding of sound files; arrays are 16 kHz, mono, float32 in [-1, 1)."""
+"""Decoding and encoding of sound files; arrays are mono, float32 in [-1, 1), at 16 kHz by default."""
 
 from __future__ import annotations
 
@@ -79,17 +79,19 @@ def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
 
 
 def decode_scaled(
-    data: bytes | Path, seconds: float | None = None, start: float = 0.0
+    data: bytes | Path, seconds: float | None = None, start: float = 0.0, rate: int = SAMPLE_RATE
 ) -> tuple[np.ndarray, int]:
-    """Decode as `decode`, from ``start`` (seconds), and return also how often the samples were halved.
+    """Decode as `decode`, from ``start`` (seconds) and to ``rate`` (Hz), and return the number of halvings.
 
     Samples of floating point may go beyond full scale, where 16 bits would clip them. A recording on the
     scale of 16, 24 or 32-bit integers is divided by that scale, so that recordings keep their relation to
     each other; another is halved until its peak is below 1. Powers of two are exact. Integers have no
     samples beyond full scale, and decoders of MP3 or Vorbis overshoot it, which stays clipped.
+
+    Whether a recording is silent is decided at 16 kHz, so that the same ones are usable at every rate.
     """
     with opened(data) as file:
-        return excerpt(file, start, seconds)
+        return excerpt(file, start, seconds, rate)
 
 
 @contextmanager
@@ -116,7 +118,9 @@ def opened(data: bytes | Path) -> Iterator[soundfile.SoundFile]:
         raise _reason(error) from error
 
 
-def excerpt(file: soundfile.SoundFile, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+def excerpt(
+    file: soundfile.SoundFile, start: float, seconds: float | None, rate: int = SAMPLE_RATE
+) -> tuple[np.ndarray, int]:
     """Return a part of an open file as `decode_scaled` does; it is cut at the file's own rate.
 
     Raises
@@ -128,8 +132,8 @@ def excerpt(file: soundfile.SoundFile, start: float, seconds: float | None) -> t
     if first and first >= file.frames:
         raise AudioError(BEYOND.format(start, file.frames / file.samplerate))
     skip(file, first)
-    samples, halvings = _mono(file, seconds)
-    if np.abs(samples).max() < SILENCE:
+    samples, halvings, peak = _mono(file, seconds, rate)
+    if peak < SILENCE:
         raise Silent("silent")
     return np.ascontiguousarray(samples), halvings
 
@@ -159,13 +163,15 @@ def _reason(error: Exception) -> Exception:
     return AudioError(f"unreadable: {reason}")
 
 
-def _mono(file: soundfile.SoundFile, seconds: float | None) -> tuple[np.ndarray, int]:
-    """Read the mean of the channels at 16 kHz, scaled, and the number of halvings.
+def _mono(file: soundfile.SoundFile, seconds: float | None, wanted: int) -> tuple[np.ndarray, int, float]:
+    """Read the mean of the channels at a rate, scaled, the number of halvings, and the peak at 16 kHz.
 
     Blocks are read, since headers may be wrong and rates high.
     """
     rate = file.samplerate
-    resampler, scale = _Resampler(rate), _Scale(file.subtype)
+    resampler, scale = _Resampler(rate, wanted), _Scale(file.subtype)
+    # Of clips at another rate, only the peak at 16 kHz is kept.
+    heard = None if wanted == SAMPLE_RATE else _Peak(rate)
     frames = file.frames - file.tell() if seconds is None else round(seconds * rate)
     parts: list[np.ndarray] = []
     while frames > 0:
@@ -176,13 +182,17 @@ def _mono(file: soundfile.SoundFile, seconds: float | None) -> tuple[np.ndarray,
             mono = part[:, 0] if file.channels == 1 else part.mean(axis=1)
         scale.add(part, mono)
         parts.append(resampler.add(mono))
+        if heard is not None:
+            heard.add(mono)
         frames -= len(part)
     if not parts:
         raise AudioError("no samples")
-    if rate != SAMPLE_RATE:
+    if rate != wanted:
         parts.append(resampler.end())
     samples, halvings = parts[0] if len(parts) == 1 else np.concatenate(parts), scale.halvings()
-    return (np.ldexp(samples, -halvings) if halvings else samples), halvings
+    samples = np.ldexp(samples, -halvings) if halvings else samples
+    peak = float(np.abs(samples).max()) if heard is None else math.ldexp(heard.end(), -halvings)
+    return samples, halvings, peak
 
 
 class _Scale:
@@ -219,15 +229,15 @@ class _Scale:
 
 
 class _Resampler:
-    """Resampling to 16 kHz in parts; their lengths do not change the result."""
+    """Resampling from one rate to another in parts; their lengths do not change the result."""
 
-    def __init__(self, rate: int):
-        self._rate, self._taken, self._given = rate, 0, 0
-        if rate != SAMPLE_RATE:
-            self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=QUALITY)
+    def __init__(self, rate: int, wanted: int):
+        self._rate, self._wanted, self._taken, self._given = rate, wanted, 0, 0
+        if rate != wanted:
+            self._stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality=QUALITY)
 
     def add(self, samples: np.ndarray) -> np.ndarray:
-        if self._rate == SAMPLE_RATE:
+        if self._rate == self._wanted:
             return samples
         self._taken += len(samples)
         made = self._stream.resample_chunk(np.ascontiguousarray(samples))
@@ -236,15 +246,34 @@ class _Resampler:
 
     def end(self) -> np.ndarray:
         """Return what is left, so that all that began is there: the number of samples is rounded up."""
-        silence = np.zeros(self._rate // SAMPLE_RATE + 2, np.float32)
-        wanted = -(-self._taken * SAMPLE_RATE // self._rate)
+        silence = np.zeros(self._rate // self._wanted + 2, np.float32)
+        wanted = -(-self._taken * self._wanted // self._rate)
         return self._stream.resample_chunk(silence, last=True)[: wanted - self._given]
 
 
-def encode(samples: np.ndarray) -> bytes:
-    """Encode float samples ``(frames,)``, clipped to [-1, 1), as FLAC (16 kHz, mono, 16 bits).
+class _Peak:
+    """Largest absolute sample of a recording at 16 kHz, of which parts are seen."""
 
-    Lossless for 16-bit mono audio at 16 kHz: `read` returns identical samples. Quiet samples (peak below
+    def __init__(self, rate: int):
+        self._rate, self._peak = rate, 0.0
+        self._resampler = _Resampler(rate, SAMPLE_RATE)
+
+    def add(self, samples: np.ndarray) -> None:
+        self._see(self._resampler.add(samples))
+
+    def _see(self, samples: np.ndarray) -> None:
+        self._peak = max(self._peak, float(np.abs(samples).max(initial=0)))
+
+    def end(self) -> float:
+        if self._rate != SAMPLE_RATE:
+            self._see(self._resampler.end())
+        return self._peak
+
+
+def encode(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
+    """Encode float samples ``(frames,)`` at ``rate`` (Hz), clipped to [-1, 1), as FLAC (mono, 16 bits).
+
+    Lossless for 16-bit mono audio at that rate: `read` returns identical samples. Quiet samples (peak below
     `QUIET`) of finer steps are stored with 24 bits, since 16 would leave them less than 8.
     """
     steps = np.asarray(samples, np.float64) * 32768
@@ -255,24 +284,24 @@ def encode(samples: np.ndarray) -> bytes:
         integers, subtype = np.rint(steps * 256).astype(np.int32) << 8, "PCM_24"
     file = io.BytesIO()
     try:
-        soundfile.write(file, integers, SAMPLE_RATE, format="FLAC", subtype=subtype)
+        soundfile.write(file, integers, rate, format="FLAC", subtype=subtype)
     except soundfile.LibsndfileError as error:
         raise _reason(error) from error
     return file.getvalue()
 
 
-def read(flac: bytes, frames: int) -> np.ndarray:
+def read(flac: bytes, frames: int, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Read the first ``frames`` samples of a prepared clip, zero-padded: float32 ``(frames,)``.
 
     Raises
     ------
     AudioError
-        If ``flac`` is not a prepared clip.
+        If ``flac`` is not a prepared clip of that rate (Hz).
     """
     try:
-        samples, rate = soundfile.read(io.BytesIO(flac), frames, dtype="float32", fill_value=0.0)
+        samples, own = soundfile.read(io.BytesIO(flac), frames, dtype="float32", fill_value=0.0)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _reason(error) from error
-    if rate != SAMPLE_RATE or samples.ndim != 1:
-        raise AudioError(f"not a prepared clip: {rate} Hz, {samples.ndim} channel(s)")
+    if own != rate or samples.ndim != 1:
+        raise AudioError(f"not a prepared clip at {rate} Hz: {own} Hz, {samples.ndim} channel(s)")
     return samples

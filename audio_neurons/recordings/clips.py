@@ -49,27 +49,33 @@ def encoded(parts: Sequence[str | Path], wanted: Collection[str]) -> Iterator[tu
                     yield name, flac
 
 
-def waveforms(named: Sequence[tuple[str, bytes]], samples: int, size: int) -> np.ndarray:
+def waveforms(
+    named: Sequence[tuple[str, bytes]], samples: int, size: int, rate: int = tables.SAMPLE_RATE
+) -> np.ndarray:
     """Decode clips to float32 (size, samples), cropped or padded to ``samples``; missing rows are silent.
 
     Raises
     ------
     ClipsError
-        If a clip does not decode; the message names it.
+        If a clip does not decode, or has another rate; the message names it.
     """
     wave = np.zeros((size, samples), np.float32)
     for row, (name, flac) in zip(wave, named, strict=False):
         try:
-            row[:] = audio.read(flac, samples)
+            row[:] = audio.read(flac, samples, rate)
         except audio.AudioError as error:
             raise ClipsError(f"clip {name}: {error}; {tables.REMEDY}") from error
     return wave
 
 
 def batches(
-    parts: Sequence[str | Path], wanted: Collection[str], samples: int, size: int
+    parts: Sequence[str | Path],
+    wanted: Collection[str],
+    samples: int,
+    size: int,
+    rate: int = tables.SAMPLE_RATE,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield names (at most ``size``) and waveforms (size, samples) of the wanted clips.
+    """Yield names (at most ``size``) and waveforms (size, samples) of the wanted clips, at ``rate`` (Hz).
 
     The last batch is padded with silent rows, because a matrix product over another number of rows may
     round differently. The next batch is decoded while the caller works on the current one.
@@ -77,7 +83,8 @@ def batches(
     with ThreadPoolExecutor(1) as pool:
         waiting = None
         for named in _grouped(encoded(parts, wanted), size):
-            ready, waiting = waiting, ([n for n, _ in named], pool.submit(waveforms, named, samples, size))
+            decoded = pool.submit(waveforms, named, samples, size, rate)
+            ready, waiting = waiting, ([n for n, _ in named], decoded)
             if ready:
                 yield ready[0], ready[1].result()
         if waiting:

@@ -1,4 +1,4 @@
-"""Conversion of archives to clips: 16 kHz mono FLAC in Parquet shards, with labels, splits and groups."""
+"""Conversion of archives to clips: mono FLAC in Parquet shards, with labels, splits and groups."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ class Summary:
 
 
 class Clip(NamedTuple):
-    """Recording as it is stored, and how often its samples were halved to be within full scale."""
+    """Recording as it is stored, how often its samples were halved, and the rate of its file (Hz)."""
 
     flac: bytes
     frames: int
     halvings: int = 0
+    rate: int = tables.SAMPLE_RATE
 
 
 def prepare(
@@ -81,6 +82,7 @@ def prepare(
     clip_seconds: float | None = None,
     sample: Sample | None = None,
     inventory: Path | None = None,
+    rate: int = tables.SAMPLE_RATE,
 ) -> Summary:
     """Decode a dataset's recordings into tables of clips, written atomically.
 
@@ -116,6 +118,8 @@ def prepare(
         Draw of some of the clips; recordings that are left out by ``excluded`` are not drawn.
     inventory
         Table to write: clips by label, class and split, before and after the sample.
+    rate
+        Sampling rate of the clips, in Hz. The same recordings are usable at every rate.
 
     Raises
     ------
@@ -148,12 +152,12 @@ def prepare(
     # Patterns of the YAML file are not reported: they cover every version of the dataset.
     in_vain = set(excluded) - set(source(adapter).get("excluded", {}))
     scaled: list[tuple[str, int]] = []
-    clips = frames = cropped = 0
+    clips = frames = cropped = slower = 0
     counted, tally = Inventory(), Tally()
     dealer = Dealer(len(parts))
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
-        converted = _in_order(counted.of(cuts(tally), chosen, Excluded), max_seconds, workers)
+        converted = _in_order(counted.of(cuts(tally), chosen, Excluded), max_seconds, workers, rate)
         for recording, clip in progress(converted, None, f"prepare {name or adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
@@ -161,8 +165,9 @@ def prepare(
                 continue
             shards[dealer.part(recording.group)].add(recording, clip)
             counted.add(recording.labels, recording.split)
-            cropped += _lacks(recording, clip, max_seconds)
+            cropped += _lacks(recording, clip, max_seconds, rate)
             clips, frames = clips + 1, frames + clip.frames
+            slower += clip.rate < rate
             if clip.halvings:
                 scaled.append((recording.clip_id, clip.halvings))
         refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
@@ -180,7 +185,12 @@ def prepare(
     for line in filter(None, told):
         tell(f"{name or adapter}: {line}")
     tell_scaled(name or adapter, scaled, clips)
-    return Summary(clips, len(refused), len(unused) - len(refused), frames / tables.SAMPLE_RATE, len(scaled))
+    if slower and rate != tables.SAMPLE_RATE:
+        tell(
+            f"{name or adapter}: {slower} of {clips} recordings have a sampling rate below the {rate} Hz of "
+            "their clips: above half of their own rate, a model hears nothing of them"
+        )
+    return Summary(clips, len(refused), len(unused) - len(refused), frames / rate, len(scaled))
 
 
 def _kept(
@@ -216,11 +226,11 @@ def _drawn(cuts: Iterable[Cut], sample: Sample, name: str) -> frozenset[str]:
     return sampling.draw(candidates, sample)
 
 
-def _lacks(recording: Recording, clip: Clip, seconds: float) -> bool:
+def _lacks(recording: Recording, clip: Clip, seconds: float, rate: int) -> bool:
     """Return whether a file ends some 10 ms and more before the offset of a clip."""
     offset = recording.offset
     wanted = 0.0 if offset is None else min(seconds, offset - recording.onset)
-    return clip.frames < (wanted - 0.01) * tables.SAMPLE_RATE
+    return clip.frames < (wanted - 0.01) * rate
 
 
 def _silent_windows(unused: Sequence[tuple[str, audio.AudioError]]) -> str:
@@ -269,7 +279,9 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         raise PreparationError(f"{adapter}: its archives hold no recordings")
 
 
-def _converted(cuts: Sequence[Cut], seconds: float) -> list[tuple[Recording, Clip | audio.AudioError]]:
+def _converted(
+    cuts: Sequence[Cut], seconds: float, rate: int
+) -> list[tuple[Recording, Clip | audio.AudioError]]:
     """Convert clips of one file to FLAC; beside a clip that is not used stands the reason."""
     found: list[tuple[Recording, Clip | audio.AudioError]] = []
     if (problem := cuts[0].problem) is not None:
@@ -277,7 +289,7 @@ def _converted(cuts: Sequence[Cut], seconds: float) -> list[tuple[Recording, Cli
     try:
         with audio.opened(cuts[0].recording.data) as file:
             for recording, search, many, _ in cuts:
-                found.append(_clip(recording, file, seconds, search, many))
+                found.append(_clip(recording, file, seconds, search, many, rate))
     except audio.AudioError as error:
         # Of an unreadable file, or unreadable from here on.
         found += ((one.recording, error) for one in cuts[len(found) :])
@@ -285,15 +297,20 @@ def _converted(cuts: Sequence[Cut], seconds: float) -> list[tuple[Recording, Cli
 
 
 def _clip(
-    recording: Recording, file: soundfile.SoundFile, seconds: float, search: float | None, many: bool
+    recording: Recording,
+    file: soundfile.SoundFile,
+    seconds: float,
+    search: float | None,
+    many: bool,
+    rate: int,
 ) -> tuple[Recording, Clip | audio.AudioError]:
     try:
         if search is not None:
             recording = loudest(recording, file, search)
         offset = recording.offset
         own = seconds if offset is None else min(seconds, offset - recording.onset)
-        samples, halvings = audio.excerpt(file, recording.onset, own)
-        return recording, Clip(audio.encode(samples), len(samples), halvings)
+        samples, halvings = audio.excerpt(file, recording.onset, own, rate)
+        return recording, Clip(audio.encode(samples, rate), len(samples), halvings, file.samplerate)
     except audio.Silent as error:
         return recording, SilentWindow("silent window") if many else error
     except audio.AudioError as error:
@@ -308,12 +325,12 @@ def in_order(
 
 
 def _in_order(
-    cuts: Iterable[Cut], seconds: float, workers: int
+    cuts: Iterable[Cut], seconds: float, workers: int, rate: int = tables.SAMPLE_RATE
 ) -> Iterator[tuple[Recording, Clip | audio.AudioError]]:
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for together in _together(cuts, seconds):
-            waiting.append(pool.submit(_converted, together, seconds))
+            waiting.append(pool.submit(_converted, together, seconds, rate))
             if len(waiting) >= IN_FLIGHT * workers:
                 yield from waiting.popleft().result()
         for future in waiting:

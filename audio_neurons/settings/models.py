@@ -128,6 +128,9 @@ class Model(Section):
     normalize: bool | None = None
     """huggingface, of waveforms: zero mean and unit variance per clip (do_normalize of
     preprocessor_config.json, where there is none)."""
+    sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] | None = None
+    """Sampling rate in Hz of the model, and of its clips; by default that in the folder's name of an M2D
+    checkpoint, or 16000."""
     norm_stats: tuple[float, float] | None = None
     """Mean and standard deviation of the log-mel, where the checkpoint has none; of vit by default M2D's or
     AudioSet's."""

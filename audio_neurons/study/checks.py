@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audio_neurons.datasets import registry as datasets
-from audio_neurons.models import folder
+from audio_neurons.models import folder, names
 from audio_neurons.models import registry as models
 from audio_neurons.models.errors import ModelError
+from audio_neurons.models.facts import shown
+from audio_neurons.running.rates import SAMPLE_RATE
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
-from audio_neurons.settings.models import Folder, Model
+from audio_neurons.settings.models import Checkpoint, Folder, Model
 from audio_neurons.settings.section import unknown
 from audio_neurons.settings.training import AUDIOSET_SECONDS, Pool, PooledTraining
 
@@ -38,6 +40,9 @@ def facts_against(config: Configuration) -> Iterator[str]:
     for name, model in config.models.items():
         yield from _with_path(f"models.{name}", _keys(model))
         yield from _with_path(f"models.{name}", _files(model))
+        yield from _with_path(f"models.{name}", _named(name, model))
+        if model.training is not None and model.sample_rate not in (None, SAMPLE_RATE):
+            yield f"models.{name}.sample_rate: models are trained here at {SAMPLE_RATE} Hz only"
         if model.training is not None and (pool := config.pools.get(model.training.pool)):
             yield from _with_path(f"models.{name}.training", _length_in_pool(model.training, pool))
 
@@ -130,10 +135,30 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
             yield "folder", str(error)
 
 
+def _named(name: str, model: Model) -> Iterator[tuple[str, str]]:
+    """Yield what the folder's name of an M2D checkpoint contradicts, before anything is downloaded."""
+    if model.adapter == "vit" and isinstance(model.weights, Checkpoint):
+        within = PurePosixPath(name, model.weights.file).parent.name
+        try:
+            facts = names.facts(within) if model.front_end != "fbank" else {}
+        except ModelError as error:
+            yield "weights.file", str(error)
+            return
+        for key, value in facts.items():
+            if (own := getattr(model, key)) not in (None, value):
+                yield key, f"{shown(own)}, but the folder's name, {within}, says {shown(value)}; leave it out"
+
+
 def clip_seconds(dataset: Dataset) -> float:
     """Return the length of a dataset's clips for the encoder: the configuration's, or the dataset's own."""
     own = dataset.clip_seconds
     return datasets.source(str(dataset.adapter))["clip_seconds"] if own is None else own
+
+
+def sample_rates(config: Configuration) -> dict[str, int]:
+    """Return model → sampling rate of the clips that it hears."""
+    blocks = {name: model.model_dump(exclude_none=True) for name, model in config.models.items()}
+    return {name: models.sample_rate(name, block) for name, block in blocks.items()}
 
 
 def labels(dataset: Dataset) -> tuple[str, ...]:

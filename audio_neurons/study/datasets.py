@@ -11,11 +11,12 @@ from typing import Any
 from audio_neurons.datasets import custom
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.fetching import preflight, sources
+from audio_neurons.running.rates import SAMPLE_RATE
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
 from audio_neurons.settings.section import serialise
 from audio_neurons.study import paths
-from audio_neurons.study.checks import clip_seconds, labels
+from audio_neurons.study.checks import clip_seconds, labels, sample_rates
 from audio_neurons.study.loading import ConfigError
 from audio_neurons.study.paths import fill
 
@@ -113,12 +114,39 @@ class Datasets:
     def shards(self, name: str) -> list[str]:
         return [f"{number:03d}" for number in range(int(self[name].shards))]
 
-    def clips(self, name: str) -> list[str]:
-        """Return the paths of a dataset's clips."""
-        return [fill(paths.CLIPS, dataset=name, shard=shard) for shard in self.shards(name)]
+    @cached_property
+    def rates(self) -> list[int]:
+        """Sampling rates that some model hears; clips are stored at each."""
+        return sorted(set(sample_rates(self.config).values())) or [SAMPLE_RATE]
 
-    def dataset_clips(self, wildcards: Any) -> list[str]:
-        return self.clips(wildcards.dataset)
+    @property
+    def stored(self) -> list[tuple[str, int]]:
+        """Datasets and sampling rates at which their clips are stored."""
+        return [(name, rate) for name in self for rate in self.rates]
+
+    def named(self, name: str, rate: int) -> str:
+        """Return a name that tells the sampling rate if it is not 16 kHz."""
+        return name if rate == SAMPLE_RATE else f"{name}_{rate}Hz"
+
+    def clips(self, name: str, rate: int | None = None) -> list[str]:
+        """Return the paths of a dataset's clips, of one sampling rate or of all."""
+        return [
+            self.clips_of(name, shard, one)
+            for one in (self.rates if rate is None else [rate])
+            for shard in self.shards(name)
+        ]
+
+    def clips_of(self, name: str, shard: str, rate: int) -> str:
+        """Return the path of a part of a dataset's clips; it names a sampling rate other than 16 kHz."""
+        return fill(self.at_rate(paths.CLIPS, name, rate), shard=shard)
+
+    def at_rate(self, path: str, name: str, rate: int) -> str:
+        """Return the path of a dataset's table of clips at a sampling rate; only 16 kHz is not in it."""
+        return fill(path, dataset=name if rate == SAMPLE_RATE else f"{name}/{rate}Hz")
+
+    def all_rejected(self, wildcards: Any) -> list[str]:
+        """Return a dataset's tables of recordings that are not used, one per sampling rate."""
+        return [self.at_rate(paths.REJECTED, wildcards.dataset, rate) for rate in self.rates]
 
     def clip_seconds(self, name: str) -> float:
         return clip_seconds(self[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from audio_neurons.settings.models import Model
 from audio_neurons.settings.section import serialise
 from audio_neurons.settings.training import AudioSetPool, Pool, PooledTraining
 from audio_neurons.study import paths
+from audio_neurons.study.checks import sample_rates
 from audio_neurons.study.paths import fill
 
 TOLD = ("title", "kind", "licence", "citation", "note")  # keys of a model that change no number
@@ -146,6 +148,13 @@ class Models:
             fill(paths.POOL_TABLE, pool=pool, table="recordings") if streamed else fill(paths.POOL, pool=pool)
         )
         return [clips, fill(paths.TRAINING, model=model, table="log")]
+
+    # Sampling rates
+
+    @cached_property
+    def rates(self) -> dict[str, int]:
+        """Sampling rate of the clips that each model hears."""
+        return sample_rates(self.config)
 
     # Devices
 

@@ -91,6 +91,13 @@ class Tasks:
 
     # The forward pass
 
+    def shard_clips(self, wildcards: Any) -> str:
+        """Return a part of a dataset's clips at the rate that the model hears."""
+        return self.datasets.clips_of(wildcards.dataset, wildcards.shard, self.models.rates[wildcards.model])
+
+    def dataset_clips(self, wildcards: Any) -> list[str]:
+        return self.datasets.clips(wildcards.dataset, self.models.rates[wildcards.model])
+
     def passes(self, wildcards: Any) -> str:
         """Serialise the settings that decide the numbers of a forward pass over a dataset."""
         name = wildcards.dataset
@@ -107,10 +114,10 @@ class Tasks:
     def median_sample(self, wildcards: Any) -> str:
         return serialise(self.config.extraction.median)
 
-    def medians(self, wildcards: Any) -> list[str]:
-        """Return the medians that activity ``median`` needs."""
+    def medians(self, wildcards: Any) -> str | list[str]:
+        """Return the medians that activity ``median`` needs; a path, since Snakemake keeps a list a list."""
         wanted = self.config.extraction.activity == "median"
-        return [fill(paths.MEDIANS, model=wildcards.model, dataset=wildcards.dataset)] if wanted else []
+        return fill(paths.MEDIANS, model=wildcards.model, dataset=wildcards.dataset) if wanted else []
 
     def shard_outputs(self) -> dict[str, str]:
         """Return the outputs of one forward pass, by name."""
@@ -185,7 +192,7 @@ class Tasks:
     # Probes and ablation
 
     def clips(self, wildcards: Any) -> list[str]:
-        return self.datasets.clips(self.dataset(wildcards.task))
+        return self.datasets.clips(self.dataset(wildcards.task), self.models.rates[wildcards.model])
 
     def embeddings(self, wildcards: Any) -> list[str]:
         dataset = self.dataset(wildcards.task)

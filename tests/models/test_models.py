@@ -18,11 +18,12 @@ from torchaudio.compliance import kaldi
 from audio_neurons import models
 from audio_neurons.activations.recorder import Recorder
 from audio_neurons.models import ModelError, vit
-from audio_neurons.models.checkpoint import read_checkpoint, sizes_in_name, write_checkpoint
+from audio_neurons.models.checkpoint import read_checkpoint, write_checkpoint
 from audio_neurons.models.encoder import Encoder
 
 GOLDEN = SHARED / "golden" / "golden_m2d_A.npz"
-RELEASED = Path("m2d_vit_base-80x608p16x16-221006-mr7", "checkpoint-300.pth")
+# As a released one, but for the size in its name, which the reference's weights do not have.
+RELEASED = Path("m2d_vit_reference-80x608p16x16-221006-mr7", "checkpoint-300.pth")
 BLOCK = {"adapter": "vit", "embed_dim": 96, "depth": 2, "num_heads": 3, "weights": {"seed": 3}}
 GROUPS = ("c0", "c1", "c2", "c3")
 
@@ -143,54 +144,9 @@ def test_every_form_of_checkpoint_gives_the_same_model(golden, golden_model, tmp
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def test_norm_stats_come_from_checkpoint_then_block_then_m2d(golden, tmp_path):
-    state = state_of(golden)
-    plain = save(tmp_path / "plain", state)
-    own = save(tmp_path / "own", {**state, "norm_stats": torch.tensor([1.0, 2.0])})
-    block = {**BLOCK, "norm_stats": [5.0, 6.0]}
-    found = [models.load("m", b, p).norm_stats.tolist() for b, p in [(block, own), (block, plain)]]
-    assert found == [[1.0, 2.0], [5.0, 6.0]]
-    assert models.load("m", BLOCK, plain).norm_stats.tolist() == pytest.approx([-7.1, 4.2])
-
-
-@pytest.mark.parametrize(
-    ("name", "sizes"),
-    [
-        ("m2d_vit_base-80x608p16x16-221006-mr7", ((80, 608), (16, 16))),
-        ("m2d_vit_base-80x200p80x2p80k-230814", ((80, 200), (80, 2))),
-        ("m2d_vit_base-80x1001p16x16", ((80, 1001), (16, 16))),
-        ("checkpoints", None),
-        ("vit-base-p16", None),
-    ],
-)
-def test_sizes_in_name(name, sizes):
-    expected = {"input_size": sizes[0], "patch_size": sizes[1]} if sizes else {}
-    assert sizes_in_name(name) == expected
-
-
 def tiny_checkpoint(folder: Path, change=lambda state: state) -> Path:
     state = models.load("tiny", BLOCK, None).vit.state_dict()
     return save(folder, change(dict(state)), Path("tiny", "weights.pth"))
-
-
-@pytest.mark.parametrize(
-    ("block", "change", "key"),
-    [
-        ({"embed_dim": 48}, dict, "cls_token is (1, 1, 96), expected (1, 1, 48)"),
-        ({"depth": 3}, dict, "missing blocks.2."),
-        ({"depth": 1}, dict, "unexpected blocks.1."),
-        ({"mlp_ratio": 2.0}, dict, "blocks.0.mlp.fc1.weight"),
-        ({}, lambda s: {k: v for k, v in s.items() if k != "norm.bias"}, "missing norm.bias"),
-        ({}, lambda s: {**s, "fc_norm.weight": torch.ones(96)}, "unexpected fc_norm.weight"),
-        ({}, lambda s: {}, "missing cls_token"),
-    ],
-)
-def test_misfit_names_model_and_key(tmp_path, block, change, key):
-    path = tiny_checkpoint(tmp_path, change)
-    with pytest.raises(ModelError) as error:
-        models.load("m2d", {**BLOCK, **block}, path)
-    assert "models.m2d" in str(error.value)
-    assert key in str(error.value)
 
 
 class Intruder:
@@ -221,12 +177,6 @@ def test_truncated_checkpoint(tmp_path, suffix):
     path.write_bytes(whole.read_bytes()[:-5000])
     with pytest.raises(ModelError, match="not a readable"):
         models.load("m2d", BLOCK, path)
-
-
-@pytest.mark.parametrize("content", [[1, 2, 3], torch.zeros(3)])
-def test_checkpoint_without_state_dict(tmp_path, content):
-    with pytest.raises(ModelError, match="not a state dict"):
-        models.load("m2d", BLOCK, save(tmp_path, content))
 
 
 def test_absent_checkpoint(tmp_path):
@@ -309,9 +259,10 @@ def test_tokens_of_audiomae_are_time_major(frames):
 
 def test_checkpoints_of_the_two_front_ends_are_told_apart(tmp_path):
     _, path = ported(tmp_path)
-    with pytest.raises(ModelError, match=r"pos_embed is .* Set embed_dim.*front_end"):
+    positions = r"positions is 16 by input_size \[32, 128\] .*, but 8 by the length of pos_embed"
+    with pytest.raises(ModelError, match=positions):
         models.load("m", {**AUDIOMAE, "input_size": [32, 128]}, path)
-    with pytest.raises(ModelError, match="unexpected cls_token"):
+    with pytest.raises(ModelError, match="special_tokens is 0 by the configuration, but 1 by the shapes"):
         models.load("m", {**AUDIOMAE, "special_tokens": 0}, path)
 
 
@@ -390,7 +341,9 @@ def test_an_adapter_that_gives_no_encoder_of_clips_is_named(monkeypatch):
     other = Foreign({"a.fc2": (32, 8)}, None)
     other.sample_rate = 32_000
     monkeypatch.setattr(vit, "build", lambda block, weights: other)
-    with pytest.raises(ModelError, match=r"sample_rate is 32000, but clips .* at 16000 Hz; .* resample"):
+    with pytest.raises(
+        ModelError, match=r"hears 32000 Hz, but its clips have 16000 Hz; set sample_rate: 32000"
+    ):
         models.load("m", block, None)
     with pytest.raises(ModelError, match=r"^models\.m: adapter none cannot be imported: No module named"):
         models.load("m", {"adapter": "none"}, None)

@@ -286,3 +286,35 @@ def test_quiet_recordings_are_not_silent():
 def test_only_prepared_clips_are_read_back(data):
     with pytest.raises(AudioError):
         audio.read(data, 100)
+
+
+# Other sampling rates than 16 kHz
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 32_000, 44_100, 48_000])
+def test_recordings_are_resampled_from_the_original_to_the_rate_that_is_asked_for(rate):
+    samples, _ = audio.decode_scaled(sound(tone(3000, 1.0, rate), rate, subtype="FLOAT"), rate=32_000)
+    assert len(samples) == 32_000
+    np.testing.assert_allclose(samples[4000:-4000], tone(3000, 1.0, 32_000)[4000:-4000], atol=1e-3)
+    stored = audio.encode(samples, 32_000)
+    assert soundfile.info(io.BytesIO(stored)).samplerate == 32_000
+    np.testing.assert_allclose(audio.read(stored, 32_000, 32_000), samples, atol=1 / 32768)
+    with pytest.raises(AudioError, match=r"not a prepared clip at 16000 Hz: 32000 Hz"):
+        audio.read(stored, 16_000)
+
+
+def test_what_16_khz_does_not_have_is_kept_at_32():
+    high = sound(tone(12_000, 1.0, 44_100) + tone(500, 1.0, 44_100, 0.1), 44_100, subtype="FLOAT")
+    samples, _ = audio.decode_scaled(high, rate=32_000)
+    expected = tone(12_000, 1.0, 32_000) + tone(500, 1.0, 32_000, 0.1)
+    np.testing.assert_allclose(samples[4000:-4000], expected[4000:-4000], atol=1e-3)
+
+
+def test_the_same_recordings_are_silent_at_every_rate():
+    """What is above 8 kHz alone is no clip at 16 kHz, hence none at 32: models are compared on one set."""
+    high = sound(tone(12_000, 1.0, 44_100) * np.hanning(44_100), 44_100, subtype="FLOAT")
+    for rate in (16_000, 32_000):
+        with pytest.raises(AudioError, match="silent"):
+            audio.decode_scaled(high, rate=rate)
+    loud = sound(8 * tone(500, 1.0, 44_100), 44_100, subtype="FLOAT")
+    assert len({audio.decode_scaled(loud, rate=rate)[1] for rate in (16_000, 32_000, 44_100)}) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from common import ROOT
 from upstream import changes, dataset, esc50, lfs_pointer, real_esc50, sound, table, tarred, tone, zipped
 
@@ -314,7 +316,7 @@ def test_every_role_needs_its_archive(tmp_path):
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path, monkeypatch):
-    def interrupted(samples):
+    def interrupted(samples, rate):
         raise KeyboardInterrupt
 
     archives = dataset("esc50", tmp_path)
@@ -322,6 +324,24 @@ def test_an_interruption_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "clips", archives)
     assert written(tmp_path / "clips") == []
+
+
+def test_clips_at_another_rate_are_the_same_recordings_in_the_same_shards(tmp_path, capsys):
+    archives = dataset("voxforge", tmp_path)
+    slow, at_16 = run(tmp_path / "16", archives, "voxforge", parts=2)
+    fast, at_32 = run(tmp_path / "32", archives, "voxforge", parts=2, rate=32_000)
+    rest = [name for name in at_16.columns if name not in ("audio", "frames")]
+    pd.testing.assert_frame_equal(at_16[rest], at_32[rest])
+    assert (at_32["frames"] == 2 * at_16["frames"]).all()
+    assert all(len(audio.read(flac, 9, 32_000)) == 9 for flac in at_32["audio"])
+    assert (fast.clips, fast.rejected) == (slow.clips, slow.rejected)
+    assert fast.seconds == pytest.approx(slow.seconds)
+    told = capsys.readouterr().err
+    recordings = datasets.reader("voxforge")(archives)
+    slower = sum(soundfile.info(io.BytesIO(one.data)).samplerate < 32_000 for one in recordings)
+    assert 0 < slower < fast.clips
+    assert f"{slower} of {fast.clips} recordings have a sampling rate below the 32000 Hz" in told
+    assert "below the 16000 Hz" not in told
 
 
 # Reads its own peak, since a child's ru_maxrss starts from that of its parent.

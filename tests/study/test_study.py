@@ -185,3 +185,65 @@ def test_results_and_what_they_are_made_of_are_listed(studied):
     pool = study.config.models["ssl"].training.pool
     assert {f"results/pools/{pool}.parquet", "results/training/ssl/log.parquet"} <= set(between)
     assert study.results.source_lists() == [f"results/sources/{name}.json" for name in study.datasets]
+
+
+AT_32_KHZ = {
+    "kind": "ssl",
+    "weights": {
+        "source": "checkpoint",
+        "file": "m2d_as_vit_base-80x608p16x16p32k-240413_enconly/checkpoint.pth",
+    },
+}
+
+
+def test_clips_are_stored_at_every_rate_that_a_model_hears_and_16_khz_has_no_rate_in_its_path(studied):
+    study = studied(changed("models.m", AT_32_KHZ))
+    assert study.models.rates == {"r": 16_000, "m": 32_000}
+    at_16 = [f"results/clips/mine/part-00{n}.parquet" for n in range(3)]
+    at_32 = [f"results/clips/mine/32000Hz/part-00{n}.parquet" for n in range(3)]
+    assert study.datasets.clips("mine") == at_16 + at_32
+    heard = {model: wildcards(model=model, dataset="mine", task="sex", shard="001") for model in ("r", "m")}
+    assert [study.tasks.dataset_clips(heard[model]) for model in ("r", "m")] == [at_16, at_32]
+    assert [study.tasks.clips(heard[model]) for model in ("r", "m")] == [at_16, at_32]
+    assert [study.tasks.shard_clips(heard[model]) for model in ("r", "m")] == [at_16[1], at_32[1]]
+    assert study.datasets.all_rejected(heard["r"]) == [
+        "results/rejected/mine.parquet", "results/rejected/mine/32000Hz.parquet",
+    ]  # fmt: skip
+    assert [study.datasets.named("prepare_mine", rate) for rate in (16_000, 32_000)] == [
+        "prepare_mine", "prepare_mine_32000Hz",
+    ]  # fmt: skip
+    assert studied(MINIMAL).datasets.rates == [16_000]
+    alone = changed("models", {"m": AT_32_KHZ})
+    assert studied(alone).datasets.rates == [32_000]
+    told = studied(changed("models.r.sample_rate", 48_000))
+    assert told.datasets.rates == [48_000]
+
+
+OTHER = {"weights": {"source": "checkpoint", "file": "x-80x608p16x16p44k/c.pth"}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (
+            {"sample_rate": 16_000},
+            r"sample_rate: 16000, but the folder's name, m2d_as_.*, says 32000; leave it",
+        ),
+        ({"input_size": [80, 208]}, r"input_size: \[80, 208\], but the folder's name, .* says \[80, 608\]"),
+        ({"num_heads": 8}, r"num_heads: 8, but the folder's name, .*, says 12"),
+        (OTHER, r"weights.file: x-80x608p16x16p44k: M2D has no front end for p44k"),
+    ],
+)
+def test_a_model_that_contradicts_the_name_of_its_folder_is_refused_before_the_download(studied, keys, told):
+    with pytest.raises(ConfigError, match=rf"models\.m\.{told}"):
+        studied(changed("models.m", AT_32_KHZ | keys))
+    studied(changed("models.m", AT_32_KHZ | {"sample_rate": 32_000, "num_heads": 12}))
+
+
+def test_models_are_trained_at_16_khz_only(studied):
+    with_pool = changed("pools.p", {"clips": 4, "clip_seconds": 1})
+    config = changed("models.t", TRAINED | {"sample_rate": 32_000}, with_pool)
+    with pytest.raises(
+        ConfigError, match=r"models\.t\.sample_rate: models are trained here at 16000 Hz only"
+    ):
+        studied(config)

@@ -3,7 +3,7 @@
 
 rule estimate_medians:
     input:
-        clips=study.datasets.dataset_clips,
+        clips=study.tasks.dataset_clips,
         weights=study.models.weights,
     output:
         paths.MEDIANS,
@@ -30,7 +30,7 @@ rule estimate_medians:
 
 rule extract:
     input:
-        clips=paths.CLIPS,
+        clips=study.tasks.shard_clips,
         weights=study.models.weights,
         medians=study.tasks.medians,
     output:

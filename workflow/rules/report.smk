@@ -242,7 +242,7 @@ rule summarize:
 # another preparation.
 rule list_files:
     input:
-        paths.REJECTED,
+        study.datasets.all_rejected,
     output:
         paths.SOURCES,
     log:

@@ -26,5 +26,6 @@ summary = prepare(
     clip_seconds=settings["clip_seconds"],
     sample=Sample(**settings["sample"]) if settings["sample"] else None,
     inventory=snakemake.output.inventory,
+    rate=snakemake.params.rate,
 )
 print(summary)

@@ -1,0 +1,66 @@
+"""Models of several sampling rates in one run: each hears clips of its own rate, of the same recordings."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from snakemake_run import planned, run
+
+from audio_neurons.recordings import audio
+
+pytestmark = pytest.mark.workflow
+
+SIZES = {"kind": "random", "input_size": [80, 64], "embed_dim": 16, "depth": 2, "num_heads": 2}
+CONFIG = {
+    "datasets": {"own": {"files": "own.csv", "clip_seconds": 0.5}},
+    "tasks": {"pitch": {"dataset": "own", "label": "pitch"}},
+    "comparisons": {"pitch": {"tasks": ["pitch"]}},
+    "models": {
+        "slow": SIZES | {"title": "16 kHz", "weights": {"source": "random", "seed": 0}},
+        "fast": SIZES
+        | {"title": "32 kHz", "sample_rate": 32_000, "weights": {"source": "random", "seed": 0}},
+    },
+    "extraction": {"device": "cpu", "activity": "median"},
+    "selection": {"selectors": {"aape": {"top_share": 0.2}}},
+    "probe": {"epochs": 2, "seeds": [0]},
+    "ablation": {"random": 1, "bootstrap": 5, "tasks": {"pitch": {}}, "gains": [0]},
+    "inference": {"draws": 5, "bootstrap": 3, "halves": 1},
+}
+SLOW = {name: block for name, block in CONFIG["models"].items() if name == "slow"}
+
+
+def test_every_stage_reads_clips_of_the_models_own_rate(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["path,pitch,group,split"]
+    for n in range(12):
+        pitch = ("low", "high")[n % 2]
+        time = np.arange(22_050) / 44_100
+        tone = 0.3 * np.sin(2 * np.pi * (300 if n % 2 else 12_000) * time)
+        soundfile.write(tmp_path / f"{n}.wav", tone + 0.02 * rng.standard_normal(22_050), 44_100)
+        rows.append(f"{n}.wav,{pitch},speaker{n},{'test' if n >= 8 else 'train'}")
+    (tmp_path / "own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    run(tmp_path, CONFIG | {"models": SLOW}, "clips")
+    targets = ("ablations", "inference", "results/sources/own.json")
+    again = planned(run(tmp_path, CONFIG, "-n", *targets).stdout)
+    assert "prepare_own" not in again  # a model of another rate moves nothing that is there
+    assert again["prepare_own_32000Hz"] == 1
+    run(tmp_path, CONFIG, *targets)
+
+    results = tmp_path / "results"
+    at_16, at_32 = (
+        pd.read_parquet(results / f"clips/own/{part}part-000.parquet") for part in ("", "32000Hz/")
+    )
+    assert at_16["clip_id"].tolist() == at_32["clip_id"].tolist()
+    assert set(at_16["frames"]) == {8_000}
+    assert set(at_32["frames"]) == {16_000}
+    spectrum = np.abs(np.fft.rfft(audio.read(at_32["audio"][0], 16_000, 32_000)))
+    assert np.argmax(spectrum) * 2 == 12_000  # Hz, which no clip at 16 kHz has
+    units = [pd.read_parquet(results / f"statistics/{model}/own/units.parquet") for model in CONFIG["models"]]
+    pd.testing.assert_frame_equal(*(table.drop(columns="active") for table in units))
+    assert (units[0]["active"].map(sum) != units[1]["active"].map(sum)).any()
+    for kind in ("medians/{}/own", "screening/{}/pitch", "ablation/{}/pitch/aape", "inference/{}/pitch/aape"):
+        assert all(len(pd.read_parquet(results / f"{kind.format(m)}.parquet")) for m in CONFIG["models"])
+    listed = (results / "sources/own.json").read_text(encoding="utf-8")
+    assert "results/clips/own/part-000.parquet" in listed
+    assert "results/clips/own/32000Hz/part-000.parquet" in listed
