@@ -37,8 +37,13 @@ def vit(seconds: float) -> int:
 
 
 def ast(seconds: float) -> int:
-    """Return the operations over a clip with AST: whole chunks of 1024 frames, 1,214 tokens each."""
-    return math.ceil((seconds * 100 - 2) / 1024) * transformer(1214)
+    """Return the operations over a clip with AST at its own length: 12 patches a column, and 2 tokens.
+
+    >>> round(ast(5) / transformer(1214), 2), round(ast(30) / transformer(1214), 2)
+    (0.43, 4.16)
+    """
+    columns = (int(seconds * 100) - 2 - 16) // 10 + 1
+    return transformer(12 * columns + 2)
 
 
 OPERATIONS = {"ViT-Base": vit, "AST": ast}

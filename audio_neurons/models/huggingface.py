@@ -21,8 +21,9 @@ from audio_neurons.models import fbank, folder
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.extracted import Extracted, Htsat
 from audio_neurons.models.state import load_encoder
-from audio_neurons.models.towers import HuggingFace, Spectrogram, Waveform, Whisper
+from audio_neurons.models.towers import Chunked, HuggingFace, Spectrogram, Waveform, Whisper
 from audio_neurons.models.unseen import unseen
+from audio_neurons.settings.models import CONTEXTS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -100,7 +101,8 @@ def _demand(encoder: HuggingFace, block: Mapping, path: Path) -> None:
 
     A default in their place would be another model without a word.
     """
-    wave = 0.1 * torch.randn(1, encoder.sample_rate // 5, generator=torch.Generator().manual_seed(0))
+    samples = encoder.whole if isinstance(encoder, Chunked) else encoder.sample_rate // 5
+    wave = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     keys = unseen(encoder.model, encoder.front_end(wave), block.get("config", {}))
     lacking = [f"config.{key}" for key in keys]
     lacking += ["normalize"] if isinstance(encoder, Waveform) and "normalize" not in block else []
@@ -229,7 +231,8 @@ def encoder_of(model: PreTrainedModel, block: Mapping, source: Source) -> Huggin
     """Return the encoder, with the front end that its feature extractor asks for."""
     config, extractor = model.config, source.extractor
     kind = type(extractor).__name__ if extractor is not None else None
-    options = {"normalize", "norm_stats"} & block.keys()
+    options = {"normalize", "norm_stats", "context"} & block.keys()
+    context = block.get("context") or CONTEXTS.get(config.model_type, "full")
 
     def ours(name: str, *keys: str) -> bool:
         """Whether a tower of this extractor fits, and reads these options of the block."""
@@ -240,12 +243,18 @@ def encoder_of(model: PreTrainedModel, block: Mapping, source: Source) -> Huggin
         return True
 
     made: HuggingFace
-    if config.model_type == "audio-spectrogram-transformer" and ours("ASTFeatureExtractor", "norm_stats"):
-        made = Spectrogram(model, _norm_stats(block, extractor))
+    if config.model_type == "audio-spectrogram-transformer" and ours(
+        "ASTFeatureExtractor", "norm_stats", "context"
+    ):
+        made = Spectrogram(model, _norm_stats(block, extractor), context)
     elif hasattr(config, "conv_stride") and ours("Wav2Vec2FeatureExtractor", "normalize"):
         made = Waveform(model, _normalize(block, extractor))
-    elif hasattr(config, "max_source_positions") and _as_whisper(model) and ours("WhisperFeatureExtractor"):
-        made = Whisper(model)
+    elif (
+        hasattr(config, "max_source_positions")
+        and _as_whisper(model)
+        and ours("WhisperFeatureExtractor", "context")
+    ):
+        made = Whisper(model, context)
     else:
         ours(str(kind))
         if extractor is None:

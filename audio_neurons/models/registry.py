@@ -30,7 +30,7 @@ ADAPTERS = {
         "front_end", "input_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio",
         "special_tokens", "norm_stats",
     ),
-    "huggingface": ("model_type", "config", "normalize", "norm_stats"),
+    "huggingface": ("model_type", "config", "normalize", "norm_stats", "context"),
 }  # fmt: skip
 
 

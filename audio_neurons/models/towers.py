@@ -8,7 +8,7 @@ reproduce the library's feature extractors.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +82,11 @@ def _has(model: nn.Module, name: str) -> bool:
 
 
 class Chunked(HuggingFace):
-    """Encoder with a fixed input length: longer clips are split into chunks, and the last chunk is padded.
+    """Encoder with a fixed input length: longer clips are split into chunks, and the last one is completed.
 
-    As in the original models, attention sees the padding, but its tokens are neither counted nor returned.
-    A column of tokens belongs to the clip if any of the clip lies within a stride after its start.
+    With ``context: full`` the last chunk is padded, as in the original models: attention sees the padding,
+    but its tokens are neither counted nor returned. With ``context: clip`` it has the tokens of the clip
+    alone. A column of tokens belongs to the clip if any of the clip lies within a stride after its start.
 
     Parameters
     ----------
@@ -93,6 +94,8 @@ class Chunked(HuggingFace):
         Tokens of a chunk along frequency and along time; their order is frequency-major.
     length, stride
         Length of a chunk, and distance from one column of tokens to the next, in ``1 / rate`` seconds.
+    context
+        ``"full"`` or ``"clip"``.
     """
 
     def __init__(
@@ -103,9 +106,16 @@ class Chunked(HuggingFace):
         length: int,
         stride: int,
         rate: int,
+        context: str,
     ):
         super().__init__(model, ffn)
         self.grid, self.length, self.stride, self.rate = grid, length, stride, rate
+        self.context = context
+
+    @property
+    def whole(self) -> int:
+        """Samples of a clip of exactly one chunk."""
+        return self.length
 
     def units(self, samples: int) -> int:
         """Return the length of a clip in the units of ``length``."""
@@ -117,15 +127,20 @@ class Chunked(HuggingFace):
         lengths = [min(self.length, units - start) for start in range(0, units, self.length)]
         return [min(math.ceil(length / self.stride), self.grid[1]) for length in lengths]
 
+    def computed(self, samples: int) -> list[int]:
+        """Return the number of token columns that are computed in each chunk."""
+        columns = self.columns(samples)
+        return columns if self.context == "clip" else [self.grid[1]] * len(columns)
+
     def frames(self, features: Tensor, samples: int) -> Tensor:
         columns, encoded = self.columns(samples), super().frames(features, samples)
         # Fewer frame features than tokens, if the encoder averages the last of them (Qwen2-Audio).
-        share = encoded.shape[1] / (len(columns) * self.grid[1])
+        share = encoded.shape[1] / sum(self.computed(samples))
         return encoded[:, : math.ceil(sum(columns) * share)]
 
     def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
         columns, first = self.columns(samples)[run], 0 if special else self.special_tokens
-        rows, all_columns = self.grid
+        rows, all_columns = self.grid[0], self.computed(samples)[run]
         if rows == 1 or columns == all_columns:
             return slice(first, self.special_tokens + rows * columns)
         tokens = torch.arange(rows * all_columns).view(rows, all_columns)[:, :columns].flatten()
@@ -141,11 +156,17 @@ class Chunked(HuggingFace):
 
 
 class Spectrogram(Chunked):
-    """Audio Spectrogram Transformer: overlapping patches of Kaldi's filterbank behind two special tokens."""
+    """Audio Spectrogram Transformer: overlapping patches of Kaldi's filterbank behind two special tokens.
+
+    With ``context: clip`` the encoder is built for the clip's own length, as its authors and EVAR do (Gong et
+    al., YuanGongND/ast, ``ast_models.py``): one sequence of the whole patches, with the positions around the
+    middle of the trained ones; of clips longer than 10.24 s they are interpolated.
+    """
 
     special_tokens = 2  # CLS and distillation
+    positions: Tensor
 
-    def __init__(self, model: PreTrainedModel, norm_stats: tuple[float, float]):
+    def __init__(self, model: PreTrainedModel, norm_stats: tuple[float, float], context: str = "clip"):
         config = model.config
         height, width = [
             (size - config.patch_size) // stride + 1
@@ -161,39 +182,81 @@ class Spectrogram(Chunked):
             length=config.max_length,
             stride=config.time_stride,
             rate=SAMPLE_RATE // fbank.HOP,
+            context=context,
         )
+        self._patch = config.patch_size
+        self.register_buffer("positions", self._embeddings.position_embeddings.detach(), persistent=False)
         self.fbank = fbank.Fbank(config.num_mel_bins)
         self.mean, self.std = norm_stats
+
+    @property
+    def whole(self) -> int:
+        return (self.length - 1) * fbank.HOP + fbank.WINDOW
+
+    @property
+    def _embeddings(self) -> Any:
+        return self.model.embeddings
 
     def units(self, samples: int) -> int:
         return fbank.frames(samples)
 
-    def front_end(self, wave: Tensor) -> Tensor:
-        """Convert waveforms (B, samples) to normalised log-mel (B, frames of whole chunks, bands).
+    def columns(self, samples: int) -> list[int]:
+        if self.context == "full":
+            return super().columns(samples)
+        if (frames := self.units(samples)) < self._patch:
+            raise ModelError(f"clips of {samples} samples are shorter than a patch ({self._patch} frames)")
+        return [(frames - self._patch) // self.stride + 1]
 
-        The filterbank is padded with zeros, then normalised, as in training.
+    def front_end(self, wave: Tensor) -> Tensor:
+        """Convert waveforms (B, samples) to normalised log-mel (B, frames, bands).
+
+        With ``context: full`` the filterbank is padded to whole chunks with zeros, then normalised, as in
+        training.
         """
         mel = self.fbank(wave)
-        mel = nn.functional.pad(mel, (0, 0, 0, -mel.shape[1] % self.length))
+        if self.context == "full":
+            mel = nn.functional.pad(mel, (0, 0, 0, -mel.shape[1] % self.length))
         return (mel - self.mean) / (2 * self.std)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _fit(self, columns: int) -> None:
+        """Give the encoder positions for so many columns of patches."""
+        rows, trained = self.grid
+        if self._embeddings.position_embeddings.shape[1] == self.special_tokens + rows * columns:
+            return
+        special, grid = self.positions[:, : self.special_tokens], self.positions[:, self.special_tokens :]
+        grid = grid.unflatten(1, self.grid).permute(0, 3, 1, 2)  # (1, D, rows, columns)
+        if columns <= trained:
+            first = trained // 2 - columns // 2
+            grid = grid[..., first : first + columns]
+        else:
+            grid = nn.functional.interpolate(grid, size=(rows, columns), mode="bilinear")
+        fitted = torch.cat([special, grid.flatten(2).transpose(1, 2)], dim=1)
+        self._embeddings.position_embeddings = nn.Parameter(fitted, requires_grad=False)
+
     def encode(self, features: Tensor) -> Tensor:
-        """Encode log-mel of whole chunks to (B, columns, patches of a column * D), padding included."""
+        """Encode log-mel to (B, columns, patches of a column * D), padding included."""
         outputs = []
-        for chunk in features.split(self.length, dim=1):
+        chunks = features.split(self.length, dim=1) if self.context == "full" else [features]
+        for chunk in chunks:
+            self._fit((chunk.shape[1] - self._patch) // self.stride + 1)
             tokens = self.model(chunk).last_hidden_state[:, self.special_tokens :]
-            outputs.append(tokens.unflatten(1, self.grid).transpose(1, 2).flatten(2))
+            outputs.append(tokens.unflatten(1, (self.grid[0], -1)).transpose(1, 2).flatten(2))
         return torch.cat(outputs, dim=1)
 
 
 class Whisper(Chunked):
-    """Encoder of Whisper or built like it: log-mel chunks of 30 s, two convolutions, tokens of 20 ms."""
+    """Encoder of Whisper or built like it: log-mel chunks of 30 s, two convolutions, tokens of 20 ms.
+
+    With ``context: clip`` the last chunk has the first of the trained positions.
+    """
 
     FFT, HOP = 400, 160
     filters: Tensor
     window: Tensor
+    positions: Tensor
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: PreTrainedModel, context: str = "full"):
         from transformers import WhisperFeatureExtractor
 
         config = model.config
@@ -204,25 +267,45 @@ class Whisper(Chunked):
             length=config.max_source_positions * 2 * self.HOP,
             stride=2 * self.HOP,
             rate=SAMPLE_RATE,
+            context=context,
         )
+        positions: Any = model.embed_positions
+        self.register_buffer("positions", positions.weight.detach(), persistent=False)
         filters = WhisperFeatureExtractor(feature_size=config.num_mel_bins).mel_filters
         self.register_buffer("filters", torch.from_numpy(filters.T).float().contiguous())
         self.register_buffer("window", torch.hann_window(self.FFT))
 
     def front_end(self, wave: Tensor) -> Tensor:
-        """Convert waveforms (B, samples) to log-mel (B, bands, frames of whole chunks).
+        """Convert waveforms (B, samples) to log-mel (B, bands, frames of the computed tokens).
 
         Each chunk is clipped at 80 dB below its own maximum, as Whisper does with its 30 s.
         """
-        chunks = nn.functional.pad(wave, (0, -wave.shape[1] % self.length)).unflatten(1, (-1, self.length))
-        spectrum = torch.stft(
-            chunks.flatten(0, 1), self.FFT, self.HOP, window=self.window, return_complex=True
-        )
-        mel = (self.filters @ spectrum[..., :-1].abs().square()).clamp_min(1e-10).log10()
-        mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8)
-        return ((mel + 4) / 4).unflatten(0, chunks.shape[:2]).transpose(1, 2).flatten(2)
+        chunks = zip(wave.split(self.length, dim=1), self.computed(wave.shape[1]), strict=True)
+        return torch.cat([self._log_mel(chunk, columns) for chunk, columns in chunks], dim=2)
+
+    def _log_mel(self, chunk: Tensor, columns: int) -> Tensor:
+        """Return the log-mel of a chunk that is padded with silence, for so many tokens."""
+        # Of fewer tokens than the model's, the last windows reach into silence, as those of 30 s do.
+        length = columns * self.stride + (self.FFT if columns < self.grid[1] else 0)
+        padded = nn.functional.pad(chunk, (0, length - chunk.shape[1]))
+        spectrum = torch.stft(padded, self.FFT, self.HOP, window=self.window, return_complex=True)
+        power = spectrum[..., : columns * self.stride // self.HOP].abs().square()
+        mel = (self.filters @ power).clamp_min(1e-10).log10()
+        return (torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8) + 4) / 4
 
     def encode(self, features: Tensor) -> Tensor:
-        """Encode log-mel of whole chunks to the last hidden states (B, tokens, D), padding included."""
+        """Encode log-mel to the last hidden states (B, tokens, D), padding included."""
         chunks = features.split(self.length // self.HOP, dim=2)
-        return torch.cat([self.model(chunk).last_hidden_state for chunk in chunks], dim=1)
+        return torch.cat([self._encoded(chunk) for chunk in chunks], dim=1)
+
+    def _encoded(self, chunk: Tensor) -> Tensor:
+        self._fit(chunk.shape[2] * self.HOP // self.stride)
+        return self.model(chunk).last_hidden_state
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _fit(self, tokens: int) -> None:
+        """Give the encoder positions for so many tokens, the number that it checks its input against."""
+        model: Any = self.model
+        if model.config.max_source_positions != tokens:
+            model.embed_positions = nn.Embedding.from_pretrained(self.positions[:tokens])
+            model.config.max_source_positions = tokens

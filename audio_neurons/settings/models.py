@@ -13,6 +13,13 @@ from audio_neurons.settings.section import NULLABLE, Count, Section, Seed, Text
 from audio_neurons.settings.training import PooledTraining
 
 Size = tuple[Count, Count]
+# What encoders with a fixed input length do with shorter clips, by model_type; others are padded ("full").
+CONTEXTS = {"audio-spectrogram-transformer": "clip", "whisper": "full"}
+# What captions say of it.
+CONTEXT_NOTES = {
+    "clip": "It encodes clips at their own length (context: clip).",
+    "full": "It encodes clips padded to its full length (context: full).",
+}
 
 
 class Checkpoint(Section):
@@ -128,6 +135,9 @@ class Model(Section):
     normalize: bool | None = None
     """huggingface, of waveforms: zero mean and unit variance per clip (do_normalize of
     preprocessor_config.json, where there is none)."""
+    context: Literal["clip", "full"] | None = None
+    """huggingface, of encoders with a fixed input length (AST, Whisper): clip encodes clips at their own
+    length, full pads them to the encoder's; by default clip for AST, full for others."""
     sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] | None = None
     """Sampling rate in Hz of the model, and of its clips; by default that in the folder's name of an M2D
     checkpoint, or 16000."""

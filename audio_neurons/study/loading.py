@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.settings.configuration import Configuration
-from audio_neurons.settings.models import spelled_out
+from audio_neurons.settings.models import CONTEXT_NOTES, CONTEXTS, spelled_out
 from audio_neurons.settings.schema import schema
 from audio_neurons.settings.section import contradictions
 from audio_neurons.settings.selection import PRESETS
@@ -66,6 +66,8 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
         for name, block in completed["selection"]["selectors"].items():
             if name in PRESETS:
                 block.setdefault("preset", name)
+        for block in completed["models"].values():
+            _say_context(block)
         study = Configuration(**completed)
         problems = [*contradictions(study), *facts_against(study), *_read_pairs(completed)]
     if not problems:
@@ -77,6 +79,14 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
             "the configuration is not valid:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
         )
     return completed
+
+
+def _say_context(block: dict) -> None:
+    """Put the context of an encoder with a fixed input length into its block, and into its note."""
+    if (context := block.get("context", CONTEXTS.get(block.get("model_type", "")))) in CONTEXT_NOTES:
+        block["context"], note = context, block.get("note", "")
+        if CONTEXT_NOTES[context] not in note:
+            block["note"] = f"{note} {CONTEXT_NOTES[context]}".lstrip()
 
 
 def _is_false(block: Any) -> bool:

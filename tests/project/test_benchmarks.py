@@ -26,6 +26,7 @@ MEASURED = {
     "preparation": "16000 Hz: time of preparation / bare",
     "encoders": "tiny: time of extraction / bare",
     "precision": "time of a forward pass with hooks, bf16 / fp32",
+    "context": "noise, 16 clips: time of a forward pass, full / clip",
 }
 
 

@@ -526,7 +526,24 @@ def test_blocks_that_are_merged_are_not_twice(tmp_path):
     complete(MINIMAL, [file])
 
 
-@pytest.mark.parametrize("gone", ["m2d", "ast", "random"])
+def test_captions_say_whether_clips_are_padded():
+    ast = {"kind": "sl", "adapter": "huggingface", "model_type": "audio-spectrogram-transformer"}
+    ast |= {"weights": {"source": "random", "seed": 0}}
+
+    def told(**keys):
+        block = complete(changed("models.a", ast | keys))["models"]["a"]
+        return block.get("context"), block.get("note")
+
+    assert told() == ("clip", "It encodes clips at their own length (context: clip).")
+    assert told(context="full", note="Of x.") == (
+        "full", "Of x. It encodes clips padded to its full length (context: full).",
+    )  # fmt: skip
+    assert told(model_type="whisper")[0] == "full"
+    assert told(model_type="hubert") == (None, None)
+    assert complete(MINIMAL)["models"]["r"].get("note") is None
+
+
+@pytest.mark.parametrize("gone", ["m2d", "m2d-as", "ast", "random"])
 def test_any_model_of_the_full_reproduction_can_be_left_out(gone):
     config = deepcopy(SHIPPED["config"])
     config["models"][gone] = "false"
