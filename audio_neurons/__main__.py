@@ -1,4 +1,4 @@
-"""List the models of a configuration, and check them: ``python -m audio_neurons models``."""
+"""Commands: ``python -m audio_neurons models``, ``check`` and ``init``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from audio_neurons.commands import check, init
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.folder import CONFIG
 from audio_neurons.study import paths
@@ -25,8 +26,17 @@ COLUMNS = ("model", "kind", "adapter", "layers x neurons", "parameters", "weight
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0 if every requested model works, 1 if some do not, 2 for invalid arguments."""
+    """Run a command and return its exit status; 2 stands for invalid arguments."""
     options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run_models(options: argparse.Namespace) -> int:
+    """Return 0 if every requested model works, 1 if some do not, 2 for invalid arguments."""
     try:
         models = _models(options.configfile.resolve(), options.directory)
         if unknown := [name for name in options.names if name not in models]:
@@ -55,8 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m audio_neurons``."""
-    parser = argparse.ArgumentParser(prog="python -m audio_neurons", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m audio_neurons",
+        description="Begin a study of your own recordings, and check recordings and models before a run.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    init.add(commands)
+    check.add(commands)
     models = commands.add_parser(
         "models",
         help="list the models of a configuration, or check some",
@@ -70,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--directory", type=Path, default=Path(), help="working directory of the runs (default: current)"
     )
+    models.set_defaults(run=_run_models)
     return parser
 
 

@@ -59,6 +59,36 @@ SCHEMAS: dict[str, pa.Schema] = {
         drawn=pa.int64(),
         clips=pa.int64(),
     ),
+    # One row per recording, as it is before preparation; see `recordings.facts.Facts`.
+    "facts": _schema(
+        clip_id=pa.string(),
+        format=pa.string(),
+        encoding=pa.string(),
+        rate=pa.int32(),
+        channels=pa.int32(),
+        seconds=pa.float64(),
+        kept=pa.float64(),
+        peak=pa.float64(),
+        rms=pa.float64(),
+        heard_peak=pa.float64(),
+        heard_rms=pa.float64(),
+        silence=pa.float64(),
+        clipped=pa.float64(),
+        mixdown=pa.float64(),
+        halvings=pa.int16(),
+        digest=pa.string(),
+        problem=pa.string(),
+    ),
+    # One row per result of a check of a dataset's recordings.
+    "checks": _schema(
+        dataset=pa.string(),
+        check=pa.string(),
+        level=pa.string(),
+        label=pa.string(),
+        affected=pa.int64(),
+        message=pa.string(),
+        examples=pa.list_(pa.string()),
+    ),
     # One row per cell: a combination of split, fold and labels that occurs in the dataset.
     "cells": _schema(
         cell=pa.int32(),
@@ -415,6 +445,12 @@ def read(path: str | os.PathLike, name: str, columns: Sequence[str] | None = Non
         table = file.read(columns=list(columns) if columns else None)
         _refuse_gaps(table, name, os.fspath(path))
         return table.to_pandas()
+
+
+def read_all(paths: Sequence[str | os.PathLike], name: str) -> pd.DataFrame:
+    """Read several tables ``name`` as one; without any, one without rows."""
+    empty = schema_of(name).empty_table().to_pandas()
+    return pd.concat([read(path, name) for path in paths], ignore_index=True) if paths else empty
 
 
 def blocks(

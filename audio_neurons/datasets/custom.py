@@ -77,7 +77,7 @@ def recordings(
         raise DatasetError("custom: needs the path of your recordings, as `files`")
     path = Path(archives["files"])
     columns = labels(path, events=events, event_label=event_label)
-    draw, group_of = _draw(shares, seed), _grouping(group_pattern)
+    draw, group_of = draws(shares, seed), _grouping(group_pattern)
     listed = []
     for file, recording in _listed(path, events):
         if group_pattern is not None and recording.group:
@@ -308,7 +308,7 @@ def _grouping(pattern: str | None) -> Callable[[str], str]:
     return group_of
 
 
-def _draw(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
+def draws(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
     """Return the function from a group to its split, which a hash of the group's name decides."""
     if (
         not isinstance(shares, Mapping)

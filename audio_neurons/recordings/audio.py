@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,9 @@ POINTER = b"version https://git-lfs"
 # Too many open files, or no memory: no fault of the recording, which must not be left out for it.
 FAULTS_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
+# Told of every part of a sound file as it is read: the open file, and samples (frames, channels) in [-1, 1).
+Watch = Callable[[soundfile.SoundFile, np.ndarray], None]
+
 # Words of libsndfile's errors when memory runs out; initialising libFLAC fails for no other reason.
 SHORT_OF_MEMORY = ("malloc", "initialization of the flac")
 
@@ -79,9 +82,15 @@ def decode(data: bytes | Path, seconds: float | None = None) -> np.ndarray:
 
 
 def decode_scaled(
-    data: bytes | Path, seconds: float | None = None, start: float = 0.0, rate: int = SAMPLE_RATE
+    data: bytes | Path,
+    seconds: float | None = None,
+    start: float = 0.0,
+    rate: int = SAMPLE_RATE,
+    watch: Watch | None = None,
 ) -> tuple[np.ndarray, int]:
     """Decode as `decode`, from ``start`` (seconds) and to ``rate`` (Hz), and return the number of halvings.
+
+    ``watch`` sees what is read.
 
     Samples of floating point may go beyond full scale, where 16 bits would clip them. A recording on the
     scale of 16, 24 or 32-bit integers is divided by that scale, so that recordings keep their relation to
@@ -91,7 +100,7 @@ def decode_scaled(
     Whether a recording is silent is decided at 16 kHz, so that the same ones are usable at every rate.
     """
     with opened(data) as file:
-        return excerpt(file, start, seconds, rate)
+        return excerpt(file, start, seconds, rate, watch)
 
 
 @contextmanager
@@ -119,7 +128,11 @@ def opened(data: bytes | Path) -> Iterator[soundfile.SoundFile]:
 
 
 def excerpt(
-    file: soundfile.SoundFile, start: float, seconds: float | None, rate: int = SAMPLE_RATE
+    file: soundfile.SoundFile,
+    start: float,
+    seconds: float | None,
+    rate: int = SAMPLE_RATE,
+    watch: Watch | None = None,
 ) -> tuple[np.ndarray, int]:
     """Return a part of an open file as `decode_scaled` does; it is cut at the file's own rate.
 
@@ -132,7 +145,7 @@ def excerpt(
     if first and first >= file.frames:
         raise AudioError(BEYOND.format(start, file.frames / file.samplerate))
     skip(file, first)
-    samples, halvings, peak = _mono(file, seconds, rate)
+    samples, halvings, peak = _mono(file, seconds, rate, watch)
     if peak < SILENCE:
         raise Silent("silent")
     return np.ascontiguousarray(samples), halvings
@@ -163,7 +176,9 @@ def _reason(error: Exception) -> Exception:
     return AudioError(f"unreadable: {reason}")
 
 
-def _mono(file: soundfile.SoundFile, seconds: float | None, wanted: int) -> tuple[np.ndarray, int, float]:
+def _mono(
+    file: soundfile.SoundFile, seconds: float | None, wanted: int, watch: Watch | None
+) -> tuple[np.ndarray, int, float]:
     """Read the mean of the channels at a rate, scaled, the number of halvings, and the peak at 16 kHz.
 
     Blocks are read, since headers may be wrong and rates high.
@@ -178,6 +193,8 @@ def _mono(file: soundfile.SoundFile, seconds: float | None, wanted: int) -> tupl
         part = file.read(min(frames, block(file)), dtype="float32", always_2d=True)
         if not len(part):
             break
+        if watch is not None:
+            watch(file, part)
         with np.errstate(over="ignore", invalid="ignore"):
             mono = part[:, 0] if file.channels == 1 else part.mean(axis=1)
         scale.add(part, mono)

@@ -450,3 +450,17 @@ def _remedy(own: Path | list[Path] | None) -> str:
     if own.is_dir():
         return f"replace these files in {own.resolve()}, or take them out"
     return f"correct them in {own.resolve()} (paths are relative to its folder), or take them out"
+
+
+def recordings_of(
+    adapter: str, archives: Mapping[str, Path | Sequence[Path]], options: Mapping[str, object]
+) -> Iterator[Recording]:
+    """Yield a dataset's recordings as :func:`prepare` reads them, checked, but not decoded.
+
+    Raises
+    ------
+    PreparationError, DatasetError, ArchiveError
+        As :func:`prepare`.
+    """
+    paths = {role: _paths(given) for role, given in archives.items()}
+    return _checked(_open(adapter, paths, options), adapter, datasets.labels(adapter, paths))

@@ -16,6 +16,7 @@ import pandas as pd
 from docutils.core import publish_string
 
 from audio_neurons.ablation.effects import ALL, mcnemar
+from audio_neurons.report import recordings
 from audio_neurons.report.summary import CAVEAT, with_interval
 from audio_neurons.running.files import atomic
 
@@ -92,7 +93,7 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
     found
         Tables by name: ``coverage``, ``sharing``, ``pairs`` (:mod:`~audio_neurons.report.summary`),
         ``differences`` (:mod:`audio_neurons.inference.differences`), ``published``, ``ablation``, ``overlap``
-        (:mod:`audio_neurons.report.published`).
+        (:mod:`audio_neurons.report.published`), ``checks`` (:mod:`audio_neurons.recordings.checks`).
     about
         ``models`` and ``tasks`` (mappings with ``name`` and ``title``; models also with ``kind`` and
         optionally ``note``), ``level``, ``confidence`` (of the ablation intervals), ``alpha``, ``demo``, and
@@ -104,6 +105,7 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
     found = {name: table.to_dict("records") for name, table in found.items()}
     sections = [
         ("Rules", [RULES.format(level=level, alpha=alpha)]),
+        ("Recordings", _recordings(found["checks"])),
         ("Coverage", _counts(found, "coverage", "coverage", "{:.2f}", alpha)),
         ("Neurons per class", _counts(found, "neurons_per_class", "neurons", "{:.1f}", alpha)),
         ("Sharing", _sharing(found, alpha)),
@@ -167,6 +169,12 @@ def _by(rows: Sequence[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
     for row in rows:
         found.setdefault(tuple(row[key] for key in keys), []).append(row)
     return found
+
+
+def _recordings(rows: Sequence[Mapping]) -> Iterator[str]:
+    for dataset, said in recordings.paragraphs(rows):
+        yield f"**{plain(dataset)}**"
+        yield _list([plain(one) for one in said])
 
 
 # Coverage, neurons per class

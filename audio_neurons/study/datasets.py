@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from audio_neurons.datasets import custom
 from audio_neurons.datasets import registry as datasets
+from audio_neurons.datasets.registry import SPLITS
 from audio_neurons.fetching import preflight, sources
 from audio_neurons.running.rates import SAMPLE_RATE
 from audio_neurons.settings.configuration import Configuration
@@ -76,6 +78,22 @@ class Datasets:
 
     def _archive(self, name: str, file: str) -> str:
         return fill(paths.ARCHIVE, dataset=name, file=file)
+
+    def archives_here(self, name: str) -> dict[str, Path | list[Path]] | None:
+        """Return the archives, also those that were brought by hand; ``None`` if one is not here."""
+        found: dict[str, Path | list[Path]] = {}
+        for role, given in self.archives(name).items():
+            paths = [self._here(name, file) for file in ([given] if isinstance(given, str) else given)]
+            here = [path for path in paths if path is not None]
+            if len(here) < len(paths):
+                return None
+            found[role] = here[0] if isinstance(given, str) else here
+        return found
+
+    def _here(self, name: str, file: str) -> Path | None:
+        if self[name].files is not None or Path(file).exists():
+            return Path(file)
+        return self.access.brought(Path(file).name, name)
 
     def archive_files(self, name: str) -> list[str]:
         """Return the paths of all archives."""
@@ -180,6 +198,37 @@ class Datasets:
                 **self.config.preparation.dump(),
             }
         )
+
+    def check(self, name: str, wildcards: Any = None) -> str:
+        """Serialise the settings that decide the check of a dataset's recordings."""
+        asked = {task.label for task in self.config.tasks.values() if task.dataset == name}
+        counted = SPLITS if self.config.selection.statistics_split == "all" else ("train",)
+        settings = json.loads(self.preparation(name, wildcards))
+        return serialise(
+            {
+                "options": settings["options"],
+                "excluded": settings["excluded"],
+                "terms": {
+                    "labels": [label for label in self.labels(name) if label in asked],
+                    "clip_seconds": self.clip_seconds(name),
+                    "max_seconds": settings["max_seconds"],
+                    "splits": counted,
+                },
+            }
+        )
+
+    def facts_cache(self, name: str) -> str:
+        return fill(paths.FACTS_CACHE, dataset=name)
+
+    def checked(self, names: Iterable[str]) -> list[str]:
+        """Return the datasets that are checked: not one that is prepared, and whose archives were removed."""
+        return [
+            name
+            for name in names
+            if Path(fill(paths.CHECKS, dataset=name)).exists()
+            or not self.prepared(name)
+            or all(Path(file).exists() for file in self.archive_files(name))
+        ]
 
     def own_files(self, name: str, wildcards: Any) -> str:
         """Return a digest of one's own recordings: Snakemake sees no change in a folder."""

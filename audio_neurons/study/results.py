@@ -127,6 +127,11 @@ class Results:
     def tables(self, *kinds: str) -> list[str]:
         return [fill(paths.TABLE, table=name, kind=kind) for name in TABLES for kind in kinds or ("csv",)]
 
+    def checks(self) -> list[str]:
+        """Return the checks of the recordings of all datasets in use."""
+        checked = self.tasks.datasets.checked(self.tasks.used_datasets())
+        return [fill(paths.CHECKS, dataset=name) for name in checked]
+
     def source_files(self, wildcards: Any) -> list[str]:
         """Return a dataset's archives, or one's own files, and its clips."""
         datasets = self.tasks.datasets
@@ -144,6 +149,7 @@ class Results:
     def made_between(self) -> list[str]:
         """Return the files that results are made of, less those in the lists of sources."""
         tasks, models = self.tasks, self.tasks.models
+        checked = tasks.datasets.checked(tasks.used_datasets())
         statistics = [
             fill(paths.STATISTICS, model=model, dataset=dataset, table=table)
             for model in models
@@ -157,6 +163,7 @@ class Results:
         ]
         return [
             *(path for model in models for path in models.weights_of(model) + models.training_files(model)),
+            *(fill(table, dataset=name) for name in checked for table in (paths.FACTS, paths.CHECKS)),
             *statistics,
             *(path for table in ("neurons", "classes") for path in tasks.of_tasks(table)),
             *(path for table in ("inference", "stability", "draws") for path in tasks.inferred(table)),

@@ -5,6 +5,7 @@ import pytest
 from docutils.utils import SystemMessage
 from test_published import MODELS, TASKS, ablation
 
+from audio_neurons import tables
 from audio_neurons.inference import differences
 from audio_neurons.report import findings, published, summary
 from audio_neurons.report.findings import (
@@ -82,6 +83,7 @@ def tables_of(**given):
         "published": nothing,
         "ablation": pd.DataFrame(columns=published.ABLATION),
         "overlap": pd.DataFrame(columns=published.OVERLAP),
+        "checks": tables.read_all([], "checks"),
     }
     return empty | {name: rows if len(rows) else empty[name] for name, rows in given.items()}
 
@@ -344,3 +346,23 @@ def test_the_page_is_one_file_that_needs_no_other(tmp_path):
 def test_broken_markup_is_an_error():
     with pytest.raises(SystemMessage):
         render("see `this")
+
+
+# Recordings
+
+
+def test_what_endangers_the_results_stands_first_under_recordings():
+    row = {"check": "c", "affected": 1, "examples": []}
+    rows = [
+        {**row, "dataset": "birds", "level": "note", "label": "", "message": "2 are `short`"},
+        {**row, "dataset": "birds", "level": "warning", "label": "kind_", "message": "a *leak*"},
+        {**row, "dataset": "ants", "level": "note", "label": "", "message": "1 is clipped"},
+    ]
+    text = section(text_of(checks=rows), "Recordings")
+    assert text == (
+        r"**ants** - note: 1 is clipped **birds** - warning: kind\_: a \*leak\* - note: 2 are \`short\`"
+    )
+
+
+def test_without_checks_the_section_says_so():
+    assert "this run has no such table" in section(text_of(), "Recordings")

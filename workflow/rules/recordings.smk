@@ -30,3 +30,31 @@ for _dataset, _rate in study.datasets.stored:
             f"Prepare the clips of {_dataset} at {_rate} Hz"
         script:
             "../scripts/prepare.py"
+
+    # Before all else, so that what is wrong with recordings is told at the beginning of a run.
+    rule:
+        name:
+            f"check_{_dataset}"
+        input:
+            **study.datasets.archives(_dataset),
+        output:
+            facts=paths.fill(paths.FACTS, dataset=_dataset),
+            checks=paths.fill(paths.CHECKS, dataset=_dataset),
+        log:
+            f"logs/check/{_dataset}.log",
+        benchmark:
+            f"logs/benchmarks/check/{_dataset}.tsv"
+        priority: 30
+        conda:
+            "../../envs/audio-neurons.yaml"
+        threads: 2
+        params:
+            adapter=study.datasets.adapter(_dataset),
+            settings=partial(study.datasets.check, _dataset),
+            listing=without_traceback(partial(study.datasets.own_files, _dataset)),
+            cache=study.datasets.facts_cache(_dataset),
+            code=code_digest("recordings.checks", f"datasets.{study.datasets.adapter(_dataset)}"),
+        message:
+            f"Check the recordings of {_dataset}"
+        script:
+            "../scripts/check.py"

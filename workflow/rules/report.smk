@@ -213,6 +213,7 @@ rule summarize:
         published=paths.fill(paths.TABLE, table="published", kind="parquet"),
         ablation=paths.fill(paths.TABLE, table="ablation", kind="parquet"),
         overlap=paths.fill(paths.TABLE, table="overlap", kind="parquet"),
+        checks=study.results.checks(),
     output:
         text=paths.fill(paths.FINDINGS, kind="rst"),
         html=report(

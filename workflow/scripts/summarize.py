@@ -8,10 +8,12 @@ from audio_neurons.running import runtime
 runtime.start(snakemake.log[0], snakemake.threads)
 
 from audio_neurons import tables
-from audio_neurons.report import findings, summary
+from audio_neurons.report import findings, recordings, summary
 
 about = json.loads(snakemake.params.about)
-found = {name: tables.read_frame(path) for name, path in snakemake.input.items()}
+given = dict(snakemake.input.items())
+found = {"checks": tables.read_all(given.pop("checks"), "checks")}
+found |= {name: tables.read_frame(path) for name, path in given.items()}
 findings.write(found, about, snakemake.output.text, snakemake.output.html)
 more = f"What may be said of it, and by which rules: {Path(snakemake.output.html).name}, beside this file"
 summary.write_text(
@@ -19,6 +21,6 @@ summary.write_text(
     found["sharing"],
     snakemake.output.summary,
     demo=about["demo"],
-    notes=snakemake.params.notes,
+    notes=[*snakemake.params.notes, *recordings.warnings(found["checks"].to_dict("records"))],
     more=more,
 )

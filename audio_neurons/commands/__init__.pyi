@@ -1,0 +1,1 @@
+from .check import checked as checked
