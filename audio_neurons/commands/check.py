@@ -17,10 +17,12 @@ from audio_neurons.datasets.registry import DatasetError
 from audio_neurons.recordings import checks, facts
 from audio_neurons.recordings.checks import ERROR, Result, Terms, many
 from audio_neurons.recordings.preparation import PreparationError
+from audio_neurons.recordings.sampling import SampleError
 from audio_neurons.report import recordings, recordings_page
 from audio_neurons.report.recordings import Checked
 from audio_neurons.running.files import atomic
 from audio_neurons.running.runtime import limit_threads
+from audio_neurons.settings.datasets import Sample, Windows
 from audio_neurons.study.loading import HOME, ConfigError, complete
 from audio_neurons.study.study import Study
 
@@ -129,9 +131,12 @@ def checked(study: Study, workers: int) -> Iterator[Checked]:
                 workers=workers,
                 cache=Path(study.datasets.facts_cache(name)),
                 name=name,
-                **settings,
+                options=settings["options"],
+                excluded=settings["excluded"],
+                windows=Windows(**settings["windows"]),
+                sample=Sample(**settings["sample"]) if settings["sample"] else None,
             )
-        except (DatasetError, ArchiveError, PreparationError) as error:
+        except (DatasetError, ArchiveError, PreparationError, SampleError) as error:
             yield Checked(name, where, terms, results=[Result("list", ERROR, "", 1, str(error))])
             continue
         yield Checked(name, where, terms, table, checks.check(table, terms))

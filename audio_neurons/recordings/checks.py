@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from audio_neurons import tables
 from audio_neurons.datasets.registry import SPLITS
 from audio_neurons.recordings.audio import SILENCE
-from audio_neurons.recordings.facts import LABEL, LEFT_OUT, RUN, read, used
-from audio_neurons.running.runtime import tell
+from audio_neurons.recordings.facts import LABEL, LEFT_OUT, RUN, used
 from audio_neurons.tables import SAMPLE_RATE
 
 # What stops a run; what endangers its results; what is worth knowing.
@@ -59,6 +56,8 @@ class Terms:
         Share of unusable recordings that stops the run if exceeded; 1 if nothing does.
     splits
         Splits whose recordings select neurons.
+    padded
+        Whether the silence after a recording shorter than ``clip_seconds`` counts.
     """
 
     labels: Sequence[str]
@@ -66,6 +65,7 @@ class Terms:
     max_seconds: float
     max_rejected: float = 1.0
     splits: Sequence[str] = SPLITS
+    padded: bool = False
 
 
 def check(facts: pd.DataFrame, terms: Terms) -> list[Result]:
@@ -74,54 +74,12 @@ def check(facts: pd.DataFrame, terms: Terms) -> list[Result]:
     return sorted(found, key=lambda result: LEVELS.index(result.level))
 
 
-def table(dataset: str, results: Iterable[Result]) -> pd.DataFrame:
-    """Return results as the table ``checks``."""
-    rows = [{"dataset": dataset, **result._asdict(), "examples": list(result.examples)} for result in results]
-    return pd.DataFrame(rows, columns=tables.SCHEMAS["checks"].names)
-
-
-def write(
-    dataset: str,
-    adapter: str,
-    archives: Mapping[str, Path | Sequence[Path]],
-    terms: Terms,
-    *,
-    facts_file: Path,
-    checks_file: Path,
-    **reading: Any,
-) -> None:
-    """Check a dataset, write the tables ``facts`` and ``checks``, and tell what endangers the results.
-
-    Parameters
-    ----------
-    reading
-        Further arguments of :func:`audio_neurons.recordings.facts.read`.
-
-    Raises
-    ------
-    PreparationError, DatasetError, ArchiveError
-        As :func:`audio_neurons.recordings.facts.read`.
-    """
-    reading |= {"max_seconds": terms.max_seconds, "clip_seconds": terms.clip_seconds, "name": dataset}
-    facts = read(adapter, archives, **reading)
-    results = check(facts, terms)
-    tables.write(facts_file, "facts", facts[tables.SCHEMAS["facts"].names])
-    tables.write(checks_file, "checks", table(dataset, results))
-    for result in results:
-        (print if result.level == NOTE else tell)(
-            f"{dataset}: {worded(result.level, result.label, result.message)}"
-        )
-
-
-def worded(level: str, label: str, message: str) -> str:
-    """Return a result as one line of text."""
-    return f"{level}: {f'{label}: ' if label else ''}{message}"
-
-
-def silence(facts: pd.DataFrame, clip_seconds: float) -> pd.Series:
-    """Return the share of what a model hears of each recording that is silence at its ends, or padded."""
-    lacking = (clip_seconds - facts["kept"]).clip(lower=0)
-    return (lacking + facts["silence"]) / clip_seconds
+def silence(facts: pd.DataFrame, terms: Terms) -> pd.Series:
+    """Return the share of what counts of each recording that is silence at its ends, or padded."""
+    heard = facts["kept"].clip(upper=terms.clip_seconds)
+    if not terms.padded:
+        return facts["silence"] / heard
+    return (facts["silence"] + terms.clip_seconds - heard) / terms.clip_seconds
 
 
 def many(number: int, what: str = "recording", plural: str = "s") -> str:
@@ -349,7 +307,7 @@ def unlike_silence(facts: pd.DataFrame, terms: Terms) -> Iterator[Result]:
     left = used(facts)
     if left.empty:
         return
-    share = silence(left, terms.clip_seconds)
+    share = silence(left, terms)
     for label in terms.labels:
         of = share.groupby(left[f"{LABEL}{label}"]).mean().sort_values()
         if len(of) > 1 and of.iloc[-1] - of.iloc[0] > UNLIKE:
@@ -369,10 +327,15 @@ def short(facts: pd.DataFrame, terms: Terms) -> Iterator[Result]:
     left, seconds = used(facts), terms.clip_seconds
     lacking = (seconds - left["kept"]).clip(lower=0)
     if len(found := left[lacking > 0].sort_values("kept", kind="stable")):
+        share = lacking.sum() / (seconds * len(left))
+        padding = (
+            f"{share:.1%} of what the model hears is this silence, which counts"
+            if terms.padded
+            else "what is padded does not count"
+        )
         message = (
             f"{_part(found, left, 'is', 'are')} shorter than `clip_seconds` ({seconds:g} s) and padded: "
-            f"{lacking.sum() / (seconds * len(left)):.1%} of what the model hears is this silence, which "
-            f"counts. The shortest has {found['kept'].min():.3g} s"
+            f"{padding}. The shortest has {found['kept'].min():.3g} s"
         )
         yield Result("short", NOTE, "", len(found), message, _told(found, lambda row: _time(row.kept)))
 

@@ -6,7 +6,6 @@ the same reason as there. `recordings.checks` says what follows from them.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import math
 import os
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,12 @@ from audio_neurons import tables
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.datasets.registry import Recording
 from audio_neurons.recordings import audio, preparation
+from audio_neurons.recordings.windows import Cut
 from audio_neurons.running.digest import code_digest
 from audio_neurons.running.files import atomic
 from audio_neurons.running.parallel import in_order
 from audio_neurons.running.runtime import progress, tell
+from audio_neurons.settings.datasets import Sample, Windows
 from audio_neurons.settings.section import serialise
 
 # Samples in a row at full scale that count as clipped: as many as Audacity's "Find Clipping" begins at.
@@ -79,16 +81,16 @@ def length(data: bytes | Path) -> float:
     watch = _Watch()
     with suppress(audio.AudioError):
         audio.decode_scaled(data, BEGINNING, watch=watch)
-    return float(watch.facts().get("seconds", math.nan))
+    return watch.seconds
 
 
-def measure(data: bytes | Path, max_seconds: float, clip_seconds: float) -> Facts:
-    """Decode a recording as preparation does, and return its facts.
+def measure(one: Cut, max_seconds: float, clip_seconds: float) -> Facts:
+    """Decode a clip as preparation does, and return its facts.
 
     Parameters
     ----------
-    data
-        As `Recording.data`.
+    one
+        A recording, or a part of one: an event or a window.
     max_seconds
         Length that is kept, from the start.
     clip_seconds
@@ -96,13 +98,13 @@ def measure(data: bytes | Path, max_seconds: float, clip_seconds: float) -> Fact
     """
     watch = _Watch()
     try:
-        samples, halvings = audio.decode_scaled(data, max_seconds, watch=watch)
+        recording, samples, halvings = preparation.samples_of(one, max_seconds, watch)
     except audio.AudioError as error:
-        return Facts(**watch.facts(), problem=str(error))
+        return Facts(**watch.facts(one.recording), problem=_why(one, error))
     heard = samples[: round(clip_seconds * tables.SAMPLE_RATE)]
     integers = np.rint(samples * 32768).astype("<i2")  # a digest of sound, not of its last bits
     return Facts(
-        **watch.facts(),
+        **watch.facts(recording),
         kept=len(samples) / tables.SAMPLE_RATE,
         peak=_decibel(float(np.abs(samples).max())),
         rms=_decibel(_rms(samples)),
@@ -112,6 +114,11 @@ def measure(data: bytes | Path, max_seconds: float, clip_seconds: float) -> Fact
         halvings=halvings,
         digest=hashlib.blake2b(integers.tobytes(), digest_size=16).hexdigest(),
     )
+
+
+def _why(one: Cut, error: audio.AudioError) -> str:
+    """Return the problem of a clip; a silent one of many windows is left out, as preparation does."""
+    return f"{LEFT_OUT}silent window" if one.many and isinstance(error, audio.Silent) else str(error)
 
 
 def _rms(samples: np.ndarray) -> float:
@@ -132,7 +139,8 @@ class _Watch:
     """Facts that the mean of the channels at 16 kHz no longer has, taken from each part as it is read."""
 
     def __init__(self) -> None:
-        self._header: dict[str, str | int | float] = {}
+        self._header: dict[str, str | int] = {}
+        self.seconds = math.nan  # of the whole file, by its header
         self._frames, self._clipped = 0, 0
         self._squares: np.ndarray = np.zeros(0)
         self._mono = 0.0
@@ -144,8 +152,8 @@ class _Watch:
                 "encoding": file.subtype,
                 "rate": file.samplerate,
                 "channels": file.channels,
-                "seconds": file.frames / file.samplerate,
             }
+            self.seconds = file.frames / file.samplerate
             self._squares = np.zeros(file.channels)
             self._full = FULL_SCALE.get(file.subtype, FULL_SCALE_OF_16_BITS)
         self._frames += len(part)
@@ -155,11 +163,13 @@ class _Watch:
                 self._squares += np.square(part, dtype=np.float64).sum(axis=0)
                 self._mono += float(np.square(part.mean(axis=1), dtype=np.float64).sum())
 
-    def facts(self) -> dict:
+    def facts(self, recording: Recording) -> dict:
         if not self._header:
             return {}
+        end = self.seconds if recording.offset is None else min(self.seconds, recording.offset)
         return {
             **self._header,
+            "seconds": end - recording.onset,
             "clipped": self._clipped / (self._frames * int(self._header["channels"])),
             "mixdown": _lost(float(self._squares.max()), self._mono),
         }
@@ -195,17 +205,19 @@ def read(
     clip_seconds: float,
     options: Mapping[str, object] = {},
     excluded: Mapping[str, str] | None = None,
+    windows: Windows | None = None,
+    sample: Sample | None = None,
     workers: int = 1,
     cache: Path | None = None,
     name: str | None = None,
 ) -> pd.DataFrame:
-    """Return the facts about a dataset's recordings, one row each, in its order.
+    """Return the facts about a dataset's recordings, one row for each clip, in its order.
 
     Columns are ``clip_id``, ``split``, ``fold``, ``group``, each label after `LABEL`, and those of `Facts`.
 
     Parameters
     ----------
-    adapter, archives, options, excluded, workers, name
+    adapter, archives, options, excluded, windows, sample, workers, name
         As :func:`audio_neurons.recordings.preparation.prepare`.
     max_seconds, clip_seconds
         As :func:`measure`.
@@ -215,30 +227,31 @@ def read(
 
     Raises
     ------
-    PreparationError, DatasetError, ArchiveError
+    PreparationError, SampleError, DatasetError, ArchiveError
         As :func:`audio_neurons.recordings.preparation.prepare`; not for unusable recordings.
     """
     own = not datasets.source(adapter)["archives"]
     if excluded is None:
         excluded = datasets.source(adapter).get("excluded", {})
+    asked: dict[str, Any] = {"options": options, "excluded": excluded, "windows": windows, "sample": sample}
     limits = (max_seconds, clip_seconds)
-    known = [code_digest("recordings.facts"), *limits]
+    known: list[Any] = [code_digest("recordings.facts"), *limits, windows]
     if not own:
-        known += [code_digest(f"datasets.{adapter}"), options, excluded, _stamps(archives)]
+        known += [code_digest(f"datasets.{adapter}"), asked, _stamps(archives)]
     store = _Cache(cache, hashlib.sha256(serialise(known).encode()).hexdigest())
     if not own and (found := store.all()) is not None:
         return found
-    recordings = preparation.recordings_of(adapter, archives, options)
-    listed = list(recordings) if own else None
+    cuts = preparation.clips_of(adapter, archives, **asked, clip_seconds=clip_seconds, name=name)
+    listed = list(cuts) if own else None
     rows: list[dict] = []
 
-    def one(recording: Recording) -> dict:
-        return store.row(recording, limits, excluded)
+    def one(cut: Cut) -> dict:
+        return store.row(cut, limits)
 
-    found = in_order(one, recordings if listed is None else listed, workers)
+    found_rows = in_order(one, cuts if listed is None else listed, workers)
     total = None if listed is None else len(listed)
     try:
-        for row in progress(found, total, f"check {name or adapter}", "recordings"):
+        for row in progress(found_rows, total, f"check {name or adapter}", "recordings"):
             rows.append(row)
     finally:
         # What was read of own recordings is kept if this is interrupted; archives are read as a whole.
@@ -286,17 +299,18 @@ class _Cache:
     def all(self) -> pd.DataFrame | None:
         return None if self._found is None else self._found.drop(columns=["path", "stamp"])
 
-    def row(self, recording: Recording, limits: tuple[float, float], excluded: Mapping[str, str]) -> dict:
-        path, stamp = "", ""
-        why = next((r for p, r in excluded.items() if fnmatch.fnmatchcase(recording.clip_id, p)), None)
-        if why is not None:
-            measured: Sequence = astuple(Facts(problem=f"{LEFT_OUT}{why}"))
+    def row(self, cut: Cut, limits: tuple[float, float]) -> dict:
+        path, stamp, recording = "", "", cut.recording
+        if isinstance(recording.data, Path) and (facts := _stat(recording.data)):
+            place = [facts.st_size, facts.st_mtime_ns, recording.onset, recording.offset, cut.search]
+            path, stamp = os.path.abspath(recording.data), " ".join(map(str, place))
+        if isinstance(cut.problem, preparation.Excluded):
+            path = stamp = ""
+            measured: Sequence = astuple(Facts(problem=str(cut.problem)))
         else:
-            if isinstance(recording.data, Path) and (facts := _stat(recording.data)):
-                path, stamp = os.path.abspath(recording.data), f"{facts.st_size} {facts.st_mtime_ns}"
             known = self._rows.get((path, stamp)) if stamp else None
             self._changed |= known is None
-            measured = known or astuple(measure(recording.data, *limits))
+            measured = known or astuple(measure(cut, *limits))
         fixed = {name: getattr(recording, name) for name in ("clip_id", "split", "fold", "group")}
         told = dict(zip(MEASURED, measured, strict=True))
         labels = {f"{LABEL}{label}": value for label, value in recording.labels.items()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import soundfile
 
 from audio_neurons import tables
@@ -305,16 +306,27 @@ def _clip(
     rate: int,
 ) -> tuple[Recording, Clip | audio.AudioError]:
     try:
-        if search is not None:
-            recording = loudest(recording, file, search)
-        offset = recording.offset
-        own = seconds if offset is None else min(seconds, offset - recording.onset)
-        samples, halvings = audio.excerpt(file, recording.onset, own, rate)
+        recording, samples, halvings = _part(recording, file, seconds, search, rate)
         return recording, Clip(audio.encode(samples, rate), len(samples), halvings, file.samplerate)
     except audio.Silent as error:
         return recording, SilentWindow("silent window") if many else error
     except audio.AudioError as error:
         return recording, error
+
+
+def _part(
+    recording: Recording,
+    file: soundfile.SoundFile,
+    seconds: float,
+    search: float | None,
+    rate: int = tables.SAMPLE_RATE,
+    watch: audio.Watch | None = None,
+) -> tuple[Recording, np.ndarray, int]:
+    """Return a clip's recording, where it was found if that is to be searched, its samples, and halvings."""
+    recording = recording if search is None else loudest(recording, file, search)
+    offset = recording.offset
+    own = seconds if offset is None else min(seconds, offset - recording.onset)
+    return recording, *audio.excerpt(file, recording.onset, own, rate, watch)
 
 
 def in_order(
@@ -452,15 +464,48 @@ def _remedy(own: Path | list[Path] | None) -> str:
     return f"correct them in {own.resolve()} (paths are relative to its folder), or take them out"
 
 
-def recordings_of(
-    adapter: str, archives: Mapping[str, Path | Sequence[Path]], options: Mapping[str, object]
-) -> Iterator[Recording]:
-    """Yield a dataset's recordings as :func:`prepare` reads them, checked, but not decoded.
+def clips_of(
+    adapter: str,
+    archives: Mapping[str, Path | Sequence[Path]],
+    *,
+    options: Mapping[str, object] = {},
+    excluded: Mapping[str, str] = {},
+    windows: Windows | None = None,
+    clip_seconds: float = 0.0,
+    sample: Sample | None = None,
+    name: str | None = None,
+) -> Iterator[Cut]:
+    """Yield the clips that :func:`prepare` decodes, and those that are left out on purpose, in its order.
 
     Raises
     ------
-    PreparationError, DatasetError, ArchiveError
+    PreparationError, SampleError, DatasetError, ArchiveError
         As :func:`prepare`.
     """
     paths = {role: _paths(given) for role, given in archives.items()}
-    return _checked(_open(adapter, paths, options), adapter, datasets.labels(adapter, paths))
+    labels = datasets.labels(adapter, paths, options)
+
+    def cuts() -> Iterator[Cut]:
+        recordings = _checked(_open(adapter, paths, options), adapter, labels)
+        return _kept(recordings, excluded, windows or Windows(), clip_seconds, None)
+
+    chosen = None if sample is None else _drawn(cuts(), sample, name or adapter)
+    for one in cuts():
+        if chosen is None or one.recording.clip_id in chosen or isinstance(one.problem, Excluded):
+            yield one
+
+
+def samples_of(
+    one: Cut, max_seconds: float, watch: audio.Watch | None = None
+) -> tuple[Recording, np.ndarray, int]:
+    """Decode a clip as :func:`prepare` does: its recording, samples at 16 kHz, and number of halvings.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be used.
+    """
+    if one.problem is not None:
+        raise one.problem
+    with audio.opened(one.recording.data) as file:
+        return _part(one.recording, file, max_seconds, one.search, watch=watch)

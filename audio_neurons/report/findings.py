@@ -105,7 +105,7 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
     found = {name: table.to_dict("records") for name, table in found.items()}
     sections = [
         ("Rules", [RULES.format(level=level, alpha=alpha)]),
-        ("Recordings", _recordings(found["checks"])),
+        ("Recordings", recordings.paragraphs(found["checks"], plain)),
         ("Coverage", _counts(found, "coverage", "coverage", "{:.2f}", alpha)),
         ("Neurons per class", _counts(found, "neurons_per_class", "neurons", "{:.1f}", alpha)),
         ("Sharing", _sharing(found, alpha)),
@@ -169,12 +169,6 @@ def _by(rows: Sequence[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
     for row in rows:
         found.setdefault(tuple(row[key] for key in keys), []).append(row)
     return found
-
-
-def _recordings(rows: Sequence[Mapping]) -> Iterator[str]:
-    for dataset, said in recordings.paragraphs(rows):
-        yield f"**{plain(dataset)}**"
-        yield _list([plain(one) for one in said])
 
 
 # Coverage, neurons per class

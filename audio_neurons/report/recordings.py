@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from audio_neurons.datasets.registry import SPLITS
-from audio_neurons.recordings import checks
+from audio_neurons.recordings import checking, checks
 from audio_neurons.recordings.checks import ERROR, LEVELS, NOTE, WARNING, Result, Terms, many
 from audio_neurons.recordings.facts import LABEL, used
 
@@ -105,8 +105,8 @@ def overview(facts: pd.DataFrame, terms: Terms) -> Iterator[tuple[str, str]]:
         "level",
         f"peak {_spread(left['peak'])}, RMS {_spread(left['rms'])} dBFS: median (lowest to highest)",
     )
-    share = checks.silence(left, terms.clip_seconds).mean()
-    yield "silence", f"{share:.1%} of what the model hears, at the ends of recordings or padded"
+    share = checks.silence(left, terms).mean()
+    yield "silence", f"{share:.1%} of what counts, at the ends of recordings{' or padded' * terms.padded}"
 
 
 def kinds(facts: pd.DataFrame) -> dict[str, str]:
@@ -131,7 +131,7 @@ def classes(facts: pd.DataFrame, terms: Terms, label: str) -> pd.DataFrame:
     kept), and ``silence``, the mean share of it in what is heard.
     """
     left = used(facts)
-    left = left.assign(silence=checks.silence(left, terms.clip_seconds))
+    left = left.assign(silence=checks.silence(left, terms))
     by = left.groupby(f"{LABEL}{label}")
     rows = pd.crosstab(left[f"{LABEL}{label}"], left["split"]).reindex(columns=list(SPLITS), fill_value=0)
     rows = rows.assign(
@@ -173,18 +173,22 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def paragraphs(rows: Sequence[Mapping]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each dataset, and what its check found, in words, for the page of findings.
+def paragraphs(rows: Sequence[Mapping], plain: Callable[[str], str]) -> Iterator[str]:
+    """Yield the name of each dataset, and a list of what its check found, for the page of findings.
 
     Parameters
     ----------
     rows
         Rows of the table ``checks``, of all datasets.
+    plain
+        Escapes a text.
     """
     by: dict[str, list[str]] = {}
     for row in sorted(rows, key=lambda row: LEVELS.index(row["level"])):
-        by.setdefault(row["dataset"], []).append(_worded(row))
-    yield from sorted(by.items())
+        by.setdefault(row["dataset"], []).append(f"- {plain(_worded(row))}")
+    for dataset, items in sorted(by.items()):
+        yield f"**{plain(dataset)}**"
+        yield "\n".join(items)
 
 
 def warnings(rows: Sequence[Mapping]) -> list[str]:
@@ -193,7 +197,7 @@ def warnings(rows: Sequence[Mapping]) -> list[str]:
 
 
 def _worded(row: Mapping) -> str:
-    return checks.worded(row["level"], row["label"], row["message"])
+    return checking.worded(row["level"], row["label"], row["message"])
 
 
 def bins(values: pd.Series, number: int = 32) -> tuple[np.ndarray, np.ndarray, bool]:

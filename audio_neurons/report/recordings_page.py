@@ -75,11 +75,11 @@ def _dataset(one: Checked) -> dict[str, Any]:
 def _histograms(left: pd.DataFrame, terms: Terms) -> Iterator[Mapping[str, Any]]:
     if left.empty:
         return
-    silence = 100 * checks.silence(left, terms.clip_seconds)
+    silence = 100 * checks.silence(left, terms)
     yield histogram(left["seconds"], "Length in seconds", terms.clip_seconds, "heard")
     yield histogram(left["peak"], "Peak in dBFS")
     yield histogram(left["rms"], "Level (RMS) in dBFS")
-    yield histogram(silence, "Silence in what is heard, in %")
+    yield histogram(silence, "Silence in what counts, in %")
 
 
 def histogram(

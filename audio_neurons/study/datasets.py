@@ -208,11 +208,14 @@ class Datasets:
             {
                 "options": settings["options"],
                 "excluded": settings["excluded"],
+                "windows": settings["windows"],
+                "sample": settings["sample"],
                 "terms": {
                     "labels": [label for label in self.labels(name) if label in asked],
                     "clip_seconds": self.clip_seconds(name),
                     "max_seconds": settings["max_seconds"],
                     "splits": counted,
+                    "padded": self.config.extraction.count == "window",
                 },
             }
         )

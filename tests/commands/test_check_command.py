@@ -147,7 +147,9 @@ def test_a_second_check_reads_only_what_has_changed(tmp_path, capsys, monkeypatc
     check(tmp_path)
     read = []
     real = facts.measure
-    monkeypatch.setattr(facts, "measure", lambda data, *rest: read.append(data.name) or real(data, *rest))
+    monkeypatch.setattr(
+        facts, "measure", lambda one, *rest: read.append(one.recording.data.name) or real(one, *rest)
+    )
     first = capsys.readouterr().out
     assert check(tmp_path) == 0
     assert (capsys.readouterr().out, read) == (first, [])

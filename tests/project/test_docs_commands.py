@@ -25,7 +25,8 @@ ELSEWHERE = {
     "snakemake --cores 4 --configfile study/study.yaml --directory study": "test_tutorials.py::"
     "test_own_recordings_to_figures",
     "python -m audio_neurons init sounds": "test_own_study.py::test_what_init_writes_can_be_run",
-    "python -m audio_neurons check study/study.yaml --directory study --html study/recordings.html": "test_check_command.py::test_the_page_is_written_where_it_is_asked_for",
+    "python -m audio_neurons check study/study.yaml --directory study --html "
+    "study/recordings.html": "test_check_command.py::test_the_page_is_written_where_it_is_asked_for",
     "python -m audio_neurons models --configfile models.yaml": "test_add_a_model.py::"
     "test_the_commands_print_what_the_page_shows",
     "python -m audio_neurons models spectroformer --configfile models.yaml": "test_add_a_model.py::"

@@ -8,7 +8,7 @@ from tabled_facts import GOOD, TERMS, table
 from upstream import sound, tone
 
 from audio_neurons import tables
-from audio_neurons.recordings import checks, facts
+from audio_neurons.recordings import checking, checks, facts
 from audio_neurons.recordings.checks import ERROR, NOTE, WARNING, Terms, check
 
 
@@ -222,7 +222,7 @@ def test_the_worst_is_first():
 def test_results_are_a_table(tmp_path):
     results = check(table([*GOOD, ("owl", "hill", "test")]), TERMS)
     for path, rows in ((tmp_path / "some.parquet", results), (tmp_path / "none.parquet", [])):
-        tables.write(path, "checks", checks.table("birds", rows))
+        tables.write(path, "checks", checking.table("birds", rows))
         back = tables.read(path, "checks")
         assert len(back) == len(rows)
     assert tables.read_all([tmp_path / "some.parquet"] * 2, "checks")["dataset"].tolist() == ["birds"] * 2
@@ -237,7 +237,7 @@ def test_a_dataset_is_checked_into_tables(tmp_path, capfd):
     (tmp_path / "3.wav").write_bytes((tmp_path / "0.wav").read_bytes())
     (tmp_path / "own.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     out = {"facts_file": tmp_path / "facts.parquet", "checks_file": tmp_path / "checks.parquet"}
-    checks.write("birds", "custom", {"files": tmp_path / "own.csv"}, TERMS, **out)
+    checking.write("birds", "custom", {"files": tmp_path / "own.csv"}, TERMS, **out)
     written = tables.read(out["facts_file"], "facts")
     assert written["clip_id"].tolist() == ["0.wav", "1.wav", "2.wav", "3.wav"]
     assert len(written["digest"].unique()) == 3
@@ -245,3 +245,11 @@ def test_a_dataset_is_checked_into_tables(tmp_path, capfd):
     assert set(told["check"]) == {"duplicates across splits", "duplicates of several classes"}
     assert "birds: warning: kind: 2 recordings hold the same sound" in capfd.readouterr().err
     assert [field for field in facts.MEASURED if field not in written] == []
+
+
+def test_padding_is_no_silence_where_it_does_not_count():
+    terms = Terms(["kind"], 2.0, 60.0, splits=["train"])
+    results = found(table(kept=[1.0, 2.0, 1.0, 2.0]), terms)
+    assert ("unlike silence", "kind") not in results
+    assert "what is padded does not count" in results["short", ""].message
+    assert ("unlike silence", "kind") in found(table(silence=[1.0, 0.0, 1.0, 0.0]), terms)

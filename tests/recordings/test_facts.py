@@ -10,12 +10,21 @@ import pytest
 from common import SHARED
 from upstream import dataset, sound, tone
 
+from audio_neurons.datasets import Recording
 from audio_neurons.recordings import audio, facts
 from audio_neurons.recordings.facts import clipped_samples, measure
+from audio_neurons.recordings.windows import Cut
+from audio_neurons.settings.datasets import Sample, Windows
 
 
 def measured(samples, rate=16_000, kind="WAV", subtype=None, max_seconds=60.0, clip_seconds=1.0):
-    return measure(sound(np.asarray(samples, np.float32), rate, kind, subtype), max_seconds, clip_seconds)
+    return measured_file(
+        sound(np.asarray(samples, np.float32), rate, kind, subtype), max_seconds, clip_seconds
+    )
+
+
+def measured_file(data, max_seconds=60.0, clip_seconds=1.0, **part):
+    return measure(Cut(Recording("a", data, "train", "g", {}, **part)), max_seconds, clip_seconds)
 
 
 def written(folder, **sounds):
@@ -108,21 +117,21 @@ def test_channels_that_are_silent_or_cancel_are_told():
 
 def test_the_same_sound_has_one_digest_in_whatever_file():
     samples = np.rint(20_000 * tone(seconds=0.3)).astype(np.int16)
-    digests = {measure(sound(samples, kind=kind), 60, 1).digest for kind in ("WAV", "FLAC", "AIFF", "AU")}
-    digests.add(measure(sound(samples / 32768, subtype="FLOAT"), 60, 1).digest)
+    digests = {measured_file(sound(samples, kind=kind)).digest for kind in ("WAV", "FLAC", "AIFF", "AU")}
+    digests.add(measured_file(sound(samples / 32768, subtype="FLOAT")).digest)
     (digest,) = digests
-    assert digest != measure(sound(samples - 1), 60, 1).digest
+    assert digest != measured_file(sound(samples - 1)).digest
     longer = sound(np.concatenate([samples, samples]))
-    assert measure(longer, 0.3, 1).digest == digest  # of what is kept
-    assert measure(longer, 60, 1).digest != digest
+    assert measured_file(longer, 0.3).digest == digest  # of what is kept
+    assert measured_file(longer).digest != digest
 
 
 def test_an_unusable_recording_says_why_and_what_is_known_of_it():
-    assert measure(b"", 60, 1).problem == "missing, or an empty file"
+    assert measured_file(b"").problem == "missing, or an empty file"
     found = measured(np.zeros(16_000))
     assert (found.problem, found.rate, found.seconds) == ("silent", 16_000, 1.0)
     assert np.isnan(found.peak)
-    assert measure(b"no sound at all" * 100, 60, 1).problem.startswith("unreadable")
+    assert measured_file(b"no sound at all" * 100).problem.startswith("unreadable")
 
 
 def test_length_is_the_headers(tmp_path):
@@ -157,6 +166,26 @@ def test_the_number_of_workers_changes_nothing(tmp_path):
     assert read(path).equals(read(path, workers=4))
 
 
+def test_events_and_windows_are_measured_as_such(tmp_path):
+    steps = np.repeat([0.1, 0.2, 0.4, 0.8], 16_000)
+    found = measured_file(sound(steps), onset=1.0, offset=3.0)
+    assert (found.seconds, found.kept) == (2.0, 2.0)
+    assert found.peak == pytest.approx(20 * np.log10(0.4), abs=5e-3)
+    assert found.heard_peak == pytest.approx(20 * np.log10(0.2), abs=5e-3)
+    path = written(tmp_path, a=steps, b=tone(seconds=1.0))
+    found = read(path, windows=Windows(every=2.0))
+    assert found["clip_id"].tolist() == ["a.wav@0", "a.wav@2", "b.wav"]
+    assert found["peak"].iloc[:2].tolist() == pytest.approx([-20, 20 * np.log10(0.4)], abs=5e-3)
+    found = read(path, tmp_path / "cache.parquet", windows=Windows(at="loudest"))
+    assert found["peak"].iloc[0] == pytest.approx(20 * np.log10(0.8), abs=5e-3)
+    assert read(path, tmp_path / "cache.parquet", windows=Windows(at="loudest")).equals(found)
+
+
+def test_of_a_sample_only_what_is_drawn_is_measured(tmp_path):
+    path = written(tmp_path, **{f"s{i}": tone(200 + 50 * i) for i in range(10)})
+    assert len(read(path, sample=Sample(clips=4, seed=1))) == 4
+
+
 # The cache
 
 
@@ -165,12 +194,12 @@ def counted(monkeypatch):
     """The recordings that are decoded, one after the other."""
     seen = []
 
-    def decode(data, *args):
+    def opened(data):
         seen.append(data.name if isinstance(data, Path) else "bytes")
-        return real(data, *args)
+        return real(data)
 
-    real = audio.decode_scaled
-    monkeypatch.setattr(audio, "decode_scaled", decode)
+    real = audio.opened
+    monkeypatch.setattr(audio, "opened", opened)
     return seen
 
 
@@ -223,10 +252,10 @@ def test_a_damaged_cache_is_made_anew(tmp_path, damage):
 def test_what_was_read_before_an_interruption_is_kept(tmp_path, counted, monkeypatch):
     path, cache = written(tmp_path, **{f"s{i}": tone(200 + i) for i in range(30)}), tmp_path / "own.parquet"
 
-    def interrupted(data, *args):
-        if Path(data).name == "s20.wav":
+    def interrupted(one, *args):
+        if one.recording.clip_id == "s20.wav":
             raise KeyboardInterrupt
-        return real(data, *args)
+        return real(one, *args)
 
     real = facts.measure
     monkeypatch.setattr(facts, "measure", interrupted)

@@ -35,7 +35,7 @@ def test_a_dataset_is_told_in_a_few_lines():
         "  channels   mono (4)",
         "  encoding   WAV PCM_16 (4)",
         "  level      peak -3.0 (-3.0 to -3.0), RMS -20.0 (-20.0 to -20.0) dBFS: median (lowest to highest)",
-        "  silence    0.0% of what the model hears, at the ends of recordings or padded",
+        "  silence    0.0% of what counts, at the ends of recordings or padded",
         "",
     ]
     assert [line.split() for line in lines[10:13]] == [

@@ -6,7 +6,9 @@ import pandas as pd
 
 from audio_neurons.recordings.checks import Terms
 
-TERMS = Terms(labels=["kind"], clip_seconds=2.0, max_seconds=60.0, max_rejected=0.1, splits=["train"])
+TERMS = Terms(
+    labels=["kind"], clip_seconds=2.0, max_seconds=60.0, max_rejected=0.1, splits=["train"], padded=True
+)
 # Two classes in two groups each, in train and in test: nothing to find.
 GOOD = [
     ("owl", "hill", "train"),

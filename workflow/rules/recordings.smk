@@ -53,7 +53,7 @@ for _dataset, _rate in study.datasets.stored:
             settings=partial(study.datasets.check, _dataset),
             listing=without_traceback(partial(study.datasets.own_files, _dataset)),
             cache=study.datasets.facts_cache(_dataset),
-            code=code_digest("recordings.checks", f"datasets.{study.datasets.adapter(_dataset)}"),
+            code=code_digest("recordings.checking", f"datasets.{study.datasets.adapter(_dataset)}"),
         message:
             f"Check the recordings of {_dataset}"
         script:
