@@ -316,6 +316,7 @@ tasks:
 {tasks}
 
 models:
+  # Any encoder can stand here, such as one of the Hugging Face Hub (docs/models.md).
   # The first run downloads these weights. Delete the block to try the workflow without them.
   m2d:
     kind: ssl
