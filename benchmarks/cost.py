@@ -6,7 +6,7 @@ the datasets' own facts, and the arithmetic below.
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -52,11 +52,15 @@ OPERATIONS = {"ViT-Base": vit, "AST": ast}
 class Costs:
     """Quantities that the tables need, from rates and facts."""
 
-    def __init__(self, rates: dict):
-        self.assumed, self.measured = rates["assumed"], rates["measured"]
+    def __init__(self, rates: dict, config: Mapping | None = None):
+        """``config`` is a configuration whose samples are counted, instead of all clips of all datasets."""
+        self.rates, self.assumed, self.measured = rates, rates["assumed"], rates["measured"]
         names = [name for name in datasets.adapters() if name != "custom"]
         self.facts = {name: datasets.source(name) for name in names}
         self.clips = {name: self.assumed["clips"].get(name, f.get("clips")) for name, f in self.facts.items()}
+        for name, block in (config or {}).get("datasets", {}).items():
+            if sample := block.get("sample"):
+                self.clips[name] = min(self.clips[name], sample["clips"])
         self.seconds = {name: f["clip_seconds"] for name, f in self.facts.items()}
         self.audio = sum(self.clips[name] * self.seconds[name] for name in names)
         self.models = sum(self.assumed["models"].values())
@@ -129,6 +133,23 @@ def time(costs: Costs) -> str:
         rows.append([name, *hours, f"**{total}**", number(audio), number(threads), number(read)])
     head = ["on", *(f"h, one {kind}" for kind in OPERATIONS), f"h, all {costs.models} models"]
     return table([*head, "ViT-Base: audio-s/s", "threads that decode", "MB/s of clips"], rows)
+
+
+def configurations(costs: Costs) -> str:
+    """Return the table of hours of the configurations that are shipped for the paper's datasets."""
+    rows = []
+    for name in ("config", "paper"):
+        config = yaml.safe_load((HOME / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        own = Costs(costs.rates, config)
+        hours = [number(own.total_work() / speed / 3600) for title, speed in own.speeds() if SHOWN in title]
+        cores = number(own.total_work() / next(own.speeds())[1] / 3600)
+        total = f"{sum(own.clips.values()):,}"
+        rows.append([f"`config/{name}.yaml`", total, number(own.audio / 3600), f"**{cores}**", *hours])
+    head = ["configuration", "clips", "hours of audio", f"h, all {costs.models} models, 2 CPU cores"]
+    return table([*head, f"h, {SHOWN} (arithmetic)"], rows)
+
+
+SHOWN = "H100 SXM, tf32"
 
 
 def sizes(costs: Costs) -> list[tuple[str, float]]:
@@ -216,7 +237,7 @@ UNITS = {
     "start": ("start of a job", "s"),
     "dry_run": ("jobs that Snakemake plans", "per second"),
 }
-TABLES = {f.__name__: f for f in (work, time, disk, rest, internet, rates)}
+TABLES = {f.__name__: f for f in (work, time, configurations, disk, rest, internet, rates)}
 
 
 def filled(page: str, given: dict) -> str:

@@ -115,7 +115,11 @@ def extract(
             window = batch.tokens
             tokens = window - padded * (settings.count == "recording")
             mean = features.mean(1) if settings.pool == "window" else encoder.pooled(features, samples, ends)
-            notes.add(mean[:size].float(), encoder.flat(batch.active[:size]), tokens[here])
+            active = encoder.flat(batch.active[:size])
+            if settings.share == "clips":  # a clip counts as one token, on which neurons are active or not
+                active = (active > 0).to(active.dtype)
+            counted = tokens if settings.share == "tokens" else np.ones_like(tokens)
+            notes.add(mean[:size].float(), active, counted[here])
             numbers = torch.from_numpy(rank[done : done + size])
             strongest.update(batch, numbers.to(encoder.device, non_blocking=True))
             done += size
@@ -124,8 +128,9 @@ def extract(
         meter.finish()
 
     tokens = window - padded * (settings.count == "recording")
+    counted = tokens if settings.share == "tokens" else np.ones_like(tokens)
     seconds = encoder.token_seconds(samples).numpy()
-    tally.write(folder, tokens, padded, len(seconds), neurons)
+    tally.write(folder, counted, padded, len(seconds), neurons)
     if settings.tokens != "patch":  # special tokens have no time
         seconds = np.full(window, np.nan)
     top = _top_clips(strongest, np.sort(names), seconds, tokens[np.argsort(names)])

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from audio_neurons.datasets._layout import load, matched, tail, text, verified
+from audio_neurons.datasets._layout import checksums, load, matched, tail, text, verified
 from audio_neurons.datasets.archives import members
-from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
+from audio_neurons.datasets.registry import NO_SPLIT, SPLITS, DatasetError, Recording
 
 MANIFEST = "gtzan_md5.csv"
 
 
-def recordings(archives: Mapping[str, Path], *, verify_members: bool = False) -> Iterator[Recording]:
+def recordings(
+    archives: Mapping[str, Path], *, filtered: bool = True, verify_members: bool = False
+) -> Iterator[Recording]:
     """Yield recordings of ``genres/<genre>/*.wav`` that the fault-filtered lists name.
 
     Parameters
     ----------
     archives
         ``archive``: ``genres.tar.gz``; ``train``, ``valid``, ``test``: the fault-filtered lists.
+    filtered
+        False to yield all 1,000 recordings; those that the lists leave out (repetitions, distortions) have no
+        split.
     verify_members
         Compare recordings with upstream's MD5, whichever archive holds them.
 
@@ -35,6 +40,13 @@ def recordings(archives: Mapping[str, Path], *, verify_members: bool = False) ->
             if not file:
                 raise DatasetError(f"{archives[split]}: '{line}': looked for <genre>/<file>")
             listed[line] = Recording(clip_id=line, data=b"", split=split, group=line, labels={"genre": genre})
+    if not filtered:
+        for song in checksums(MANIFEST):
+            if song not in listed:
+                genre = song.partition("/")[0]
+                listed[song] = Recording(
+                    clip_id=song, data=b"", split=NO_SPLIT, group=song, labels={"genre": genre}
+                )
     path = archives["archive"]
     files = _no_au(members(path, (".wav", ".au")), path)
     found = matched(listed, files, lambda name: tail(name, 2), path)

@@ -46,6 +46,7 @@ from typing import Any
 import yaml
 
 SPLITS = ("train", "valid", "test")
+NO_SPLIT = "none"  # of no split: counts only where neurons are chosen on all clips, and in no probe
 
 
 class DatasetError(ValueError):
@@ -64,7 +65,7 @@ class Recording:
         Content of the audio file (WAV, OGG, FLAC, ...), or the path of a file that is read only where and as
         far as it is decoded; empty if the archive lacks it.
     split
-        ``train``, ``valid`` or ``test``.
+        ``train``, ``valid`` or ``test``; or `NO_SPLIT`.
     group
         Unit of resampling in statistics: the speaker, song, instrument, tone or source that
         several recordings share.

@@ -58,4 +58,9 @@ def _speakers(path: Path) -> dict[str, dict[str, str]]:
     table = rows(load(path), (ID, GENDER, NATIONALITY), path, delimiter="\t")
     if unknown := {row[GENDER] for row in table} - set(GENDERS):
         raise DatasetError(f"{path}: gender '{unknown.pop()}', looked for m or f")
-    return {row[ID]: {"gender": GENDERS[row[GENDER]], "nationality": row[NATIONALITY]} for row in table}
+    return {row[ID]: _labels(GENDERS[row[GENDER]], row[NATIONALITY]) for row in table}
+
+
+def _labels(gender: str, nationality: str) -> dict[str, str]:
+    """Return both labels, and both together, as the paper's classes may be."""
+    return {"gender": gender, "nationality": nationality, "gender_nationality": f"{gender} {nationality}"}

@@ -80,7 +80,8 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
         threshold = order_statistic(q, rule.response_percentile)
         candidates = strongest > threshold
     else:
-        candidates = ~lowest(strongest, round(rule.weakest_share * len(h)))
+        strength = strongest if rule.weakest_by == "highest" else np.sort(q, axis=0).mean(0)
+        candidates = ~lowest(strength, round(rule.weakest_share * len(h)))
     if not rule.fill:
         candidates &= ~np.isnan(h)
 
@@ -92,6 +93,12 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
     if np.isnan(threshold) or rule.assignment_percentile != rule.response_percentile:
         bar = order_statistic(q, rule.assignment_percentile)
     assigned = np.zeros(p.shape, bool)
+    if rule.assignment_within == "class":
+        bar = np.nan
+        for row in np.flatnonzero(present) if selected.any() else ():
+            own = p[row, selected]
+            assigned[row, selected] = own > order_statistic(own, rule.assignment_percentile)
+        return Selection(h, candidates, selected, assigned, threshold, bar)
     assigned[:, selected] = p[:, selected] > bar
     eligible = candidates & (strongest > bar) | assigned.any(0)  # `fill` selects beyond the candidates
     return Selection(h, candidates, selected, eligible, assigned, threshold, bar)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from audio_neurons.datasets.registry import SPLITS
+from audio_neurons.datasets.registry import NO_SPLIT, SPLITS
 from audio_neurons.recordings.sampling import EVERY
 from audio_neurons.recordings.windows import Cut
 from audio_neurons.settings.datasets import Sample
 
+ALL = (*SPLITS, NO_SPLIT)
 NAMED = 10  # at most so many classes are named
 
 
@@ -40,7 +41,7 @@ class Inventory:
 
     def table(self) -> dict[str, list]:
         """Return the columns of the table ``inventory``; label and class ``*`` stand for all clips."""
-        order = {split: place for place, split in enumerate(SPLITS)}
+        order = {split: place for place, split in enumerate(ALL)}
         rows = sorted(self._available, key=lambda row: (row[0] != EVERY, row[0], row[1], order[row[2]]))
         return {
             **{name: [row[i] for row in rows] for i, name in enumerate(("label", "class", "split"))},
@@ -58,7 +59,7 @@ class Inventory:
         if available <= sample.clips:
             yield f"the sample asks for {sample.clips:,} clips, and there are {available:,}: all are used"
             return
-        lost = [split for split in SPLITS if self._lost(EVERY, EVERY, split)]
+        lost = [split for split in ALL if self._lost(EVERY, EVERY, split)]
         if lost:
             yield f"the sample leaves no clip in the split {' and '.join(lost)}"
         classes: dict[str, list[str]] = {}
@@ -83,4 +84,4 @@ def _count(counts: Counter[tuple[str, str, str]], labels: Mapping[str, str], spl
 
 
 def _total(counts: Counter[tuple[str, str, str]]) -> int:
-    return sum(counts[EVERY, EVERY, split] for split in SPLITS)
+    return sum(counts[EVERY, EVERY, split] for split in ALL)

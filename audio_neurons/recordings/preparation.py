@@ -19,7 +19,7 @@ import soundfile
 
 from audio_neurons import tables
 from audio_neurons.datasets import registry as datasets
-from audio_neurons.datasets.registry import SPLITS, Recording, reader, source
+from audio_neurons.datasets.registry import NO_SPLIT, SPLITS, Recording, reader, source
 from audio_neurons.recordings import audio, sampling
 from audio_neurons.recordings.counting import Inventory
 from audio_neurons.recordings.windows import Cut, Tally, cut, loudest
@@ -268,7 +268,7 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         if recording.clip_id in seen:
             raise PreparationError(f"{where} occurs twice; is an archive given in two roles?")
         seen.add(recording.clip_id)
-        if recording.split not in SPLITS:
+        if recording.split not in (*SPLITS, NO_SPLIT):
             raise PreparationError(f"{where}: split '{recording.split}' is not one of {', '.join(SPLITS)}")
         if set(recording.labels) != set(labels):
             raise PreparationError(f"{where}: labels {sorted(recording.labels)}, expected {sorted(labels)}")

@@ -30,6 +30,8 @@ class ForwardPass(Section):
     activity: Literal["positive", "absolute", "median"] = "positive"
     """What must exceed the threshold: the activation, its absolute value, or its excess over the neuron's
     median."""
+    share: Literal["tokens", "clips"] = "tokens"
+    """What a response is a share of: tokens on which the neuron is active, or clips with such a token."""
     top_clips: Count = 5
     """Strongest clips kept per neuron."""
 

@@ -10,7 +10,9 @@ from pydantic import Field
 from audio_neurons.settings.section import Name, Section, Share, unknown
 
 Measure = Literal["aape", "lap", "mad", "probeless", "f1", "iou", "pearson", "auroc"]
-Preset = Literal["aape", "aape-bottom5", "lape", "lap", "mad", "probeless", "f1", "iou", "pearson", "auroc"]
+Preset = Literal[
+    "aape", "aape-bottom5", "aape-text", "lape", "lap", "mad", "probeless", "f1", "iou", "pearson", "auroc"
+]
 
 
 class Rule(Section):
@@ -23,11 +25,15 @@ class Rule(Section):
     response_percentile: Share = 0.95
     """Order statistic of all probabilities that some class must exceed."""
     weakest_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of neurons of the lowest highest probability that are dropped."""
+    """Share of neurons that are dropped as the weakest, by `weakest_by`."""
+    weakest_by: Literal["highest", "mean"] = "highest"
+    """A neuron is as weak as its highest probability, or the mean of its probabilities over the classes."""
     top_share: Share = 0.01
     """Neurons that are chosen, as a share of all; by a ranking, for each class."""
     assignment_percentile: Share = 0.95
-    """Order statistic of all probabilities above which a neuron is specific to a class."""
+    """Order statistic of probabilities above which a neuron is specific to a class."""
+    assignment_within: Literal["all", "class"] = "all"
+    """That order statistic is one of all probabilities, or each class's own, of the chosen neurons."""
     fill: bool = False
     """As LAPE's code, choose the full number even where fewer neurons are candidates; true for lape."""
 
@@ -35,6 +41,7 @@ class Rule(Section):
 PRESETS: dict[str, Rule] = {
     "aape": Rule(),
     "aape-bottom5": Rule(response_filter="weakest"),
+    "aape-text": Rule(response_filter="weakest", weakest_by="mean", assignment_within="class"),
     "lape": Rule(fill=True),
     **{measure: Rule(measure=measure) for measure in get_args(Measure) if measure != "aape"},
 }

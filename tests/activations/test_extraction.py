@@ -302,6 +302,26 @@ def test_any_division_gives_the_same_bytes_where_recordings_alone_count(encoder,
     assert all((mean[name] == means[name]).all() for name in mean)
 
 
+def test_a_share_of_clips_counts_clips_in_which_a_neuron_is_ever_active(encoder, hidden, tmp_path, frame):
+    folder = run(encoder, tmp_path, frame, SETTINGS.changed(share="clips"), responses=True)
+    active, *_ = directly(encoder, hidden, frame)
+    assert 0 < (active == 0).mean() < 1
+    cells = tables.read(folder / "cells.parquet", "cells")
+    assert (cells["tokens"] == cells["clips"]).all()
+    counts = tables.read(folder / "counts.parquet", "counts")
+    for cell in cells.itertuples():
+        inside = (frame["split"] == cell.split) & (frame["fold"] == cell.fold)
+        inside &= (frame["kind"] == cell.kind) & (frame["place"] == cell.place)
+        ours = counts.loc[counts["cell"] == cell.cell, "active"].to_numpy()
+        np.testing.assert_array_equal(ours, (active[inside.to_numpy()] > 0).sum(0))
+    units_of = tables.read(folder / "units.parquet", "units")
+    assert (units_of["tokens"] == units_of["clips"]).all()
+    assert (tables.read(folder / "responses.parquet", "responses")["tokens"] == 1).all()
+    usual = run(encoder, tmp_path / "tokens", frame)
+    top = (tables.read(path / "top_clips.parquet", "top_clips") for path in (folder, usual))
+    pd.testing.assert_frame_equal(*top)
+
+
 def test_absolute_activity(encoder, tmp_path, frame):
     def active(**how):
         folder = run(encoder, tmp_path / str(how), frame, SETTINGS.changed(threshold=0.01, **how))

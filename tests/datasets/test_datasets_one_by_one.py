@@ -21,6 +21,7 @@ from audio_neurons.datasets import DatasetError, _layout, reader, source
 from audio_neurons.datasets.archives import members
 from audio_neurons.datasets.gise51 import _drawn
 from audio_neurons.datasets.nsynth import octave
+from audio_neurons.datasets.registry import NO_SPLIT
 
 # ESC-50
 
@@ -198,16 +199,20 @@ def test_gise51_needs_a_folder_per_class(tmp_path, name):
 # VoxCeleb1
 
 
+def people(gender, nationality):
+    return {"gender": gender, "nationality": nationality, "gender_nationality": f"{gender} {nationality}"}
+
+
 @pytest.mark.parametrize("top", ["wav/", "", "vox1_dev/wav/"])
 def test_voxceleb1(tmp_path, top):
     archives = dataset("voxceleb1", tmp_path, top=top)
     assert rows("voxceleb1", archives) == [
-        ("id10001/1zcIwhmdeo4/00001.wav", "train", "id10001", {"gender": "male", "nationality": "Ireland"}),
-        ("id10001/1zcIwhmdeo4/00002.wav", "valid", "id10001", {"gender": "male", "nationality": "Ireland"}),
-        ("id10002/7w0IBEWc9Qw/00001.wav", "test", "id10002", {"gender": "male", "nationality": "India"}),
+        ("id10001/1zcIwhmdeo4/00001.wav", "train", "id10001", people("male", "Ireland")),
+        ("id10001/1zcIwhmdeo4/00002.wav", "valid", "id10001", people("male", "Ireland")),
+        ("id10002/7w0IBEWc9Qw/00001.wav", "test", "id10002", people("male", "India")),
         (
             "id10270/5r0dWxy17C8/00001.wav", "train", "id10270",
-            {"gender": "female", "nationality": "Trinidad and Tobago"},
+            people("female", "Trinidad and Tobago"),
         ),
     ]  # fmt: skip
 
@@ -353,6 +358,18 @@ def test_gtzan(tmp_path):
             ("jazz/jazz.00054.wav", "train"), ("rock/rock.00001.wav", "test"),
         ]
     ]  # fmt: skip
+
+
+def test_gtzan_has_its_unlisted_songs_too_where_they_are_wanted(tmp_path):
+    found = {r.clip_id: r for r in reader("gtzan")(dataset("gtzan", tmp_path), filtered=False)}
+    assert len(found) == 1000
+    assert found["rock/rock.00099.wav"].split == NO_SPLIT == "none"
+    assert found["rock/rock.00099.wav"].data
+    assert found["rock/rock.00099.wav"].labels == {"genre": "rock"}
+    assert found["rock/rock.00001.wav"].split == "test"
+    assert Counter(name.partition("/")[0] for name in found) == dict.fromkeys(
+        ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"), 100
+    )
 
 
 def test_gtzan_manifest_is_upstreams():

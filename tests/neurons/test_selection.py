@@ -150,7 +150,9 @@ def test_chosen_neurons_are_candidates_of_lowest_entropy(seed, classes, neurons,
     if inside.any() and left.any():
         assert chosen.entropy[inside].max() <= chosen.entropy[left].min()
     assert not chosen.assigned[:, ~chosen.selected].any()
-    np.testing.assert_array_equal(chosen.assigned, (p > chosen.assignment_threshold) & chosen.selected[None])
+    if preset != "aape-text":
+        above = p > chosen.assignment_threshold
+        np.testing.assert_array_equal(chosen.assigned, above & chosen.selected[None])
 
 
 def test_too_few_candidates_are_filled_up_by_lape_alone():
@@ -174,6 +176,24 @@ def test_bottom5_drops_exactly_the_weakest_twentieth(dead):
     assert chosen.selected.sum() == 2
 
 
+def test_the_text_drops_the_weakest_by_mean_and_takes_each_class_own_strongest_of_the_chosen():
+    rng = np.random.default_rng(4)
+    p = rng.random((3, 400)) ** 3
+    chosen = select(p, rule_of("aape-text", {"top_share": 0.2}))
+    assert set(np.flatnonzero(~chosen.candidates)) == set(np.argsort(p.mean(0))[:20])
+    assert chosen.selected.sum() == 80
+    for row, assigned in zip(p, chosen.assigned, strict=True):
+        inside = np.flatnonzero(chosen.selected)
+        assert set(np.flatnonzero(assigned)) == set(inside[np.argsort(row[inside])[-4:]])  # 5 % of 80
+    assert math.isnan(chosen.assignment_threshold)
+    one = select(p, rule_of("aape-text", {"top_share": 0.2, "assignment_within": "all"}))
+    assert one.assignment_threshold == np.sort(p.ravel())[1139]
+
+
+def test_the_text_without_a_chosen_neuron_is_specific_to_nothing():
+    assert not select(np.zeros((2, 100)), PRESETS["aape-text"]).assigned.any()
+
+
 def test_one_class():
     p = np.linspace(0, 1, 100)[None]
     chosen = select(p, PRESETS["aape"])
@@ -192,7 +212,7 @@ def test_order_of_classes_does_not_matter(seed, classes, preset, levels):
     rule = rule_of(preset, {"top_share": 0.05})
     a, b = select(p, rule), select(p[order], rule)
     same(replace(a, assigned=a.assigned[order]), b)
-    assert a.response_threshold == b.response_threshold or preset == "aape-bottom5"
+    assert a.response_threshold == b.response_threshold or preset.startswith("aape-")
 
 
 @few

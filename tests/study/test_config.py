@@ -72,7 +72,7 @@ def test_shipped_configurations_are_completed(name):
         assert block["options"] == before["datasets"][key].get("options", {})
         assert block["archives"] == {}
     assert full["download"]["max_missing"] == 0.01
-    assert full["selection"]["statistics_split"] == "train"
+    assert full["selection"]["statistics_split"] == ("all" if name == "paper" else "train")
     for key, block in full["selection"]["selectors"].items():
         assert block["preset"] == key
     for block in full["models"].values():
@@ -92,6 +92,7 @@ def test_defaults():
         "pool": "window",
         "threshold": 0,
         "activity": "positive",
+        "share": "tokens",
         "median": {"clips": 256, "per_clip": 16, "seed": 0},
         "top_clips": 5,
         "responses": False,
