@@ -105,7 +105,10 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
     found = {name: table.to_dict("records") for name, table in found.items()}
     sections = [
         ("Rules", [RULES.format(level=level, alpha=alpha)]),
-        ("Recordings", recordings.paragraphs(found["checks"], plain)),
+        (
+            "Recordings",
+            [*_recordings(found.get("clips", [])), *recordings.paragraphs(found["checks"], plain)],
+        ),
         ("Coverage", _counts(found, "coverage", "coverage", "{:.2f}", alpha)),
         ("Neurons per class", _counts(found, "neurons_per_class", "neurons", "{:.1f}", alpha)),
         ("Sharing", _sharing(found, alpha)),
@@ -169,6 +172,20 @@ def _by(rows: Sequence[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
     for row in rows:
         found.setdefault(tuple(row[key] for key in keys), []).append(row)
     return found
+
+
+# Recordings
+
+
+def _recordings(rows: Sequence[Mapping]) -> Iterator[str]:
+    """Say of which clips each dataset is, and how many of them each split has."""
+    items = []
+    for (name,), own in _by([row for row in rows if row["label"] == ALL], "dataset").items():
+        used = ", ".join(f"{row['split']} {row['clips']:,}" for row in own)
+        items.append(f"{plain(name)}: {plain(own[0]['conditions'])} (used: {used}).")
+    if items:
+        yield "Every number below is of these clips:"
+        yield _list(items)
 
 
 # Coverage, neurons per class

@@ -81,6 +81,7 @@ def published_table(
                     "low": low,
                     "high": high,
                     "difference": value - theirs["published"],
+                    "conditions": "".join(ours["conditions"]) if "conditions" in ours and not demo else "",
                     "remark": remark,
                 }
             )

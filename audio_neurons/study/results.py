@@ -21,7 +21,7 @@ OVERALL = {
 }
 OF_RESAMPLES = ("inference", "stability", "draws")  # tables that only a selector with counts has
 NEED_RESAMPLES = ("entropy",)
-TABLES = ("coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap")
+TABLES = ("clips", "coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap")
 
 
 def title(blocks: Mapping[str, Task | Model | Comparison], name: str) -> str:
@@ -52,6 +52,30 @@ class Results:
         tasks = [title(self.config.tasks, task) for task in self.config.comparisons[name].tasks]
         return {"name": name, "title": title(self.config.comparisons, name), "tasks": tasks}
 
+    def _datasets_of(self, wildcards: Any) -> list[str]:
+        """Return the datasets of a comparison or a task, or all that are used."""
+        if comparison := getattr(wildcards, "comparison", None):
+            return list(dict.fromkeys(map(self.tasks.dataset, self.config.comparisons[comparison].tasks)))
+        task = getattr(wildcards, "task", None)
+        return [self.tasks.dataset(task)] if task else self.tasks.used_datasets()
+
+    def _datasets(self, wildcards: Any) -> list[dict[str, Any]]:
+        """Describe of which clips datasets are."""
+        return [
+            {"name": name, "sample": own.sample, "windows": "" if own.windows.plain else own.windows.words()}
+            for name in self._datasets_of(wildcards)
+            for own in [self.tasks.datasets[name]]
+        ]
+
+    def told_of_clips(self, wildcards: Any) -> list[str]:
+        """Return a line for each dataset of which not all clips are used, or not from their start."""
+        told = []
+        for one in self._datasets(wildcards):
+            asked = "at most " + one["sample"].words() if one["sample"] else ""
+            if said := "; ".join(filter(None, (asked, one["windows"]))):
+                told.append(f"{one['name']}: {said}. Below the figure, and in clips.csv, are the numbers.")
+        return told
+
     def _about(self, models: Iterable[str] | None = None, level: float | None = None, **more: Any) -> str:
         """Serialise the models in their order, levels, and more."""
         return serialise(
@@ -64,30 +88,48 @@ class Results:
         )
 
     def about_tasks(self, wildcards: Any) -> str:
-        return self._about(tasks=self._tasks())
+        return self._about(tasks=self._tasks(), datasets=self._datasets(wildcards))
 
     def about_comparison(self, wildcards: Any) -> str:
-        return self._about(comparison=self._comparison(wildcards.comparison))
+        datasets = self._datasets(wildcards)
+        return self._about(comparison=self._comparison(wildcards.comparison), datasets=datasets)
 
     def about_ablation(self, wildcards: Any) -> str:
         models, level = self.tasks.models_ablated(wildcards.task), self.config.ablation.confidence
-        return self._about(models, level, task=title(self.config.tasks, wildcards.task))
+        datasets = self._datasets(wildcards)
+        return self._about(models, level, task=title(self.config.tasks, wildcards.task), datasets=datasets)
 
     def about_tables(self, wildcards: Any) -> str:
         return self._about(
             tasks=self._tasks(),
             comparisons=[self._comparison(name) for name in self.tasks.compared],
             confidence=self.config.ablation.confidence,
+            datasets=self._datasets(wildcards),
+            datasets_of_tasks={name: [task.dataset] for name, task in self.tasks.here.items()},
+            datasets_of_comparisons={
+                name: [self.tasks.dataset(task) for task in one.tasks]
+                for name, one in self.tasks.compared.items()
+            },
+            choice=self._choice(),
             demo=bool(self.tasks.datasets.made_here),
             count=self.config.extraction.count,
             left_out=[title(self.config.tasks, t) for t in self.config.tasks if t not in self.tasks.here],
         )
+
+    def _choice(self) -> str:
+        """Return in words on what neurons are chosen."""
+        split = self.config.selection.statistics_split
+        on = "all splits" if split == "all" else f"the split {split}"
+        return f"neurons chosen by {self.tasks.selector} on {on}"
 
     def model_notes(self, wildcards: Any) -> list[str]:
         models = self.config.models
         return [f"{title(models, m)}: {block.note}" for m, block in models.items() if block.note is not None]
 
     # Inputs of figures
+
+    def inventories(self, wildcards: Any) -> list[str]:
+        return [fill(paths.INVENTORY, dataset=name) for name in self._datasets_of(wildcards)]
 
     def sharing(self, wildcards: Any) -> list[str]:
         return self.tasks.of_comparisons("sharing", [wildcards.comparison])

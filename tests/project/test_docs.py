@@ -183,7 +183,12 @@ def test_configurations_on_pages_are_valid(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for dataset in (block.get("datasets") or {}).values():
         if dataset and "files" in dataset:
-            Path(dataset["files"]).write_text("path,species\n", "utf-8")
+            files = Path(dataset["files"])
+            files.parent.mkdir(exist_ok=True)
+            if dataset["files"].endswith("/"):
+                files.mkdir()
+            else:
+                files.write_text("path,species\n", "utf-8")
     base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text("utf-8"))
     complete(merged(base, block))
 

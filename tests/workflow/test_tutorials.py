@@ -21,6 +21,8 @@ from upstream import sound, tone
 
 from audio_neurons import tables
 from audio_neurons.datasets import adapters, reader
+from audio_neurons.recordings.preparation import prepare
+from audio_neurons.settings.datasets import Dataset
 from audio_neurons.study import complete
 
 OWN, ADDED = "own-recordings.md", "add-a-dataset.md"
@@ -143,6 +145,43 @@ def test_own_configuration_is_valid_and_names_the_published_model(study, monkeyp
 
 
 @pytest.mark.workflow
+def test_windows_events_and_samples_are_as_shown(study, capsys):
+    shown = [yaml.safe_load(text) for _, language, text in blocks(OWN) if language == "yaml"]
+    shown = {
+        name: b for block in shown if set(block) == {"datasets"} for name, b in block["datasets"].items()
+    }
+    folder = study / "study"
+    rng = np.random.default_rng(1)
+    for name, seconds in {
+        **{f"marsh/{day}.wav": 130 for day in ("mon", "tue", "wed")},
+        **{"calls/dawn.wav": 90, "calls/dusk.wav": 50, "tracks/dawn.wav": 20},
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(sound(rng.normal(0, 0.1, seconds * 8000), 8000))
+    days = "".join(f"{day}.wav,{day}\n" for day in ("mon", "tue", "wed"))
+    (folder / "marsh" / "marsh.csv").write_text(f"path,day\n{days}")
+    shown["calls"] = {"files": "calls/calls.csv"}
+    found = {}
+    for name, block in shown.items():
+        dataset = Dataset(**block)
+        part = study / f"{name}.parquet"
+        prepare(
+            "custom", {"files": folder / dataset.files}, [part], study / "rejected", options=dataset.options,
+            windows=dataset.windows, clip_seconds=dataset.clip_seconds, sample=dataset.sample, name=name,
+        )  # fmt: skip
+        found[name] = tables.read(part, "clips")
+    assert list(found["marsh"]["clip_id"][:4]) == ["mon.wav@0", "mon.wav@60", "mon.wav@120", "tue.wav@0"]
+    assert list(found["calls"]["clip_id"][:2]) == ["dawn.wav@12.5-14", "dawn.wav@13.25-16.5"]
+    assert found["tracks"]["species"].to_dict() == {0: "robin", 1: "wren"}
+    assert set(found["birds"]["species"].value_counts()) == {2}
+    told = capsys.readouterr().err
+    (line,) = [text.strip() for _, _, text in blocks(OWN) if text.startswith("marsh: ")]
+    assert line in told
+    drawn = "6 of 12 clips, balanced by species, seed 0"
+    assert drawn in told
+    assert drawn in page(OWN)
+
+
 def test_own_recordings_to_figures(study):
     config = small(files(OWN)["study/study.yaml"])
     folder = study / "study"

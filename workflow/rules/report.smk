@@ -5,6 +5,7 @@ rule draw_sharing:
     input:
         sharing=study.results.sharing,
         inference=study.results.sharing_inference,
+        inventory=study.results.inventories,
     output:
         pdf=paths.fill(paths.FIGURE, figure="{comparison}", kind="pdf"),
         png=report(
@@ -24,6 +25,7 @@ rule draw_sharing:
     params:
         figure="sharing",
         about=study.results.about_comparison,
+        clips=study.results.told_of_clips,
         code=code_digest("report.figures.drawing", "report.figures.sharing"),
     message:
         "Draw the figure {wildcards.comparison}"
@@ -39,6 +41,7 @@ for _figure in OVERALL:
             f"draw_{_figure}"
         input:
             **study.results.overall(_figure),
+            inventory=study.results.inventories,
         output:
             pdf=paths.fill(paths.FIGURE, figure=_figure, kind="pdf"),
             png=report(
@@ -58,6 +61,7 @@ for _figure in OVERALL:
         params:
             figure=_figure,
             about=study.results.about_tasks,
+            clips=study.results.told_of_clips,
             code=code_digest("report.figures.drawing", f"report.figures.{_figure}"),
         message:
             f"Draw the figure {_figure}"
@@ -78,6 +82,7 @@ for _figure, _folder, _title, _table in (
             f"draw_{_figure}"
         input:
             **{_table: getattr(study.results, _table)},
+            inventory=study.results.inventories,
         output:
             pdf=paths.fill(paths.FIGURE, figure=f"{_folder}/{{task}}", kind="pdf"),
             png=report(
@@ -97,6 +102,7 @@ for _figure, _folder, _title, _table in (
         params:
             figure=_figure,
             about=study.results.about_ablation,
+            clips=study.results.told_of_clips,
             code=code_digest("report.figures.drawing", f"report.figures.{_figure}"),
         message:
             f"Draw {_title} of the ablation of {{wildcards.task}}"
@@ -112,7 +118,15 @@ rule tabulate:
         sharing=study.tasks.of_comparisons("sharing", study.tasks.compared),
         sharing_inference=study.tasks.shared("sharing_inference"),
         sharing_draws=study.tasks.shared("sharing_draws"),
+        inventory=study.results.inventories,
     output:
+        clips=report(
+            paths.fill(paths.TABLE, table="clips", kind="csv"),
+            caption="../report/clips_table.rst",
+            category="Recordings",
+            labels={"figure": "clips per class and split"},
+        ),
+        clips_data=paths.fill(paths.TABLE, table="clips", kind="parquet"),
         coverage=report(
             paths.fill(paths.TABLE, table="coverage", kind="csv"),
             caption="../report/coverage_table.rst",
@@ -149,7 +163,8 @@ rule tabulate:
         "../../envs/audio-neurons.yaml"
     params:
         about=study.results.about_tables,
-        code=code_digest("report.summary", "inference.differences"),
+        clips=study.results.told_of_clips,
+        code=code_digest("report.summary", "report.conditions", "inference.differences"),
     message:
         "Assemble the tables"
     script:
@@ -194,6 +209,7 @@ rule tabulate_published:
         "../../envs/audio-neurons.yaml"
     params:
         about=study.results.about_tables,
+        clips=study.results.told_of_clips,
         cases=study.tasks.cases(study.tasks.ablated_in()),
         listed=study.tasks.cases(study.tasks.listed_in()),
         known=lambda _: serialise(study.tasks.known_lists()),
@@ -206,6 +222,7 @@ rule tabulate_published:
 
 rule summarize:
     input:
+        clips=paths.fill(paths.TABLE, table="clips", kind="parquet"),
         coverage=paths.fill(paths.TABLE, table="coverage", kind="parquet"),
         sharing=paths.fill(paths.TABLE, table="sharing", kind="parquet"),
         pairs=paths.fill(paths.TABLE, table="pairs", kind="parquet"),

@@ -7,7 +7,7 @@ from audio_neurons.running import runtime
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
 from audio_neurons.inference.differences import differences_table
-from audio_neurons.report import summary
+from audio_neurons.report import conditions, summary
 
 about, given = json.loads(snakemake.params.about), snakemake.input
 models, comparisons = about["models"], about["comparisons"]
@@ -18,5 +18,8 @@ pairs = summary.pairs_table(sharing, inference, models, comparisons)
 differences = differences_table(
     coverage, means, list(given.draws), list(given.sharing_draws), models, about["level"]
 )
-found = {"coverage": coverage, "sharing": means, "pairs": pairs, "differences": differences}
+clips = conditions.clips_table(list(given.inventory), about["datasets"])
+coverage = conditions.stated(coverage, "task", about["datasets_of_tasks"], clips, about["choice"])
+means = conditions.stated(means, "comparison", about["datasets_of_comparisons"], clips, about["choice"])
+found = {"clips": clips, "coverage": coverage, "sharing": means, "pairs": pairs, "differences": differences}
 summary.write_tables(found, dict(snakemake.output.items()))

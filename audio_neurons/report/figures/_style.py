@@ -111,6 +111,17 @@ def save(figure: Figure, pdf: str | os.PathLike, png: str | os.PathLike) -> None
     plt.close(figure)
 
 
+def footnote(figure: Figure, lines: Sequence[str]) -> None:
+    """Write lines below everything that a figure shows."""
+    if not lines:
+        return
+    figure.draw_without_rendering()  # runs the layout, which texts of the figure do not change
+    width, height = figure.get_size_inches()
+    bottom = figure.get_tightbbox().y0 - 0.08
+    text = "\n".join(line for one in lines for line in textwrap.wrap(one, round(16 * width)))
+    figure.text(0.01, bottom / height, text, va="top", size=SMALL, in_layout=True)
+
+
 def readable(name: str) -> str:
     """Return the name of a class for an axis."""
     return shortened(name.replace("_", " "), LONGEST)

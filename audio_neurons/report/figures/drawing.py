@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from audio_neurons import tables
+from audio_neurons.report import conditions
 from audio_neurons.report.figures import _style as style
 
 
@@ -26,14 +27,17 @@ def make(figure: str, inputs: Mapping[str, Sequence[str]], about: Mapping, out: 
     figure
         Name of a module of this package.
     inputs, about
-        See the figure's ``data``.
+        See the figure's ``data``. Below the figure stands of which clips the ``datasets`` of ``about`` are,
+        where they are not all, from the tables ``inventory`` of ``inputs``.
     out
         Where to write the figure (``pdf``, ``png``) and its data (``data``, Parquet, and ``csv``).
     """
     module = import_module(f"{__package__}.{figure}")
     data = module.data(inputs, about)
     tables.write_frame(out["data"], out["csv"], data)
-    style.save(module.draw(_plain(data), _plain(about)), out["pdf"], out["png"])
+    drawn = module.draw(_plain(data), _plain(about))
+    style.footnote(drawn, _plain(conditions.notes(inputs.get("inventory", []), about.get("datasets", []))))
+    style.save(drawn, out["pdf"], out["png"])
 
 
 def _plain(value: Any) -> Any:
