@@ -96,10 +96,11 @@ def _download(name: str, revision: str) -> tuple[ModelInfo | None, Path]:
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     anything = [folder.CONFIG, *folder.PREPROCESSORS, *folder.WEIGHTS, *folder.PARTS]
+    api = HfApi(endpoint=endpoint)
     try:
         if constants.HF_HUB_OFFLINE:
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        info = HfApi(endpoint=endpoint).model_info(name, revision=revision, files_metadata=True)
+        info = api.model_info(name, revision=revision, files_metadata=True)
     except HfHubHTTPError:
         raise
     except Exception as error:  # no network: what the cache holds is as good
@@ -121,7 +122,11 @@ def _download(name: str, revision: str) -> tuple[ModelInfo | None, Path]:
     here = cache / f"models--{name.replace('/', '--')}"
     ensure_space(here, 0 if here.exists() else sum(sizes[file] for file in files))
     try:
-        return info, Path(snapshot_download(name, revision=info.sha, allow_patterns=files, endpoint=endpoint))
+        # By its name, which the client remembers for runs without a network.
+        local = Path(snapshot_download(name, revision=revision, allow_patterns=files, endpoint=endpoint))
+        if local.name != info.sha:  # it moved in between
+            info = api.model_info(name, revision=local.name, files_metadata=True)
+        return info, local
     except GatedRepoError as error:
         raise DownloadError(_gated(name, licence(info), error)) from error
 
