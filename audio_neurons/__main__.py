@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import chdir
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ from audio_neurons.study.loading import HOME, ConfigError, complete
 from audio_neurons.study.paths import fill
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from audio_neurons.models.encoder import Encoder
 
 SECONDS = 2.0
@@ -83,6 +87,12 @@ def parser() -> argparse.ArgumentParser:
         "--configfile", type=Path, default=HOME / "config" / "config.yaml", help="default: %(default)s"
     )
     models.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="table to which checkpoints that equal transformers' own pipeline are added",
+    )
+    models.add_argument(
         "--directory", type=Path, default=Path(), help="working directory of the runs (default: current)"
     )
     models.set_defaults(run=_run_models)
@@ -124,8 +134,13 @@ def _row(name: str, block: Mapping, options: argparse.Namespace) -> tuple[str, .
     path = _weights(name, block, options.directory)
     where = "random" if path is None else str(path) if path.is_file() else f"not here yet: {path}"
     parameters = sum(p.numel() for p in encoder.parameters())
-    size = f"{encoder.depth} x {encoder.width:,} = {encoder.depth * encoder.width:,}"
-    return name, block["kind"], block["adapter"], size, f"{parameters / 1e6:.1f} M", where
+    return name, block["kind"], block["adapter"], _size(encoder), f"{parameters / 1e6:.1f} M", where
+
+
+def _size(encoder: Encoder) -> str:
+    """Return layers and neurons as text; runs of equally wide layers are joined."""
+    runs = [(width, len(list(group))) for width, group in groupby(encoder.widths)]
+    return " + ".join(f"{n} x {width:,}" for width, n in runs) + f" = {sum(encoder.widths):,}"
 
 
 def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[str]:
@@ -157,13 +172,59 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
             raise ModelError(f"models.{name}: silencing the neurons of layer {number} changes no output")
     names = {module: path for path, module in encoder.named_modules()}
     active = batch.active.float().mean((0, 2)) / batch.tokens
+    path = _weights(name, block, options.directory)
+    compared = _compare(encoder, block, path if path is not None and path.is_file() else None, wave, options)
     return [
         f"{name}: works",
         f"  neurons:  inputs of {names[layers[0]]} ... {names[layers[-1]]}",
         f"  tokens:   {batch.tokens} that count in {SECONDS:g} s, {encoder.special_tokens} special ones",
         f"  features: {features.shape[1]} x {features.shape[2]}",
         f"  active:   {active.min():.0%} to {active.max():.0%} of the tokens of noise, by layer",
+        *_layers(encoder),
+        *_read(encoder),
+        f"  compared: {compared}",
     ]
+
+
+def _layers(encoder: Encoder) -> Iterable[str]:
+    """Say which feed-forward network is which layer, if blocks have two of them or widths are unequal."""
+    networks = encoder.networks()
+    blocks = [re.sub(r"(.*\.\d+)\..*", r"\1", name) for name in networks]
+    if len(set(blocks)) < len(blocks) or len(set(encoder.widths)) > 1:
+        for layer, (name, module) in enumerate(networks.items()):
+            yield f"  layer {layer}:  {name} ({module.in_features:,} neurons)"
+
+
+def _read(encoder: Encoder) -> Iterable[str]:
+    """Say what was read from where, one line per place."""
+    by_place: dict[str, list[str]] = {}
+    for key, value, place in encoder.origins:
+        by_place.setdefault(place, []).append(f"{key}={value}")
+    for place, values in by_place.items():
+        yield f"  read:     {place}: {', '.join(values)}"
+
+
+def _compare(
+    encoder: Encoder, block: Mapping, path: Path | None, wave: Tensor, options: argparse.Namespace
+) -> str:
+    """Compare the features of noise with transformers' own pipeline, and record the result if asked to."""
+    if block["adapter"] != "huggingface":
+        return f"not with transformers: adapter {block['adapter']} is none of its models"
+    from audio_neurons.models import comparison
+    from audio_neurons.models.towers import HuggingFace
+
+    assert isinstance(encoder, HuggingFace)
+    try:
+        found = comparison.difference(encoder, block, path, wave)
+    except ModelError as error:
+        return f"not with transformers: {error}"
+    told = f"largest difference {found.largest:.1e}, at a deviation of {found.deviation:.2f}"
+    if not found.small:
+        raise ModelError(f"features of noise differ from transformers' own pipeline: {told}")
+    if options.record is not None:
+        assert path is not None
+        comparison.record(options.record, encoder, block, path, found, _size(encoder))
+    return f"features of noise equal those of transformers' own pipeline ({told})"
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

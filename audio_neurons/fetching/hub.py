@@ -123,10 +123,10 @@ def _download(name: str, revision: str) -> tuple[ModelInfo | None, Path]:
     ensure_space(here, 0 if here.exists() else sum(sizes[file] for file in files))
     try:
         # By its name, which the client remembers for runs without a network.
-        local = Path(snapshot_download(name, revision=revision, allow_patterns=files, endpoint=endpoint))
-        if local.name != info.sha:  # it moved in between
-            info = api.model_info(name, revision=local.name, files_metadata=True)
-        return info, local
+        got = Path(snapshot_download(name, revision=revision, allow_patterns=files, endpoint=endpoint))
+        if got.name != info.sha:  # it moved in between
+            info = api.model_info(name, revision=got.name, files_metadata=True)
+        return info, got
     except GatedRepoError as error:
         raise DownloadError(_gated(name, licence(info), error)) from error
 

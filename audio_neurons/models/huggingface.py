@@ -65,11 +65,11 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
     ``weights`` is a checkpoint, or the config.json of a folder. A config.json beside a checkpoint is read
     too.
     """
-    library = _library()
-    with _quietly(library), torch.random.fork_rng(devices=[]):
+    transformers = library()
+    with quietly(transformers), torch.random.fork_rng(devices=[]):
         try:
-            source = _source(library, block, weights)
-            part, whole = _part(library, source.config)
+            source = _source(transformers, block, weights)
+            part, whole = _part(transformers, source.config)
             changed(part.config, block.get("config", {}), source)
             cls: Any = type(part)
             if source.files:
@@ -86,6 +86,7 @@ def build(block: Mapping, weights: Path | None) -> HuggingFace:
             encoder = encoder_of(model.eval(), block, source)
             if source.files and not source.values:
                 _demand(encoder, block, source.files[0])
+            encoder.origins = _origins(encoder, block, source)
             return encoder
         except ModelError:
             raise
@@ -172,23 +173,30 @@ def _extractor(library: ModuleType, path: Path, config: PretrainedConfig) -> Any
 
 
 def _part(library: ModuleType, config: PretrainedConfig) -> tuple[PreTrainedModel, list[str]]:
-    """Return the audio encoder inside the model of a configuration, without weights, and all tensors' names.
+    """Return the audio encoder in a configuration's model, without weights, and all tensors' names."""
+    with torch.device("meta"):
+        whole = whole_class(library, config)(config)
+    return audio_part(library, whole), list(whole.state_dict())
 
-    The encoder is what is named as in `TOWERS`; else the ``encoder`` beside a ``decoder``; else all of it.
-    """
+
+def whole_class(library: ModuleType, config: PretrainedConfig) -> type[PreTrainedModel]:
+    """Return the class of a configuration's model: the one that it names, or the library's bare one."""
     name = next(iter(config.architectures or ()), None)
     cls = getattr(library, name, None) if name else None
-    for mapping in (
-        library.MODEL_MAPPING,
-        library.MODEL_FOR_PRETRAINING_MAPPING,
-        library.MODEL_FOR_CTC_MAPPING,
-    ):
+    mappings = ("MODEL_MAPPING", "MODEL_FOR_PRETRAINING_MAPPING", "MODEL_FOR_CTC_MAPPING")
+    for mapping in (getattr(library, name) for name in mappings):
         if cls is None and type(config) in mapping:
             cls = mapping[type(config)]
     if cls is None:
         raise ModelError(f"transformers has no model for {config.model_type}")
-    with torch.device("meta"):
-        whole = cls(config)
+    return cls
+
+
+def audio_part(library: ModuleType, whole: PreTrainedModel) -> PreTrainedModel:
+    """Return the audio encoder of a model.
+
+    It is what is named as in `TOWERS`; else the ``encoder`` beside a ``decoder``; else all of it.
+    """
     models = {n: m for n, m in whole.named_modules() if isinstance(m, library.PreTrainedModel)}
     towers = [m for n, m in models.items() if n.rsplit(".", 1)[-1] in TOWERS]
     paths = {n for n, _ in whole.named_modules()}
@@ -196,7 +204,37 @@ def _part(library: ModuleType, config: PretrainedConfig) -> tuple[PreTrainedMode
         m for n, m in models.items()
         if n.rsplit(".", 1)[-1] == "encoder" and f"{n.removesuffix('encoder')}decoder" in paths
     ]  # fmt: skip
-    return (*towers, *encoders, whole.base_model)[0], list(whole.state_dict())
+    return (*towers, *encoders, whole.base_model)[0]
+
+
+def _origins(encoder: HuggingFace, block: Mapping, source: Source) -> tuple[tuple[str, str, str], ...]:
+    """Return what decides the numbers beside the weights, and where it was read."""
+    from transformers import PretrainedConfig
+
+    config, told, changes = (
+        encoder.model.config,
+        _told(source.values, encoder.model.config),
+        block.get("config", {}),
+    )
+    default = "random initialisation's default" if not source.files else "transformers' default"
+    found = [("model_type", str(config.model_type), source.where if source.values else "configuration")]
+    for key, value in config.to_dict().items():
+        if key not in PretrainedConfig().to_dict():
+            names = {key, *(k for k, v in config.attribute_map.items() if v == key)}
+            where = source.where if names & told.keys() else default
+            found.append((key, str(value), "configuration" if names & changes.keys() else where))
+    for key, value in (
+        ("normalize", getattr(encoder, "normalize", None)),
+        ("mean", getattr(encoder, "mean", None)),
+        ("std", getattr(encoder, "std", None)),
+        ("sampling_rate", encoder.sample_rate),
+    ):
+        if value is not None:
+            own = "configuration" if {"normalize", "norm_stats"} & block.keys() else default
+            found.append(
+                (key, str(value), "preprocessor_config.json" if source.extractor is not None else own)
+            )
+    return tuple(found)
 
 
 def changed(config: PretrainedConfig, changes: Mapping[str, Any], source: Source) -> None:
@@ -303,7 +341,7 @@ def _norm_stats(block: Mapping, extractor: Any) -> tuple[float, float]:
     return tuple(value) if value is not None else fbank.NORM_STATS
 
 
-def _library() -> ModuleType:
+def library() -> ModuleType:
     """Import transformers, which is optional, and check its version."""
     try:
         import transformers
@@ -318,7 +356,7 @@ def _library() -> ModuleType:
 
 
 @contextmanager
-def _quietly(library: ModuleType) -> Iterator[None]:
+def quietly(library: ModuleType) -> Iterator[None]:
     """Silence warnings and progress bars of transformers; the adapter does its own checks."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

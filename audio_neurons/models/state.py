@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from audio_neurons.models.checkpoint import check_fit, read_checkpoint
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.folder import parts_of
+from audio_neurons.running.files import checksum
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -57,6 +59,12 @@ def open_weights(files: list[Path]) -> tuple[list[str], Read]:
         return state
 
     return [name for found in names.values() for name in found], read
+
+
+def weights_digest(files: list[Path]) -> str:
+    """Return the SHA-256 of a weights file; of parts, that of the text of all their digests in order."""
+    digests = [checksum(path) for path in files[1:] or files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _names(path: Path) -> set[str]:

@@ -57,6 +57,9 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
     files = list(files)
     problems = [*_left_out_in_vain(completed, files), *_twice(files)] if files else []
     _leave_out(completed)
+    for block in completed["models"].values() if isinstance(completed.get("models"), dict) else ():
+        if isinstance(block, dict) and block.keys() & {"hub", "folder"}:
+            block.setdefault("adapter", "huggingface")
     validator = _Completing(schema())
     problems += [line for error in validator.iter_errors(completed) for line in _explain(error)]
     if not problems:

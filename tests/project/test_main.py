@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import yaml
 from common import ROOT, TINY
 
 from audio_neurons.__main__ import main
+from audio_neurons.running.files import checksum
 
 
 @pytest.fixture
@@ -104,3 +106,50 @@ def test_files_are_looked_up_in_the_working_directory_of_the_runs(tmp_path, caps
     assert "tiny" in capsys.readouterr().out
     assert main(["models", "--configfile", "study.yaml"]) == 2
     assert "datasets.own.files: own.csv: no such file or folder" in capsys.readouterr().err
+
+
+def test_an_encoder_of_transformers_is_described_and_compared(configured, tmp_path, capsys):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.Wav2Vec2BertConfig(**sizes, feature_projection_input_dim=160)
+    torch.manual_seed(0)
+    transformers.Wav2Vec2BertModel(config).save_pretrained(tmp_path / "mine")
+    transformers.SeamlessM4TFeatureExtractor().save_pretrained(tmp_path / "mine")
+    mine, table = {"kind": "ssl", "folder": "mine"}, tmp_path / "verified.csv"
+    arguments = ["models", "mine", *configured(mine=mine), "--record", str(table)]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "4 x 32 = 128" in out
+    assert "layer 1:  model.encoder.layers.0.ffn2.output_dense (32 neurons)" in out
+    assert "mine/config.json: model_type=wav2vec2-bert, " in out
+    assert "num_attention_heads=2" in out
+    assert "preprocessor_config.json: sampling_rate=16000" in out
+    assert "compared: features of noise equal those of transformers' own pipeline (largest difference " in out
+    assert main(arguments) == 0  # the same versions have one row
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert (row["checkpoint"], row["architecture"], row["neurons"]) == (
+        "mine",
+        "wav2vec2-bert",
+        "4 x 32 = 128",
+    )
+    assert row["weights_sha256"] == checksum(tmp_path / "mine" / "model.safetensors")
+    assert row["transformers"] == transformers.__version__
+    assert main(["models", "tiny", *configured(tiny=RANDOM)]) == 0
+    assert "compared: not with transformers: adapter vit is none of its models" in capsys.readouterr().out
+
+
+def test_verified_models_are_on_the_page():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = list(csv.DictReader((ROOT / "resources/verified_models.csv").read_text("utf-8").splitlines()))
+    assert rows
+    for row in rows:
+        shown = (
+            "checkpoint",
+            "architecture",
+            "neurons",
+            "check",
+            "largest_difference",
+            "transformers",
+            "torch",
+        )
+        assert f"| {' | '.join(row[key] for key in shown)} |" in page
