@@ -13,68 +13,15 @@ from common import SHARED
 
 transformers = pytest.importorskip("transformers", reason="adapter huggingface needs transformers")
 
+from tiny_models import WAVE, save, wave2vec  # noqa: E402
+
 from audio_neurons import models  # noqa: E402
 from audio_neurons.activations.recorder import Recorder  # noqa: E402
-from audio_neurons.models import ModelError  # noqa: E402
+from audio_neurons.models import ModelError, comparison  # noqa: E402
 from audio_neurons.models.encoder import Encoder  # noqa: E402
 from audio_neurons.recordings import audio  # noqa: E402
 
-SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
-WAVE = {**SIZES, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
-TEXT = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-SEEN = {"d_model": 24, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 40}
 SECONDS = 2
-
-
-def wave2vec(**kind):
-    return transformers.Wav2Vec2FeatureExtractor(**kind)
-
-
-def clap():
-    """A whole CLAP, of which only the audio encoder is read; at the rate of clips, not at its own 48 kHz."""
-    audio_config = {
-        "spec_size": 64, "num_mel_bins": 16, "depths": [2, 2], "num_attention_heads": [2, 4],
-        "patch_embeds_hidden_size": 16, "hidden_size": 32, "window_size": 8, "projection_dim": 8,
-    }  # fmt: skip
-    text = {**SIZES, "vocab_size": 50, "max_position_embeddings": 20, "projection_dim": 8}
-    config = transformers.ClapConfig(audio_config=audio_config, text_config=text, projection_dim=8)
-    extractor = transformers.ClapFeatureExtractor(
-        feature_size=16, sampling_rate=16_000, hop_length=626, max_length_s=10, fft_window_size=1024,
-        frequency_max=8000, truncation="rand_trunc",
-    )  # fmt: skip
-    return transformers.ClapModel(config), extractor
-
-
-def made(kind: str):
-    """Return a tiny model of a type, with random weights, and its feature extractor."""
-    if kind == "clap":
-        return clap()
-    if kind == "qwen2_audio_encoder":
-        config = {**SEEN, "num_mel_bins": 80, "max_source_positions": 1500}
-        extractor = transformers.WhisperFeatureExtractor()
-    elif kind == "whisper":
-        decoder = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16}
-        config = {**SEEN, **TEXT, **decoder, "decoder_start_token_id": 1}
-        extractor = transformers.WhisperFeatureExtractor()
-    elif kind == "moonshine":
-        layers = {"encoder_num_hidden_layers": 2, "decoder_num_hidden_layers": 1}
-        heads = {"encoder_num_attention_heads": 2, "decoder_num_attention_heads": 2}
-        config = {**TEXT, **layers, **heads, "hidden_size": 24, "intermediate_size": 40}
-        config, extractor = {**config, "decoder_start_token_id": 1}, wave2vec(do_normalize=False)
-    elif kind == "wav2vec2-bert":
-        config, extractor = (
-            {**SIZES, "feature_projection_input_dim": 160},
-            transformers.SeamlessM4TFeatureExtractor(),
-        )
-    elif kind == "audio-spectrogram-transformer":
-        config, extractor = SIZES, transformers.ASTFeatureExtractor(mean=-3.0, std=2.0)
-    else:
-        config, extractor = (
-            {**WAVE, **({"conv_dim": [8] * 13} if kind == "sew" else {})},
-            wave2vec(do_normalize=True),
-        )
-    return transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **config)), extractor
-
 
 # Type → widths of its feed-forward networks, tokens and frame features of 2 s.
 ENCODERS = {
@@ -97,17 +44,6 @@ ENCODERS = {
 
 def noise(clips: int = 2, seconds: float = SECONDS) -> torch.Tensor:
     return 0.1 * torch.randn(clips, round(16_000 * seconds), generator=torch.Generator().manual_seed(0))
-
-
-def save(folder: Path, kind: str, **save):
-    torch.manual_seed(3)
-    model, extractor = made(kind)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    model.eval().save_pretrained(folder, **save)
-    extractor.save_pretrained(folder)
-    return model, extractor
 
 
 def load(folder: Path, **block) -> Encoder:
@@ -398,3 +334,45 @@ def test_counts_of_the_real_whisper_are_those_by_hand(real, recordings):
         slack = (before.abs() < 1e-5).sum(1)  # where rounding may change the sign
         assert ((batch.active[:, number] - (before > 0).sum(1)).abs() <= slack).all()
         assert slack.sum() < 1e-4 * before.numel()
+
+
+# Comparison with transformers' own pipeline
+
+
+@pytest.mark.parametrize("kind", ["hubert", "sew", "clap", "qwen2_audio_encoder"])
+def test_the_comparison_loads_the_folder_anew_and_sees_a_difference(tmp_path, kind):
+    save(tmp_path, kind)
+    encoder, block = load(tmp_path), {"adapter": "huggingface"}
+    found = comparison.difference(encoder, block, tmp_path / "config.json", noise())
+    assert found.small
+    with torch.no_grad():
+        encoder.down_projections()[-1].weight.mul_(-3)
+    assert not comparison.difference(encoder, block, tmp_path / "config.json", noise()).small
+
+
+def test_what_cannot_be_compared_is_told(tmp_path):
+    save(tmp_path, "hubert")
+    encoder = load(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match=r"no feature extractor without preprocessor_config\.json"):
+        comparison.difference(encoder, {"adapter": "huggingface"}, tmp_path / "config.json", noise())
+    with pytest.raises(ModelError, match=r"loads no model without config\.json"):
+        comparison.difference(encoder, {"adapter": "huggingface"}, None, noise())
+
+
+def test_what_was_read_from_where_is_told(tmp_path):
+    save(tmp_path, "hubert")
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["layer_norm_eps"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    places = {
+        key: (value, place) for key, value, place in load(tmp_path, config={"layer_norm_eps": 1e-3}).origins
+    }
+    where = str(tmp_path / "config.json")
+    assert places["model_type"] == ("hubert", where)
+    assert places["num_attention_heads"] == ("2", where)
+    assert places["layer_norm_eps"] == ("0.001", "configuration")
+    assert places["normalize"] == ("True", "preprocessor_config.json")
+    assert {key: place for key, _, place in load(tmp_path).origins}[
+        "layer_norm_eps"
+    ] == "transformers' default"
