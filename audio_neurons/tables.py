@@ -174,12 +174,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         null_high=pa.float64(),
         alternative=pa.string(),
         p_value=pa.float64(),
-        p_other=pa.float64(),
+        p_greater=pa.float64(),
+        p_less=pa.float64(),
         family=pa.string(),
         q_value=pa.float64(),
         low=pa.float64(),
         high=pa.float64(),
-        ceiling=pa.float64(),
+        repeatability=pa.float64(),
     ),
     # One row per statistic and resample of the groups; NaN where a resample does not define the statistic.
     # The same `draw` is the same resample in all models of a task.

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from audio_neurons.activations.units import Units
-from audio_neurons.inference.resampling import Bootstrap, Draws, Permutation, draw, observed, pooled
+from audio_neurons.inference.permutation import Permutation
+from audio_neurons.inference.resampling import Bootstrap, Draws, draw, observed, pooled
 from audio_neurons.neurons.selection import choose
 from audio_neurons.settings.selection import PRESETS
 from benchmarks.common import Report, options, peak, turns

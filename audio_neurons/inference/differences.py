@@ -21,6 +21,19 @@ from audio_neurons import tables
 from audio_neurons.inference.significance import interval, q_values
 
 KINDS = ("ssl", "sl", "random")  # a model is compared with those of later kinds
+# What is compared, and of what; the first is the primary outcome of tasks, `normalised` that of comparisons.
+QUANTITIES = {
+    "auroc": "task",
+    "classes_per_neuron": "task",
+    "coverage": "task",
+    "neurons_per_class": "task",
+    "contrast": "comparison",
+    "normalised": "comparison",
+    "transfer": "comparison",
+}
+# On a scale of its own on which a difference can be too small to matter.
+SCALED = ("auroc", "normalised", "transfer")
+DETECTED = 2.8  # standard deviations that are seen in 80 % of the cases at a two-sided .05: 1.96 + 0.84
 COLUMNS = [
     *(
         "quantity",
@@ -34,6 +47,7 @@ COLUMNS = [
         "kind_b",
     ),
     *("value_a", "value_b", "difference", "low", "high", "draws", "p_value", "family", "q_value"),
+    *("equivalence", "equivalence_p", "detectable"),
 ]
 
 
@@ -44,12 +58,16 @@ def differences_table(
     sharing_draws: Sequence[str],
     models: Sequence[Mapping],
     level: float,
+    equivalence: float = 0.05,
 ) -> pd.DataFrame:
     """Build a table with one row per quantity, task or comparison (``name``), and pair of models.
 
     The two models have different kinds. ``low`` and ``high`` are percentiles of the paired differences,
     ``p_value`` is two-sided (:func:`two_sided`), and ``q_value`` is adjusted after Benjamini and Hochberg
-    over the ``family``: all tasks, or all comparisons, of one quantity and one pair of models.
+    over the ``family``: all tasks, or all comparisons, of one quantity and one pair of models, in which the
+    difference varies at all. ``equivalence_p`` is that of two one-sided tests (:func:`equivalent`) of less
+    than ``equivalence``, for the quantities `SCALED`, and ``detectable`` the smallest difference that would
+    have been seen in 80 % of such data: `DETECTED` standard deviations of the draws.
 
     Parameters
     ----------
@@ -60,11 +78,8 @@ def differences_table(
         Paths of ``draws`` tables, in the row order of these; empty if nothing was resampled.
     """
     found = []
-    for quantity, table, place, paths in (
-        ("coverage", coverage, "task", draws),
-        ("neurons_per_class", coverage, "task", draws),
-        ("contrast", sharing, "comparison", sharing_draws),
-    ):
+    for quantity, place in QUANTITIES.items():
+        table, paths = (coverage, draws) if place == "task" else (sharing, sharing_draws)
         drawn: list[np.ndarray | None] = [_values(path, quantity) for path in paths]
         drawn = drawn or [None] * len(table)
         of = {
@@ -73,7 +88,7 @@ def differences_table(
         }
         for a, b in pairs(models):
             names = dict.fromkeys(table[place])
-            rows = [_difference(quantity, name, of, a, b, level) for name in names]
+            rows = [_difference(quantity, name, of, a, b, level, equivalence) for name in names]
             found.append(_adjusted([row for row in rows if row["difference"] == row["difference"]], place))
     return pd.concat(found) if found else pd.DataFrame(columns=COLUMNS)
 
@@ -95,15 +110,23 @@ def two_sided(draws: np.ndarray) -> float:
     return min(1.0, 2 * (1 + min(tails)) / (len(draws) + 1))
 
 
+def equivalent(draws: np.ndarray, bound: float) -> float:
+    """Return the p of two one-sided tests that a difference is within ±``bound`` (Schuirmann 1987).
+
+    It is the greater of the shares of draws beyond either bound, each (1 + #) / (B + 1).
+    """
+    beyond = max(np.count_nonzero(draws <= -bound), np.count_nonzero(draws >= bound))
+    return (1 + beyond) / (len(draws) + 1)
+
+
 def _values(path: str, statistic: str) -> np.ndarray:
-    """Return a statistic's values by draw number; a ratio of two empty sets counts as 0, as everywhere."""
+    """Return a statistic's values by draw number."""
     table = tables.read(path, "draws")
-    mine = table[table["statistic"] == statistic].sort_values("draw")
-    return np.nan_to_num(mine["value"].to_numpy())
+    return table[table["statistic"] == statistic].sort_values("draw")["value"].to_numpy()
 
 
 def _difference(
-    quantity: str, name: str, of: Mapping, a: Mapping, b: Mapping, level: float
+    quantity: str, name: str, of: Mapping, a: Mapping, b: Mapping, level: float, equivalence: float
 ) -> dict[str, object]:
     (value_a, title, first), (value_b, _, second) = of[name, a["name"]], of[name, b["name"]]
     row = {"quantity": quantity, "name": name, "title": title}
@@ -117,8 +140,13 @@ def _difference(
                 f"{name}: {a['name']} and {b['name']} differ in their number of draws; run the workflow again"
             )
         paired = first - second
-        row["low"], row["high"] = interval(paired[:, None], level)[:, 0]
-        row |= {"draws": len(paired), "p_value": two_sided(paired)}
+        paired = paired[~np.isnan(paired)]
+        if len(paired):
+            row["low"], row["high"] = interval(paired[:, None], level)[:, 0]
+            row |= {"draws": len(paired), "p_value": two_sided(paired)}
+            row["detectable"] = DETECTED * paired.std()
+            if quantity in SCALED:
+                row |= {"equivalence": equivalence, "equivalence_p": equivalent(paired, equivalence)}
     return row
 
 
@@ -130,5 +158,6 @@ def _adjusted(rows: Sequence[Mapping], place: str) -> pd.DataFrame:
         table["family"] = (
             f"{first['quantity']} of {len(rows)} {what}, {first['model_a']} - {first['model_b']}"
         )
-        table["q_value"] = q_values(table["p_value"].to_numpy())
+        varied = ~np.isclose(table["detectable"].astype(float), 0)  # the same in all draws: no test
+        table["q_value"] = q_values(table["p_value"].where(varied).to_numpy(float))
     return table

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from audio_neurons.activations.rows import NamedUnits
 from audio_neurons.activations.units import Units
+from audio_neurons.inference.permutation import Scheme, of_several
 from audio_neurons.neurons.selection import Selection, choose
 from audio_neurons.settings.selection import Rule
 
@@ -64,39 +65,11 @@ def pooled(units: Units) -> Units:
         np.add.at(tokens, row, units.tokens)
         for into, counts in zip(row, units.active, strict=True):
             active[into] += counts
-    return Units(active, tokens, labels, groups, tuple(units.classes[c] for c in present))
-
-
-class Scheme(Protocol):
-    """A way of drawing from pooled units."""
-
-    number: int  # separates its random numbers from those of other schemes
-
-    def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return classes and weights, int64 (K, R) both, of the K selections that make up one draw."""
-
-
-class Permutation:
-    """Shuffles classes among interchangeable units.
-
-    A group of one class (a speaker's gender) swaps classes with any other group of one class. A group
-    of several (a speaker's emotions) keeps them, and they are permuted within it by a random bijection, so
-    the group's own effect on the counts is preserved. If a dataset has both kinds, each is shuffled by its
-    own rule, so that every group keeps its number of classes. If every clip is its own group, clips are
-    permuted.
-    """
-
-    number = 0
-
-    def __init__(self, units: Units):
-        several = np.bincount(units.groups)[units.groups] > 1
-        self._labels, self._strata = units.labels, np.where(several, units.groups, -1)
-        self._places = np.argsort(self._strata, kind="stable")
-
-    def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.empty_like(self._labels)
-        labels[self._places] = self._labels[np.lexsort((rng.random(len(labels)), self._strata))]
-        return labels[None], np.ones((1, len(labels)), np.int64)
+    classes = tuple(units.classes[c] for c in present)
+    if isinstance(units, NamedUnits):
+        names = tuple(units.names[g] for g in np.unique(units.groups))
+        return NamedUnits(active, tokens, labels, groups, classes, names)
+    return Units(active, tokens, labels, groups, classes)
 
 
 class Bootstrap:
@@ -118,7 +91,7 @@ class Bootstrap:
         weights = np.zeros(groups.max() + 1, np.int64)
         for members in self._strata:
             weights[members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)))
-        kept = np.bincount(labels, weights[groups])
+        kept = np.bincount(labels, weights[groups], len(self._units.classes))
         for missing in np.flatnonzero(kept == 0):
             weights[rng.choice(groups[labels == missing])] = 1  # once, even if it restores several classes
         return labels[None], weights[groups][None]
@@ -148,11 +121,20 @@ class Halves:
 
 def strata(units: Units) -> list[np.ndarray]:
     """Return sets of interchangeable groups: those of one class by class, and those of several classes."""
-    several = np.bincount(units.groups) > 1
+    several = of_several(units)
     label = np.zeros(len(several), np.int64)
     label[units.groups] = units.labels
     members = [np.flatnonzero(~several & (label == c)) for c in range(len(units.classes))]
     return [m for m in (*members, np.flatnonzero(several)) if len(m)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A selection of a draw, and the classes and weights (R,) of the rows that it is of."""
+
+    chosen: Selection
+    labels: np.ndarray
+    weights: np.ndarray
 
 
 def draw(units: Units, rule: Rule, scheme: Scheme, draws: Draws) -> Iterator[tuple[Selection, ...]]:
@@ -163,29 +145,42 @@ def draw(units: Units, rule: Rule, scheme: Scheme, draws: Draws) -> Iterator[tup
     ResamplingError
         If the rule ranks by AUROC, which needs more than sums of counts.
     """
+    for drawn in outcomes(units, rule, scheme, draws):
+        yield tuple(one.chosen for one in drawn)
+
+
+def outcomes(units: Units, rule: Rule, scheme: Scheme, draws: Draws) -> Iterator[tuple[Outcome, ...]]:
+    """Yield what :func:`draw` yields, each selection with the rows that it is of."""
     if rule.measure == "auroc":
         raise ResamplingError("auroc cannot be computed from counts per class; choose another selector")
     with ThreadPoolExecutor(draws.threads) as pool:
         for start in range(0, draws.count, draws.block):
             numbers = range(start, min(start + draws.block, draws.count))
             drawn = [scheme(_generator(draws, scheme.number, i)) for i in numbers]
-            labels, weights = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-            active, tokens = totals(units, labels, weights)
-            chosen = pool.map(lambda a, t: choose(a.astype(np.float64), t, rule), active, tokens)
-            yield from zip(*[chosen] * (len(labels) // len(drawn)), strict=True)
+            for first in range(0, len(drawn), max(1, draws.block // len(drawn[0][0]))):
+                part = drawn[first : first + max(1, draws.block // len(drawn[0][0]))]
+                labels, weights = (np.concatenate(parts) for parts in zip(*part, strict=True))
+                active, tokens = totals(units, labels, weights)
+                chosen = pool.map(lambda a, t: choose(a.astype(np.float64), t, rule), active, tokens)
+                found = map(Outcome, chosen, labels, weights)
+                yield from zip(*[found] * (len(labels) // len(part)), strict=True)
 
 
 def _generator(draws: Draws, kind: int, number: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(draws.seed, spawn_key=(kind, draws.side, number)))
 
 
-def totals(units: Units, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def totals(
+    units: Units, labels: np.ndarray, weights: np.ndarray, kind: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return counts (D, C, N) and tokens (D, C) of the classes in D draws, all exact integers.
 
     Parameters
     ----------
     labels, weights
         (D, R): class of every row in each draw, and how many times the row counts.
+    kind
+        Floating-point type of the counts; by default the smallest in which they are exact.
     """
     d, r = labels.shape
     c, n = len(units.classes), units.active.shape[1]
@@ -194,7 +189,7 @@ def totals(units: Units, labels: np.ndarray, weights: np.ndarray) -> tuple[np.nd
     rows = rows.reshape(d * c, r)
     tokens = rows @ units.tokens  # float64 is exact below 2 ** 53
     # No partial sum exceeds the tokens of its class, in whatever order they are added.
-    kind = np.float32 if tokens.max() < EXACT else np.float64
+    kind = kind or ("float32" if tokens.max() < EXACT else "float64")
     rows = rows.astype(kind)
     active = np.empty((d * c, n), kind)
     width = max(1, CELLS // r)

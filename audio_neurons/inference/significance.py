@@ -12,12 +12,17 @@ from scipy.stats import false_discovery_control
 def p_values(value: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (1 + #{T* >= T}) / (B + 1) and (1 + #{T* <= T}) / (B + 1), (S,) each, for draws T* (B, S).
 
-    NaN where T is NaN. A draw that is NaN, a ratio of two empty sets, counts as 0.
+    NaN where T is NaN. A draw that is NaN, such as a ratio of two empty sets, does not count among the B: the
+    value is compared with draws in which it is defined, as it is itself.
     """
-    null = np.nan_to_num(null)
     at_least, at_most = (null >= value).sum(0), (null <= value).sum(0)
-    found = (1 + np.stack([at_least, at_most])) / (len(null) + 1)
+    found = (1 + np.stack([at_least, at_most])) / ((~np.isnan(null)).sum(0) + 1)
     return tuple(np.where(np.isnan(value), np.nan, found))
+
+
+def two_sided(greater: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """Return twice the smaller of two one-sided p-values, at most 1."""
+    return np.minimum(1, 2 * np.minimum(greater, less))
 
 
 def q_values(p: np.ndarray) -> np.ndarray:
@@ -29,9 +34,39 @@ def q_values(p: np.ndarray) -> np.ndarray:
     return q
 
 
+def largest(value: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Return p-values adjusted for taking the greatest of S statistics, (S,), from draws (B, S): max-T.
+
+    Statistics are divided by their standard deviation under the null (of mean 0). The p of each is the share
+    of draws whose greatest statistic is at least as great, counting the data: it is at least 1 / (B + 1),
+    however many statistics there are (Westfall and Young 1993). Statistics without variance are not tested.
+    """
+    found = np.full(len(value), np.nan)
+    spread = np.sqrt(mean(null**2))
+    tested = ~np.isnan(value) & (spread > 0)
+    if tested.any():
+        scaled = null[:, tested] / spread[tested]
+        greatest = np.where(np.isnan(scaled), -np.inf, scaled).max(1)
+        t = value[tested] / spread[tested]
+        found[tested] = (1 + (greatest[:, None] >= t * (1 - 1e-12)).sum(0)) / (len(null) + 1)
+    return found
+
+
 def interval(draws: np.ndarray, level: float) -> np.ndarray:
-    """Return the two percentiles, (2, S), that enclose ``level`` of draws (B, S); NaN counts as 0."""
-    return np.quantile(np.nan_to_num(draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    """Return the two percentiles, (2, S), that enclose ``level`` of the draws (B, S) that are not NaN."""
+    ends, gaps = [(1 - level) / 2, (1 + level) / 2], np.isnan(draws)
+    if not gaps.any():
+        return np.quantile(draws, ends, axis=0)
+    found = np.full((2, draws.shape[1]), np.nan)
+    some = ~gaps.all(0)
+    found[:, some] = np.nanquantile(draws[:, some], ends, axis=0)
+    return found
+
+
+def mean(draws: np.ndarray) -> np.ndarray:
+    """Return the mean (S,) of the draws (B, S) that are not NaN; NaN if there are none."""
+    count = (~np.isnan(draws)).sum(0)
+    return np.where(count > 0, np.nansum(draws, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def table(
@@ -39,11 +74,12 @@ def table(
 ) -> pd.DataFrame:
     """Build the ``inference`` table of statistics (S,) from their draws (B, S)."""
     greater, less = p_values(value, null)
-    found = pd.DataFrame(facts).assign(value=value, null_mean=np.nan_to_num(null).mean(0))
+    found = pd.DataFrame(facts).assign(value=value, null_mean=mean(null))
     found["null_low"], found["null_high"] = interval(null, level)
     found["low"], found["high"] = interval(resampled, level)
-    upward = found["alternative"] == "greater"
-    found["p_value"], found["p_other"] = np.where(upward, [greater, less], [less, greater])
+    found["p_greater"], found["p_less"] = greater, less
+    sides = {"greater": greater, "less": less, "two-sided": two_sided(greater, less)}
+    found["p_value"] = [sides[side][i] for i, side in enumerate(found["alternative"])]
     adjusted = found.groupby("family")["p_value"].transform(lambda p: q_values(p.to_numpy()))
     found["q_value"] = adjusted.where(found["family"] != "alone", found["p_value"])
     drawn = ["null_mean", "null_low", "null_high", "low", "high"]

@@ -33,6 +33,8 @@ class Selection:
 
     Attributes
     ----------
+    response
+        float64 (C, N): p_c; NaN in a class without clips.
     entropy
         float64 (N,): AAPE in nats; NaN for a neuron that is never active.
     candidates, selected
@@ -46,6 +48,7 @@ class Selection:
         Order statistics that the filters used (NaN where a filter uses none).
     """
 
+    response: np.ndarray
     entropy: np.ndarray
     candidates: np.ndarray
     selected: np.ndarray
@@ -101,7 +104,7 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
         return Selection(h, candidates, selected, assigned, threshold, bar)
     assigned[:, selected] = p[:, selected] > bar
     eligible = candidates & (strongest > bar) | assigned.any(0)  # `fill` selects beyond the candidates
-    return Selection(h, candidates, selected, eligible, assigned, threshold, bar)
+    return Selection(p, h, candidates, selected, eligible, assigned, threshold, bar)
 
 
 def rank(p: np.ndarray, scores: np.ndarray, top_share: float) -> Selection:
@@ -123,7 +126,7 @@ def rank(p: np.ndarray, scores: np.ndarray, top_share: float) -> Selection:
     for row in np.flatnonzero(present):
         eligible = candidates & ~np.isnan(scores[row])
         assigned[row] = eligible & lowest(np.where(eligible, -scores[row], np.inf), wanted)
-    return Selection(h, candidates, np.any(assigned, axis=0), candidates, assigned, np.nan, np.nan)
+    return Selection(p, h, candidates, np.any(assigned, axis=0), candidates, assigned, np.nan, np.nan)
 
 
 def choose(active: np.ndarray, tokens: np.ndarray, rule: Rule, units: Units | None = None) -> Selection:

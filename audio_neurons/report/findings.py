@@ -8,43 +8,55 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from docutils.core import publish_string
 
 from audio_neurons.ablation.effects import ALL, mcnemar
 from audio_neurons.report import recordings
+from audio_neurons.report.ratios import sharing
+from audio_neurons.report.specificity import counts, replication, specificity
 from audio_neurons.report.summary import CAVEAT, with_interval
+from audio_neurons.report.words import by, listed, many, p_text, plain
 from audio_neurons.running.files import atomic
 
-NAMED = 8  # at most so many pairs or sets are named one by one
+NAMED = 8  # at most so many sets are named one by one
 
 RULES = """\
 Intervals hold {level} of the resamples of groups (speakers, songs, sources), drawn with all their clips. A
 resample has fewer different groups than the data, so that numbers of classes and of neurons are biased in
 it: an interval may miss its value. p-values of permutations repeat the whole selection with labels permuted
-among groups. q is p after Benjamini and Hochberg over the family that is named. The rules, with
-alpha = {alpha:g}:
+among groups, of like size where sizes go with the class. q is p after Benjamini and Hochberg over the family
+that is named; the p of models' differences are those of the bootstrap. Neurons are *assigned* to the classes
+to which they respond above a threshold; they are specific to a class only if it is the only one. The rules,
+with alpha = {alpha:g}:
 
+- *What replicates* is the primary outcome of a task: neurons are chosen on one half of the groups, and judged
+  on the other, over many splits. The area under the ROC curve (AUROC) is the probability that a neuron is
+  active more often in a group of its class than in one of another; it is 0.5 by chance, and does not depend
+  on how often neurons are active. It replicates where q < alpha over the tasks of the model.
 - *A difference between two models* is called one if the interval of the paired difference (both models
   resampled alike) excludes 0 on the side of the value, and q < alpha over all tasks of that quantity and
-  pair of models.
-- *Coverage* is trivial where permuted labels reach as much in more than alpha of the draws, and more than
-  chance where q < alpha over the tasks of the model. Neurons per class likewise: there are often *fewer* than
-  under permuted labels, which make classes alike.
-- *A common-neuron ratio* is more than chance if q < alpha (permuted labels; over the comparisons of a model,
-  or over the pairs of a comparison) and it exceeds that of random sets of the same sizes. The ceiling is
-  what a class shares with itself between two halves of its groups. The contrast, what classes that mean the
-  same share more than others, is more than chance if q < alpha and its interval is above 0.
-- *An ablation* has an effect on a target class if q < alpha, where p is the share of random sets of neurons,
-  matched in number, layer and response, that lower the log-probability of the true class as much, and the
-  family is all target classes of a task and model; and if its interval is below 0. With N random sets p is
-  at least 1 / (1 + N).
+  pair of models. Two models are equivalent where two one-sided tests say that they differ by less than
+  {equivalence:g}.
+- *Counts and ratios* are more or less than with permuted labels where the two-sided q < alpha (over the tasks
+  or comparisons of the model). More is not better: permuted labels make classes alike, so that chosen
+  neurons belong to many classes, and classes share many neurons.
+- *The contrast*, what classes that mean the same share more than others, is the primary outcome of a
+  comparison. It is more than chance if q < alpha and its interval is above 0. That says that both tasks have
+  structure that aligns, not why. A difference of contrasts between models is called only if it is one both
+  as it is and relative to what is shared at all. *A pair* shares more than its classes share with others
+  where the p of its double-centred ratio, for the greatest of all pairs, is below alpha.
+- *An ablation* does more harm to a target class than to other classes and than matched sets if q < alpha of
+  the specificity and of the log-probability, where p is the share of random sets of neurons, matched in
+  number, layer and response, that lower it as much, and the family is all target classes of a task and
+  model; and if the interval is below 0. If it does so only in log-probability, it is harm, not shown to be
+  specific. With N random sets p is at least 1 / (1 + N).
 - *Accuracy* changes if McNemar's exact p is at most alpha with every probe seed.
-- *Neurons in common with a published list* are more than chance if q < alpha over all such counts.
+- *Neurons in common with a published list* are more than chance if q < alpha over all such counts; chance is
+  that of sets with as many neurons in each layer and part of it by response.
 
 Everywhere else nothing can be called, which is not to say that there is nothing."""
 
@@ -52,32 +64,15 @@ Everywhere else nothing can be called, which is not to say that there is nothing
 UNLIKE = 0.1  # difference of two classes in their share of padding that is told
 
 
-def called(row: Mapping, alpha: float) -> str:
-    """Return ``"more"``, ``"fewer"`` or ``""`` for a row of ``differences_table``."""
-    if not row["q_value"] < alpha:  # also if it is NaN
+def harmful(row: Mapping, alpha: float) -> str:
+    """Return ``"specific"``, ``"harm"`` or ``""`` for an ablation's effect on a target class.
+
+    ``"harm"``: it lowers the true class's log-probability more than random sets do; ``"specific"``: also
+    more than that of other classes, compared with the same sets.
+    """
+    if not (row["logprob_q"] < alpha and row["high"] < 0):
         return ""
-    if row["low"] > 0 and row["difference"] > 0:
-        return "more"
-    return "fewer" if row["high"] < 0 and row["difference"] < 0 else ""
-
-
-def against_null(row: Mapping, prefix: str, alpha: float) -> str:
-    """Return ``"more"``, ``"trivial"``, ``""`` or ``"untested"`` for a value of the coverage table."""
-    if math.isnan(row[f"{prefix}_p"]):
-        return "untested"
-    if row[f"{prefix}_p"] > alpha:
-        return "trivial"
-    return "more" if row[f"{prefix}_q"] < alpha else ""
-
-
-def beyond_chance(ratio: float, expected: float, q: float, alpha: float) -> bool:
-    """Return whether a common-neuron ratio exceeds chance; False for NaN."""
-    return bool(q < alpha and ratio > expected)
-
-
-def harmful(row: Mapping, alpha: float) -> bool:
-    """Return whether an ablation lowers the true class's log-probability more than random sets do."""
-    return bool(row["logprob_q"] < alpha and row["high"] < 0)
+    return "specific" if row["specificity_q"] < alpha else "harm"
 
 
 def changed(row: Mapping, alpha: float) -> bool:
@@ -96,7 +91,8 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
         (:mod:`audio_neurons.report.published`), ``checks`` (:mod:`audio_neurons.recordings.checks`).
     about
         ``models`` and ``tasks`` (mappings with ``name`` and ``title``; models also with ``kind`` and
-        optionally ``note``), ``level``, ``confidence`` (of the ablation intervals), ``alpha``, ``demo``, and
+        optionally ``note``), ``level``, ``confidence`` (of the ablation intervals), ``alpha``,
+        ``equivalence``, ``draws``, ``demo``, and
         ``left_out``: titles of tasks that could not be run.
     """
     alpha = about["alpha"]
@@ -104,14 +100,15 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
     level = levels[0] if levels[0] == levels[1] else f"{levels[0]} (those of ablation: {levels[1]})"
     found = {name: table.to_dict("records") for name, table in found.items()}
     sections = [
-        ("Rules", [RULES.format(level=level, alpha=alpha)]),
+        ("Rules", [RULES.format(level=level, alpha=alpha, equivalence=about["equivalence"])]),
         (
             "Recordings",
             [*_recordings(found.get("clips", [])), *recordings.paragraphs(found["checks"], plain)],
         ),
-        ("Coverage", _counts(found, "coverage", "coverage", "{:.2f}", alpha)),
-        ("Neurons per class", _counts(found, "neurons_per_class", "neurons", "{:.1f}", alpha)),
-        ("Sharing", _sharing(found, alpha)),
+        ("What replicates", replication(found, alpha)),
+        ("Specificity", specificity(found, alpha)),
+        ("Coverage and neurons per class", counts(found, alpha)),
+        ("Sharing", sharing(found, alpha)),
         ("Ablation", _ablation(found["ablation"], alpha)),
         ("Beside the paper", _paper(found, alpha)),
         ("What this run cannot say", _limits(found, about)),
@@ -153,178 +150,18 @@ def write(
             temporary.write_text(content, encoding="utf-8")
 
 
-def plain(text: str) -> str:
-    """Escape a text so that reStructuredText takes nothing in it for markup."""
-    return re.sub(r"([\\*`|]|_(?=\W|_|$))", r"\\\1", text)
-
-
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2g}"
-
-
-def _list(items: Sequence[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _by(rows: Sequence[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
-    """Group rows by these columns, in order of first appearance."""
-    found: dict[tuple, list[Mapping]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return found
-
-
 # Recordings
 
 
 def _recordings(rows: Sequence[Mapping]) -> Iterator[str]:
     """Say of which clips each dataset is, and how many of them each split has."""
     items = []
-    for (name,), own in _by([row for row in rows if row["label"] == ALL], "dataset").items():
+    for (name,), own in by([row for row in rows if row["label"] == ALL], "dataset").items():
         used = ", ".join(f"{row['split']} {row['clips']:,}" for row in own)
         items.append(f"{plain(name)}: {plain(own[0]['conditions'])} (used: {used}).")
     if items:
         yield "Every number below is of these clips:"
-        yield _list(items)
-
-
-# Coverage, neurons per class
-
-
-def _counts(found: Mapping, quantity: str, prefix: str, number: str, alpha: float) -> Iterator[str]:
-    differences = [row for row in found["differences"] if row["quantity"] == quantity]
-    trivial = {
-        (row["task"], row["model"])
-        for row in found["coverage"]
-        if quantity == "coverage" and against_null(row, prefix, alpha) == "trivial"
-    }
-    yield from _overview(differences, alpha, "task", trivial)
-    yield "Task by task:"
-    of_task = _by(differences, "name")
-    items = []
-    for (task,), rows in _by(found["coverage"], "task").items():
-        values = [_count(row, quantity, prefix, number, alpha) for row in rows]
-        said = [_difference(row, number, alpha, trivial) for row in of_task.get((task,), ())]
-        about = f"**{plain(rows[0]['task_title'])}** ({_many(rows[0]['classes'], 'class', 'es')}): "
-        items.append(about + "; ".join(values) + ". " + " ".join(said))
-    yield _list([item.strip() for item in items])
-
-
-def _many(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}{plural}"
-
-
-def _count(row: Mapping, quantity: str, prefix: str, number: str, alpha: float) -> str:
-    value = with_interval(row[quantity], row[f"{prefix}_low"], row[f"{prefix}_high"], number)
-    p, q, null = (row[f"{prefix}_{what}"] for what in ("p", "q", "null"))
-    beside = "" if math.isnan(null) else f"permuted labels give {number.format(null)}"
-    trivial = "trivial" if quantity == "coverage" else "not more than chance"
-    verdict = {
-        "untested": "not tested against permuted labels",
-        "trivial": f"{trivial}: {beside}, p = {_p(p)}",
-        "more": f"more than chance: {beside}, q = {_p(q)}",
-        "": f"no difference from chance can be called: {beside}, p = {_p(p)}, q = {_p(q)}",
-    }[against_null(row, prefix, alpha)]
-    return f"{plain(row['model_title'])} {value} ({verdict})"
-
-
-def _overview(
-    differences: Sequence[Mapping], alpha: float, what: str, trivial: Collection[tuple] = ()
-) -> Iterator[str]:
-    """Count, per pair of models, the tasks in which a difference is called, and those where it is trivial."""
-    items = []
-    for (a, b), rows in _by(differences, "model_a_title", "model_b_title").items():
-        verdicts = [called(row, alpha) for row in rows]
-        more, fewer = verdicts.count("more"), verdicts.count("fewer")
-        hollow = sum(_hollow(row, alpha, trivial) for row in rows)
-        items.append(
-            f"{plain(a)} against {plain(b)}: of {_many(len(rows), what)}, higher in {more}, lower in {fewer}"
-            + (f" ({hollow} of these trivial in the higher model)" if hollow else "")
-            + f"; in {len(rows) - more - fewer} no difference can be called."
-        )
-    if items:
-        yield _list(items)
-
-
-def _hollow(row: Mapping, alpha: float, trivial: Collection[tuple]) -> bool:
-    """Return whether a difference is called although permuted labels also reach its higher value."""
-    higher = {"more": row["model_a"], "fewer": row["model_b"]}.get(called(row, alpha))
-    return (row["name"], higher) in trivial
-
-
-def _difference(row: Mapping, number: str, alpha: float, trivial: Collection[tuple] = ()) -> str:
-    a, b = plain(row["model_a_title"]), plain(row["model_b_title"])
-    if math.isnan(row["q_value"]):
-        value = number.format(row["difference"])
-        return f"{a} against {b}: difference {value}, not resampled: no difference can be called."
-    verdict = {
-        "more": f"higher in {a}",
-        "fewer": f"lower in {a}",
-        "": "no difference can be called",
-    }[called(row, alpha)]
-    value = with_interval(row["difference"], row["low"], row["high"], number)
-    if _hollow(row, alpha, trivial):
-        verdict += ", where it is trivial: no sign of knowing the classes better"
-    return f"{a} against {b}: difference {value}, q = {_p(row['q_value'])}: {verdict}."
-
-
-# Sharing
-
-
-def _sharing(found: Mapping, alpha: float) -> Iterator[str]:
-    differences = [row for row in found["differences"] if row["quantity"] == "contrast"]
-    if differences:
-        yield "Differences of the contrast:"
-        yield from _overview(differences, alpha, "comparison")
-    of_comparison = _by(differences, "name")
-    pairs = _by(found["pairs"], "comparison", "model")
-    for (name, title), rows in _by(found["sharing"], "comparison", "comparison_title").items():
-        items = []
-        for row in rows:
-            others = "classes" if math.isnan(row["same"]) else "others"
-            said = [
-                _mean(row, "same", "classes that mean the same", alpha),
-                _mean(row, "other", others, alpha),
-            ]
-            if not math.isnan(row["contrast"]):
-                value = with_interval(row["contrast"], row["contrast_low"], row["contrast_high"], "{:.3f}")
-                more = beyond_chance(row["contrast_low"], 0, row["contrast_q"], alpha)
-                verdict = "more than chance" if more else "no contrast can be called"
-                said.append(f"contrast {value}, q = {_p(row['contrast_q'])}: {verdict}")
-            told = "; ".join(filter(None, said)) or "no class has a specific neuron"
-            of_pairs = _pairs(pairs.get((name, row["model"]), ()), alpha)
-            items.append(f"{plain(row['model_title'])}: {told}. {of_pairs}".strip())
-        items += [_difference(row, "{:.3f}", alpha) for row in of_comparison.get((name,), ())]
-        tasks = rows[0]["tasks"]
-        yield f"**{plain(title)}**" + (f" ({plain(tasks)})" if tasks not in (name, title) else "")
-        yield _list(items)
-
-
-def _mean(row: Mapping, what: str, words: str, alpha: float) -> str:
-    value, expected, q = row[what], row[f"{what}_expected"], row[f"{what}_q"]
-    if math.isnan(value):
-        return ""
-    told = with_interval(value, row[f"{what}_low"], row[f"{what}_high"], "{:.3f}")
-    verdict = (
-        "more than chance" if beyond_chance(value, expected, q, alpha) else "not called more than chance"
-    )
-    null = "" if math.isnan(row[f"{what}_null"]) else f"permuted labels {row[f'{what}_null']:.3f}, "
-    return f"{words} share {told} (random sets {expected:.3f}, {null}q = {_p(q)}): {verdict}"
-
-
-def _pairs(rows: Sequence[Mapping], alpha: float) -> str:
-    more = [row for row in rows if beyond_chance(row["ratio"], row["expected"], row["q_value"], alpha)]
-    if not rows:
-        return ""
-    more.sort(key=lambda row: -row["ratio"] / row["expected"])
-    said = f"More than chance: {len(more)} of {len(rows)} pairs"
-    names = [
-        f"{plain(row['class_a'])} and {plain(row['class_b'])} {row['ratio']:.3f} "
-        f"(random {row['expected']:.3f}, ceiling {row['ceiling']:.3f}, q = {_p(row['q_value'])})"
-        for row in more[:NAMED]
-    ]
-    first = f", first of them {', '.join(names)}" if len(more) > NAMED else f": {', '.join(names)}"
-    return said + (first if more else "") + "."
+        yield listed(items)
 
 
 # Ablation
@@ -334,9 +171,9 @@ def _ablation(rows: Sequence[Mapping], alpha: float) -> Iterator[str]:
     zeroed = [row for row in rows if row["gain"] == 0]
     if not zeroed:
         yield "Nothing was ablated in this run."
-    for (task, replacement), of_task in _by(zeroed, "task_title", "replacement").items():
+    for (task, replacement), of_task in by(zeroed, "task_title", "replacement").items():
         yield f"**{plain(task)}**, activations replaced by {REPLACED.get(replacement, replacement)}"
-        yield _list([_effects(own, alpha) for own in _by(of_task, "model").values()])
+        yield listed([_effects(own, alpha) for own in by(of_task, "model").values()])
 
 
 REPLACED = {"zero": "0", "mean": "their mean", "resample": "those in another clip"}
@@ -346,7 +183,10 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
     """Describe, for one model and task, the sets that affect their classes and the change of accuracy."""
     targets = [row for row in rows if row["target"] and row["class"] != ALL]
     tested = [row for row in targets if not math.isnan(row["logprob_q"])]
-    needed = sorted((row for row in tested if harmful(row, alpha)), key=lambda row: row["logprob_delta"])
+    needed, harmed = (
+        sorted((row for row in tested if harmful(row, alpha) == kind), key=lambda row: row["logprob_delta"])
+        for kind in ("specific", "harm")
+    )
     said = [f"{plain(rows[0]['model_title'])}: "]
     if not targets:
         said.append("no set has a target class that was measured.")
@@ -354,29 +194,38 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
         said.append("without random sets no effect can be called.")
     else:
         sets = min(row["controls"] for row in tested)
-        verdict = "An effect on" if needed else "No effect can be called on any of"
+        verdict = (
+            "More harm than to other classes and than by matched sets to"
+            if needed
+            else "No effect can be called specific, of"
+        )
         of = f"{len(needed)} of " if needed else ""
-        said.append(f"{verdict} {of}{_many(len(tested), 'target class', 'es')}")
+        said.append(f"{verdict} {of}{many(len(tested), 'target class', 'es')}")
         names = [
             f"{plain(row['class'])} of {plain(row['set'])} "
             f"{with_interval(row['logprob_delta'], row['low'], row['high'])} "
-            f"(random sets {row['control_logprob_delta']:.2f}, q = {_p(row['logprob_q'])})"
+            f"(random sets {row['control_logprob_delta']:.2f}, q = {p_text(row['logprob_q'])}; more than "
+            f"other classes by {row['specificity']:.2f}, q = {p_text(row['specificity_q'])})"
             for row in needed[:NAMED]
         ]
         said.append(f", strongest {', '.join(names)}. " if names else ". ")
+        if harmed:
+            named = ", ".join(f"{plain(row['class'])} of {plain(row['set'])}" for row in harmed[:NAMED])
+            more = f" and {len(harmed) - NAMED} more" if len(harmed) > NAMED else ""
+            said.append(f"Harm, not shown to be specific: {named}{more}. ")
         # q is p times the number of tests, divided by the number of tests whose p is as low.
         least = math.floor(round(len(tested) / (1 + sets) / alpha, 9)) + 1
         if least > 1:
             fits = f"{least} of the {len(tested)} must be that low together for any to be called"
             so = fits if least <= len(tested) else "no effect could have been called, whatever happened"
-            said.append(f"With {sets:.0f} random sets p is at least {_p(1 / (1 + sets))}: {so}. ")
+            said.append(f"With {sets:.0f} random sets p is at least {p_text(1 / (1 + sets))}: {so}. ")
     overall = [row for row in rows if row["class"] == ALL]
     if overall:
         moved = [row for row in overall if changed(row, alpha)]
         low, high = (f(row["delta"] for row in overall) * 100 for f in (min, max))
         said.append(
             f"Accuracy over all {overall[0]['n']:.0f} clips changes by {low:+.2f} to {high:+.2f} points over "
-            f"{_many(len(overall), 'set')}; called a change in {len(moved)}."
+            f"{many(len(overall), 'set')}; called a change in {len(moved)}."
         )
     return "".join(said).strip()
 
@@ -407,27 +256,34 @@ def _paper(found: Mapping, alpha: float) -> Iterator[str]:
         items.append(
             f"{plain(row['targets'])}: of the {row['theirs']} published neurons, {row['common']:.0f} are "
             f"among the {row['ours']:.0f} that are {kind} these classes in {plain(row['model_title'])}, by "
-            f"chance {row['expected']:.2f}; q = {_p(row['q_value'])}: {verdict}."
+            f"chance {row['expected']:.2f}; q = {p_text(row['q_value'])}: {verdict}."
         )
     beside = [row for row in found["ablation"] if row["list"]]
     for row in beside:
         if math.isnan(row["delta"]):
             silent[row["remark"]] += 1
             continue
-        p = f"{_p(row['mcnemar_low'])} to {_p(row['mcnemar_high'])}"
+        p = f"{p_text(row['mcnemar_low'])} to {p_text(row['mcnemar_high'])}"
         verdict = "a change" if changed(row, alpha) else "no change can be called"
         items.append(
             f"Ablating {plain(row['set'])} in {plain(row['model_title'])}, accuracy of {_of(row['class'])}: "
             f"published {100 * row['published_delta']:+.2f} points, ours {100 * row['delta']:+.2f} "
             f"(McNemar's p {p}): {verdict}." + (f" Remark: {plain(row['remark'])}." if row["remark"] else "")
         )
-    yield _list(items) if items else "No number of this run is one that the paper has published too."
+    if any(
+        row["quantity"] == "neurons_per_class" and row["ours"] == row["ours"] for row in found["published"]
+    ):
+        yield (
+            "More neurons per class, of a fixed number of chosen neurons, are more classes per neuron: see "
+            "Specificity for which model's neurons belong to fewer."
+        )
+    yield listed(items) if items else "No number of this run is one that the paper has published too."
     if items and beside:
         yield "What the published changes of accuracy say by themselves, whatever this run found:"
-        yield _list([_theirs(rows, alpha) for rows in _by(beside, "list").values()])
+        yield listed([_theirs(rows, alpha) for rows in by(beside, "list").values()])
     if silent:
         yield "Published numbers that have none of ours beside them:"
-        yield _list([f"{number}: {plain(remark)}." for remark, number in silent.items()])
+        yield listed([f"{number}: {plain(remark)}." for remark, number in silent.items()])
 
 
 def _theirs(rows: Sequence[Mapping], alpha: float) -> str:
@@ -486,11 +342,16 @@ def _limits(found: Mapping, about: Mapping) -> Iterator[str]:
             "groups of that class differ."
         )
     items += _padding(found["coverage"], about["count"])
+    items += _design(found, about)
+    items.append(
+        "Level, duration, pitch and recording conditions are not controlled: neurons may tell a class by any "
+        "of them. Groups that share a speaker or a place are treated as independent."
+    )
     items.append(
         "Each model is one checkpoint: intervals say how much other recordings would change, not how much "
         "another training would."
     )
-    yield _list(items)
+    yield listed(items)
 
 
 def _padding(rows: Sequence[Mapping], count: str) -> Iterator[str]:
@@ -509,3 +370,47 @@ def _padding(rows: Sequence[Mapping], count: str) -> Iterator[str]:
         }
         what = "Classes differ in the share of tokens after the end of their recordings"
         yield f"{what}: {named}. {counted[count]}"
+
+
+ASSOCIATED, FEW = 0.1, 5  # sizes that go with the class; effective groups below which a class is told
+
+
+def _design(found: Mapping, about: Mapping) -> Iterator[str]:
+    """Yield what the numbers and sizes of groups, and common recordings, let the tests not say."""
+    tasks = {row["task"]: row for row in found["coverage"] if not math.isnan(row["fewest_effective"])}
+    for row in tasks.values():
+        title = plain(row["task_title"])
+        if row["size_association"] > ASSOCIATED:
+            stay = (
+                "labels of some class cannot change at all, and nothing can be called of it"
+                if row["least_movable"] == 0
+                else f"of some class only {row['least_movable']:.0%} can change".replace("%", " %")
+            )
+            yield (
+                f"{title}: the amount of recordings per group goes with the class (ε² "
+                f"{row['size_association']:.2f}), so labels change places between groups of like size only; "
+                f"{stay}."
+            )
+    few = {plain(row["task_title"]): row["fewest_effective"] for row in tasks.values()}
+    told = [f"{title} {number:.1f}" for title, number in few.items() if number < FEW]
+    if told:
+        yield f"Fewest effective groups of a class, where they are below {FEW}: {', '.join(told)}."
+    common = {plain(row["comparison_title"]): row["common_groups"] for row in found["sharing"]}
+    for title, number in common.items():
+        if number > 0:
+            yield (
+                f"{title}: {many(int(number), 'group')} of the two datasets have the same name. If they are "
+                "the same recordings or speakers, what is shared is partly the same sound: leave them out of "
+                "one."
+            )
+    if "draws" in about:
+        least = 1 / (about["draws"] + 1)
+        yield (
+            f"p of {about['draws']} permutations is at least {p_text(least)}, two-sided {p_text(2 * least)}; "
+            f"of replication at least {p_text(1 / (about['replications'] + 1))}."
+        )
+    if about.get("selection_split") == "all":
+        yield (
+            "Neurons were chosen on all clips, also those that score the ablation: its effects are circular "
+            "(selection.statistics_split)."
+        )

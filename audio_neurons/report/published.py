@@ -31,7 +31,14 @@ SHAPE = (12, 3072)  # layers, and neurons per layer, of M2D's ViT-Base, whose ne
 EFFECTS = [
     *("accuracy_before", "accuracy", "delta", "mcnemar_low", "mcnemar_high", "logprob_before"),
     *("logprob_delta", "low", "high", "logprob_p", "logprob_q", "family", "delta_p", "specificity"),
-    *("specificity_p", "controls", "control_logprob_delta", "control_logprob_low", "control_logprob_high"),
+    *(
+        "specificity_p",
+        "specificity_q",
+        "controls",
+        "control_logprob_delta",
+        "control_logprob_low",
+        "control_logprob_high",
+    ),
     *("control_delta", "shifted_logprob_delta", "shifted_delta"),
 ]
 ABLATION = [
@@ -103,9 +110,9 @@ def ablation_table(
     One row per task, model, set, gain, replacement and class (``"*"``: all clips), means over probes.
     Changes of accuracy, ours and published, are shares of clips. ``mcnemar_low`` and ``mcnemar_high`` are
     the least and greatest McNemar's p over the probes. ``control_*`` are the mean over random sets and the
-    interval that holds ``level`` of them, ``shifted_*`` the paper's control. ``logprob_q`` is ``logprob_p``
-    adjusted after Benjamini and Hochberg over the target classes of all sets of a model and task, at one
-    gain and replacement (``family``).
+    interval that holds ``level`` of them, ``shifted_*`` the paper's control. ``logprob_q`` and
+    ``specificity_q`` are ``logprob_p`` and ``specificity_p`` adjusted after Benjamini and Hochberg over the
+    target classes of all sets of a model and task, at one gain and replacement (``family``).
 
     Published numbers are placed beside the same list in the same model, and beside the neurons that this
     run selects for the same classes. Published numbers without a counterpart follow at the end, with a
@@ -157,10 +164,11 @@ def _effects(table: pd.DataFrame, level: float) -> pd.DataFrame:
     for column in ("logprob_delta", "delta"):
         ours[f"shifted_{column}"] = shifted[column]
     ours = ours.reset_index()
-    ours["logprob_q"], ours["family"] = np.nan, ""
+    ours["logprob_q"], ours["specificity_q"], ours["family"] = np.nan, np.nan, ""
     tested = ours[ours["target"] & ours["logprob_p"].notna()]
     for _, rows in tested.groupby(["gain", "replacement"]):
-        ours.loc[rows.index, "logprob_q"] = q_values(rows["logprob_p"].to_numpy())
+        for value in ("logprob", "specificity"):
+            ours.loc[rows.index, f"{value}_q"] = q_values(rows[f"{value}_p"].to_numpy())
         ours.loc[rows.index, "family"] = f"{len(rows)} target classes of {rows['set'].nunique()} sets"
     return ours
 

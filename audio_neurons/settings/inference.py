@@ -16,6 +16,11 @@ class Inference(Section):
     """Resamples of the groups."""
     halves: Count = 100
     """Splits of the groups into halves."""
+    replications: Count = 200
+    """Permutations and resamples of what one half of the groups chooses and the other judges; at most draws
+    and bootstrap."""
+    splits: Count = 5
+    """Splits into halves in each of these."""
     seed: Seed = 0
     """Seed of all draws."""
     level: Probability = 0.95
@@ -29,3 +34,5 @@ class Findings(Section):
 
     alpha: Probability = 0.05
     """The p, adjusted for the tests of its family, below which a difference is called."""
+    equivalence: Probability = 0.05
+    """Difference of two models' AUROC, or normalised contrast, below which they are called equivalent."""

@@ -83,6 +83,7 @@ class Results:
                 "models": self._models(self.config.models if models is None else models),
                 "level": self.config.inference.level if level is None else level,
                 "alpha": self.config.findings.alpha,
+                "equivalence": self.config.findings.equivalence,
                 **more,
             }
         )
@@ -111,6 +112,9 @@ class Results:
                 for name, one in self.tasks.compared.items()
             },
             choice=self._choice(),
+            draws=self.config.inference.draws,
+            replications=min(self.config.inference.replications, self.config.inference.draws),
+            selection_split=self.config.selection.statistics_split,
             demo=bool(self.tasks.datasets.made_here),
             count=self.config.extraction.count,
             left_out=[title(self.config.tasks, t) for t in self.config.tasks if t not in self.tasks.here],

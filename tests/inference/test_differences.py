@@ -17,7 +17,9 @@ def table_of(place, names, **columns):
     rows = [
         {place: name, f"{place}_title": name.title(), "model": m["name"]} for name in names for m in MODELS
     ]
-    return pd.DataFrame(rows).assign(**columns)
+    unknown = dict.fromkeys(differences.QUANTITIES, np.nan)
+    empty = [place, f"{place}_title", "model"]
+    return pd.DataFrame(rows, columns=empty).assign(**{**unknown, **columns})
 
 
 def write_draws(tmp_path, drawn, names):
@@ -52,6 +54,28 @@ def test_two_sided_p_by_hand():
     assert two_sided(np.zeros(9)) == 1
 
 
+def test_equivalence_by_hand():
+    """Two one-sided tests: the greater share of draws beyond a bound, with the data."""
+    draws = np.array([0.01, 0.04, -0.03, 0.06, -0.06, 0.07])
+    assert differences.equivalent(draws, 0.05) == 3 / 7
+    assert differences.equivalent(draws, 0.1) == 1 / 7
+    assert differences.equivalent(draws, 0.07) == 2 / 7
+
+
+def test_models_are_equivalent_where_the_difference_is_small_and_known(tmp_path):
+    rng = np.random.default_rng(0)
+    auroc = np.stack([0.7 + rng.normal(0, sd, (999, 1)) for sd in (0.001, 0.01, 0.01, 0.2)])
+    paths = write_draws(tmp_path, auroc, ["auroc"])
+    table = differences_table(
+        table_of("task", ["a"], auroc=0.7), table_of("comparison", []), paths, [], MODELS, 0.95, 0.05
+    ).set_index(["model_a", "model_b"])
+    assert (table["quantity"] == "auroc").all()
+    assert table.loc[("s", "r"), "equivalence_p"] == 1 / 1000
+    assert table.loc[("s", "r"), "detectable"] == pytest.approx(2.8 * 0.01, rel=0.1)
+    assert table.loc[("n", "r"), "equivalence_p"] > 0.3
+    assert table.loc[("n", "r"), "q_value"] > 0.05
+
+
 def test_differences_are_taken_resample_by_resample(found):
     table = differences_table(*found)
     rows = table[(table["quantity"] == "coverage") & (table["model_a"] == "m")].set_index(["model_b", "name"])
@@ -70,7 +94,9 @@ def test_every_pair_of_kinds_is_a_family(found):
     assert sizes["coverage"].tolist() == [2] * 5
     assert sizes["contrast"].tolist() == [1] * 5  # a comparison within a task has none
     assert "neurons_per_class of 2 tasks, m - s" in set(table["family"])
-    assert (table["q_value"] >= table["p_value"]).all()
+    tested = table.dropna(subset=["q_value"])
+    assert (tested["q_value"] >= tested["p_value"]).all()
+    assert (table.loc[table["q_value"].isna(), "quantity"] == "contrast").all()  # the same in all draws
     contrast = table[(table["quantity"] == "contrast") & (table["model_a"] == "m")].set_index("model_b")
     assert contrast.loc["r", ["low", "high"]].tolist() == pytest.approx([-0.1, 0.3])
     assert contrast.loc["r", "p_value"] > 0.1

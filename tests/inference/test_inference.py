@@ -12,8 +12,11 @@ from scipy import stats
 from audio_neurons import tables
 from audio_neurons.activations import statistics
 from audio_neurons.inference import inference, resampling
-from audio_neurons.inference.inference import Task, infer, infer_ratios, ratios, task_statistics
+from audio_neurons.inference import sharing as inferred_sharing
+from audio_neurons.inference.inference import Task, infer, ratios, task_statistics
+from audio_neurons.inference.permutation import Permutation
 from audio_neurons.inference.resampling import Bootstrap, Draws, draw
+from audio_neurons.inference.sharing import infer_ratios
 from audio_neurons.inference.significance import interval
 from audio_neurons.neurons import selection, sharing
 from audio_neurons.settings.inference import Inference
@@ -103,9 +106,9 @@ def test_planted_neurons_stand_out(within):
     assert found["assigned"][truth].min() > 0.9
     assert found["assigned"][~truth].mean() < 0.02
     rows = rows.set_index("statistic")
-    assert rows.loc["entropy", ["p_value", "p_other"]].tolist() == [1 / 200, 1]
+    assert rows.loc["entropy", ["p_value", "p_less", "p_greater"]].tolist() == [2 / 200, 1 / 200, 1]
     assert rows.loc["coverage", "value"] == 1
-    assert (rows.loc["neurons", "ceiling"] > 0.6).all()
+    assert (rows.loc["neurons", "repeatability"] > 0.6).all()
     assert rows.loc["neurons", "family"].unique().tolist() == ["neurons of 4 classes"]
     assert (rows.loc["neurons", "groups"] == (40 if within else 10)).all()
 
@@ -115,9 +118,10 @@ def test_permuted_classes_are_alike_so_that_a_task_shares_more_under_its_null():
     rows, draws = (t.set_index("statistic") for t in infer_ratios([Task.of(units, RULE)], None, QUICK))
     assert (rows.loc["ratio", "null_mean"] > 0.3).all()
     assert (rows.loc["ratio", "value"] < 0.1).all()
-    assert (rows.loc["ratio", "p_value"] == 1).all()
-    assert (rows.loc["ratio", "p_other"] == 1 / 40).all()
-    assert set(rows.index) == {"ratio", "mean_other"}
+    assert (rows.loc["ratio", "p_greater"] == 1).all()
+    assert (rows.loc["ratio", "p_less"] == 1 / 40).all()
+    assert (rows.loc["ratio", "p_value"] == 2 / 40).all()
+    assert set(rows.index) == {"ratio", "centred", "mean_other", "first", "top3"}
     assert set(draws.index) == {"mean_other"}
 
 
@@ -126,22 +130,29 @@ def test_two_tasks_that_share_by_class():
         Task.of(simulated.units(seed, neurons=600, planted=8, within=seed == 2)[0], RULE) for seed in (1, 2)
     ]
     table, _ = infer_ratios(tasks, None, QUICK)
-    assert len(table) == 16 + 3
+    assert len(table) == 4 * 16 + 4 + 1
     rows = table.set_index(["statistic", "class_a", "class_b"])
     assert rows.loc[("contrast", "", ""), "p_value"] == 1 / 40
     assert rows.loc[("contrast", "", ""), "value"] == pytest.approx(
         rows.loc[("mean_matched", "", ""), "value"] - rows.loc[("mean_other", "", ""), "value"]
     )
-    own = [inference.ceilings(task, QUICK) for task in tasks]
+    own = [inference.repeatabilities(task, QUICK) for task in tasks]
     same = rows.loc[("ratio", "b", "b")]
     assert same["value"] > 0.5
     assert same["q_value"] < 0.2
-    assert same["ceiling"] == pytest.approx((own[0][1] * own[1][1]) ** 0.5)
+    assert same["repeatability"] == pytest.approx((own[0][1] * own[1][1]) ** 0.5)
     assert same["low"] <= same["value"] <= same["high"]
     assert same["groups"] == 10
+    both, apart = (rows.loc[(name, "", ""), "value"] for name in ("mean_matched", "mean_other"))
+    assert rows.loc[("normalised", "", ""), "value"] == pytest.approx((both - apart) / (both + apart))
+    pairs = table[table["statistic"] == "centred"].set_index(["class_a", "class_b"])
+    assert set(pairs.index[pairs["q_value"] < 0.05]) == {(c, c) for c in "abcd"}
+    ranks = table[table["statistic"] == "top3"].set_index(["class_a", "class_b"])["value"]
+    assert ranks.nlargest(3).index.isin([(c, c) for c in "abcd"]).all()
+    assert rows.loc[("common_groups", "", ""), "value"] == 0
 
 
-def test_ceilings_are_mean_ratios_of_halves():
+def test_repeatabilities_are_mean_ratios_of_halves():
     """Classes have one, two and five groups; a class without neurons in both halves counts as 0."""
     units = simulated.units(1, groups=8, classes=3, neurons=200, planted=5)[0]
     order = np.argsort(units.labels, kind="stable")
@@ -151,14 +162,14 @@ def test_ceilings_are_mean_ratios_of_halves():
     for halves in draw(task.units, task.rule, resampling.Halves(task.units), Draws(10)):
         sets = [[{*np.flatnonzero(row)} for row in half.assigned] for half in halves]
         ratios.append([len(a & b) / len(a | b) if a | b else 0 for a, b in zip(*sets, strict=True)])
-    found = inference.ceilings(task, QUICK)
+    found = inference.repeatabilities(task, QUICK)
     np.testing.assert_allclose(found, [np.nan, *np.mean(ratios, axis=0)[1:]])
     two = Task.of(replace(units, labels=np.repeat(range(4), 2), classes=tuple("abcd")), RULE)
-    assert not np.isnan(inference.ceilings(two, QUICK)).any()
-    assert (inference.ceilings(task, QUICK.changed(seed=1)) != found).all()
+    assert not np.isnan(inference.repeatabilities(two, QUICK)).any()
+    assert (inference.repeatabilities(task, QUICK.changed(seed=1)) != found).all()
 
 
-def test_ceilings_and_groups_of_a_pair_are_those_of_its_two_classes():
+def test_repeatabilities_and_groups_of_a_pair_are_those_of_its_two_classes():
     """Classes of 2, 4 and 8 groups in one task, of 6 and 3 in the other."""
     sizes = [2, 4, 8], [6, 3]
     tasks = []
@@ -167,19 +178,20 @@ def test_ceilings_and_groups_of_a_pair_are_those_of_its_two_classes():
         order = np.argsort(units.labels, kind="stable")
         units = replace(units, active=units.active[order], labels=np.repeat(range(len(groups)), groups))
         tasks.append(Task.of(units, RULE))
-    own = [inference.ceilings(task, QUICK) for task in tasks]
-    rows = infer_ratios(tasks, None, QUICK)[0].set_index(["class_a", "class_b"])
+    own = [inference.repeatabilities(task, QUICK) for task in tasks]
+    table = infer_ratios(tasks, None, QUICK)[0]
+    rows = table[~table["statistic"].isin(["centred", "first", "top3"])].set_index(["class_a", "class_b"])
     for i, a in enumerate("abc"):
         for j, b in enumerate("ab"):
             assert rows.loc[(a, b), "groups"] == min(sizes[0][i], sizes[1][j])
-            assert rows.loc[(a, b), "ceiling"] == pytest.approx((own[0][i] * own[1][j]) ** 0.5)
+            assert rows.loc[(a, b), "repeatability"] == pytest.approx((own[0][i] * own[1][j]) ** 0.5)
     ratios = rows[rows["statistic"] == "ratio"]
     matched = ratios.index.isin([("a", "a"), ("b", "b")])
     means = rows.set_index("statistic")
     for name, mine in (("mean_matched", matched), ("mean_other", ~matched)):
-        assert means.loc[name, "ceiling"] == pytest.approx(ratios.loc[mine, "ceiling"].mean())
+        assert means.loc[name, "repeatability"] == pytest.approx(ratios.loc[mine, "repeatability"].mean())
         assert means.loc[name, "groups"] == 9
-    assert np.isnan(means.loc["contrast", "ceiling"])
+    assert np.isnan(means.loc["contrast", "repeatability"])
     # Each of these is a family of its own, so it is not adjusted.
     three = means.loc[["mean_matched", "mean_other", "contrast"]]
     assert three["q_value"].tolist() == three["p_value"].tolist()
@@ -200,7 +212,7 @@ def test_a_task_of_one_class_has_no_pairs():
     units = simulated.units(1, groups=6, classes=1, neurons=50)[0]
     rows, draws = infer_ratios([Task.of(units, RULE)], None, QUICK)
     assert rows["statistic"].tolist() == ["mean_other"]
-    assert rows[["value", "p_value", "low", "high", "ceiling"]].isna().all(axis=None)
+    assert rows[["value", "p_value", "low", "high", "repeatability"]].isna().all(axis=None)
     assert len(draws) == QUICK.bootstrap
 
 
@@ -220,8 +232,11 @@ def test_where_no_pair_is_left_nothing_is_compared(pairs, tmp_path):
     """Without ``pairs``, in contrast, all classes are compared."""
     tasks = [Task.of(simulated.units(seed, neurons=100)[0], RULE) for seed in (1, 2)]
     rows, draws = infer_ratios(tasks, pairs, QUICK)
-    assert rows["statistic"].tolist() == ["mean_matched", "mean_other", "contrast"]
-    assert rows[["value", "p_value", "q_value", "low", "high", "ceiling"]].isna().all(axis=None)
+    *tested, common = rows["statistic"].tolist()
+    assert tested == ["mean_matched", "mean_other", "contrast", "normalised"]
+    assert common == "common_groups"
+    columns = ["value", "p_value", "q_value", "low", "high", "repeatability"]
+    assert rows[columns].iloc[:-1].isna().all(axis=None)
     tables.write(tmp_path / "inference.parquet", "inference", rows)
     tables.write(tmp_path / "draws.parquet", "draws", draws)
 
@@ -262,8 +277,8 @@ def test_a_class_of_one_group_and_a_dead_neuron():
     active[:, 7] = 0
     rows, _, found = infer(Task.of(replace(units, labels=labels, active=active), RULE), QUICK)
     assert np.isnan(found["p_value"]).nonzero()[0].tolist() == [7]
-    assert np.isnan(rows.set_index("class_a").loc["b", "ceiling"])
-    assert rows["groups"].tolist() == [9, 9, 9, 8, 1]
+    assert np.isnan(rows[rows["statistic"] == "neurons"].set_index("class_a").loc["b", "repeatability"])
+    assert rows["groups"].tolist()[:9] == [9] * 7 + [8, 1]
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 0], [0, 1, 2]])
@@ -271,15 +286,16 @@ def test_as_few_groups_as_can_be(labels):
     units, _ = simulated.units(1, groups=len(labels), classes=3, neurons=50)
     small = replace(units, labels=np.array(labels), groups=np.zeros(len(labels), int) + np.array(labels))
     rows, _, _ = infer(Task.of(small, RULE), QUICK)
-    assert rows["ceiling"].isna().all()
-    assert np.isnan(inference.ceilings(Task.of(small, RULE), QUICK)).all()
-    assert rows["groups"].tolist() == [len(set(labels))] * 3 + [1] * len(set(labels))
+    assert rows["repeatability"].isna().all()
+    assert np.isnan(inference.repeatabilities(Task.of(small, RULE), QUICK)).all()
+    tested = rows[rows["family"] != ""]
+    assert tested["groups"].tolist() == [len(set(labels))] * 7 + [1] * len(set(labels))
 
 
 def test_classes_without_clips_have_no_rows():
     units, _ = simulated.units(1, groups=9, classes=2, neurons=50)
     rows, *_ = infer(Task.of(replace(units, labels=units.labels * 2, classes=("a", "b", "c")), RULE), QUICK)
-    assert rows["class_a"].tolist() == ["", "", "", "a", "c"]
+    assert rows.loc[rows["statistic"] == "neurons", "class_a"].tolist() == ["a", "c"]
 
 
 # Draws
@@ -300,7 +316,7 @@ def test_every_number_of_a_task_follows_from_its_draws(within):
     rows, draws, found = infer(task, QUICK)
     null, boot = (
         [c for (c,) in draw(task.units, task.rule, scheme(task.units), Draws(39))]
-        for scheme in (resampling.Permutation, Bootstrap)
+        for scheme in (Permutation, Bootstrap)
     )
     h = np.array([c.entropy for c in null])
     assert (h == task.chosen.entropy).any()
@@ -311,11 +327,17 @@ def test_every_number_of_a_task_follows_from_its_draws(within):
     np.testing.assert_allclose(found["selected"], np.mean([c.selected for c in boot], axis=0))
     np.testing.assert_allclose(found["assigned"], np.mean([c.assigned for c in boot], axis=0))
 
-    assert rows["statistic"].tolist() == ["coverage", "neurons_per_class", "entropy", "neurons", "neurons"]
-    assert rows["class_a"].tolist() == ["", "", "", "a", "b"]
+    facts = rows[rows["family"] == ""]
+    assert set(facts["statistic"]) == {"size_association", "movable", "effective_groups"}
+    rows = rows[rows["family"] != ""]
+    specific = ["classes_per_neuron", "exclusive", "everywhere", "colligation"]
+    names = ["coverage", "neurons_per_class", "entropy", *specific, "neurons", "neurons"]
+    assert rows["statistic"].tolist() == names
+    assert rows["class_a"].tolist() == [*[""] * 7, "a", "b"]
     assert set(rows["class_b"]) == {""}
-    assert rows["alternative"].tolist() == ["greater", "greater", "less", "greater", "greater"]
-    assert rows["family"].tolist() == ["alone"] * 3 + ["neurons of 2 classes"] * 2
+    assert set(rows["alternative"]) == {"two-sided"}
+    assert rows["family"].tolist() == ["alone"] * 7 + ["neurons of 2 classes"] * 2
+    rows = rows[~rows["statistic"].isin(specific)]
 
     def plainly(c):
         sizes = [int(row.sum()) for row in c.assigned]
@@ -334,6 +356,7 @@ def test_every_number_of_a_task_follows_from_its_draws(within):
 
 def test_statistics_of_a_selection_by_hand():
     chosen = selection.Selection(
+        response=np.array([[0.5, 0.5, 0, 0], [0.1, 0.1, 0, 0.1], [0.1, 0.6, 0.1, 0]]),
         entropy=np.array([0.1, 0.5, np.nan, 0.2]),
         candidates=np.ones(4, bool),
         selected=np.array([True, True, True, False]),
@@ -342,9 +365,13 @@ def test_statistics_of_a_selection_by_hand():
         response_threshold=0.0,
         assignment_threshold=0.0,
     )
-    np.testing.assert_allclose(task_statistics(chosen), [2 / 3, 1, 0.3, 2, 0, 1])
+    found = task_statistics(chosen)
+    np.testing.assert_allclose(found[[0, 1, 2, 3, 4, 5, 7, 8, 9]], [2 / 3, 1, 0.3, 1.5, 0.5, 0, 2, 0, 1])
+    # Odds of 1 against 1/9, and of 3/2 against 3/7.
+    y = [(np.sqrt(o) - 1) / (np.sqrt(o) + 1) for o in (9, 3.5)]
+    assert found[6] == pytest.approx(np.mean(y))
     none = replace(chosen, selected=np.zeros(4, bool), assigned=np.zeros((3, 4), bool))
-    np.testing.assert_array_equal(task_statistics(none), [0, 0, np.nan, 0, 0, 0])
+    np.testing.assert_array_equal(task_statistics(none), [0, 0, *[np.nan] * 5, 0, 0, 0])
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -450,6 +477,7 @@ def test_tables_of_a_task(folder):
     assert rows.loc["coverage", "value"] == selection.coverage(classes)
     assert rows.loc["neurons_per_class", "value"] == selection.neurons_per_class(classes)
     assert rows.loc["neurons", "value"].tolist() == classes["neurons"].tolist()
+    rows = rows[rows["family"] != ""]
     assert (rows["null_low"] <= rows["null_mean"]).all()
     assert (rows["null_mean"] <= rows["null_high"]).all()
     neurons = tables.read(folder / "neurons-kind.parquet", "neurons")
@@ -467,9 +495,10 @@ def test_table_of_a_comparison(folder, labels):
     units = [folder / "units.parquet"] * len(labels)
     rules = [rule] * len(labels)
     out, draws = folder / "out.parquet", folder / "draws.parquet"
-    inference.infer_sharing(units, neurons, labels, ["train"], rules, None, QUICK, 1, out, draws)
+    inferred_sharing.infer_sharing(units, neurons, labels, ["train"], rules, None, QUICK, 1, out, draws)
     assert_intervals_of_draws(out, draws)
-    rows = tables.read(out, "inference").set_index(["class_a", "class_b"])
+    found = tables.read(out, "inference")
+    rows = found[found["statistic"] == "ratio"].set_index(["class_a", "class_b"])
     sharing.compare_tasks(neurons, None, folder / "sharing.parquet")
     for row in tables.read(folder / "sharing.parquet", "sharing").itertuples():
         if (row.class_a, row.class_b) in rows.index:
@@ -481,7 +510,7 @@ def test_pairs_of_a_comparison_are_those_that_are_named(folder):
     neurons = [folder / f"neurons-{label}.parquet" for label in ("kind", "place")]
     units, rules = [folder / "units.parquet"] * 2, [rule_of("aape", {"top_share": 0.1})] * 2
     out, pairs = [folder / "out.parquet", folder / "draws.parquet"], [["b", "in"], ["a", "out"]]
-    inference.infer_sharing(units, neurons, ["kind", "place"], ["train"], rules, pairs, QUICK, 1, *out)
+    inferred_sharing.infer_sharing(units, neurons, ["kind", "place"], ["train"], rules, pairs, QUICK, 1, *out)
     rows = tables.read(out[0], "inference").query("statistic == 'ratio'")
     assert list(zip(rows["class_a"], rows["class_b"], strict=True)) == [
         ("b", "in"), ("b", "out"), ("a", "in"), ("a", "out"),

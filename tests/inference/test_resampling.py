@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from audio_neurons.activations.units import Units
 from audio_neurons.inference import resampling
+from audio_neurons.inference.permutation import Permutation
 from audio_neurons.inference.resampling import (
     Bootstrap,
     Draws,
     Halves,
-    Permutation,
     ResamplingError,
     draw,
     observed,

@@ -7,8 +7,8 @@ from audio_neurons.inference.significance import interval, p_values, q_values, t
 def test_p_values_by_hand():
     null = np.array([[1.0, 5.0], [2.0, np.nan], [3.0, 7.0]])
     greater, less = p_values(np.array([2.0, 6.0]), null)
-    assert greater.tolist() == [3 / 4, 2 / 4]
-    assert less.tolist() == [3 / 4, 3 / 4]  # a ratio of two empty sets counts as 0
+    assert less.tolist() == [3 / 4, 2 / 3]
+    assert greater.tolist() == [3 / 4, 2 / 3]  # a ratio of two empty sets is no draw
     assert np.isnan(p_values(np.array([np.nan]), null[:, :1])).all()
 
 
@@ -29,26 +29,27 @@ def test_table_by_hand():
     """19 permutations and 5 resamples of five statistics; the last has no value."""
     null = np.repeat(np.arange(19.0)[:, None], 5, 1)
     null[:, 4] = 0
-    null[0, 1] = np.nan  # counts as 0
+    null[0, 1] = np.nan  # no draw
     resampled = np.arange(5.0)[:, None] * [1, 10, 100, 1000, 1]
-    resampled[2, 0] = np.nan  # 0, 1, 0, 3, 4
+    resampled[2, 0] = np.nan  # 0, 1, 3, 4
     facts = {
-        "alternative": ["greater", "greater", "less", "greater", "greater"],
+        "alternative": ["greater", "greater", "less", "two-sided", "greater"],
         "family": ["alone", "alone", "three", "three", "three"],
     }
     found = table(facts, np.array([17.5, 8.5, -1, 9, np.nan]), null, resampled, 0.5)
     assert found[["alternative", "family"]].to_dict("list") == facts
     expected = {
         "value": [17.5, 8.5, -1, 9, np.nan],
-        "null_mean": [9, 9, 9, 9, np.nan],
-        "null_low": [4.5, 4.5, 4.5, 4.5, np.nan],
-        "null_high": [13.5, 13.5, 13.5, 13.5, np.nan],
-        "low": [0, 10, 100, 1000, np.nan],
-        "high": [3, 30, 300, 3000, np.nan],
-        "p_value": [2 / 20, 11 / 20, 1 / 20, 11 / 20, np.nan],
-        "p_other": [19 / 20, 10 / 20, 20 / 20, 11 / 20, np.nan],
+        "null_mean": [9, 9.5, 9, 9, np.nan],
+        "null_low": [4.5, 5.25, 4.5, 4.5, np.nan],
+        "null_high": [13.5, 13.75, 13.5, 13.5, np.nan],
+        "low": [0.75, 10, 100, 1000, np.nan],
+        "high": [3.25, 30, 300, 3000, np.nan],
+        "p_value": [2 / 20, 11 / 19, 1 / 20, 1, np.nan],
+        "p_greater": [2 / 20, 11 / 19, 20 / 20, 11 / 20, np.nan],
+        "p_less": [19 / 20, 9 / 19, 1 / 20, 11 / 20, np.nan],
         # Statistics in family "alone" are not adjusted; two of the others are tested.
-        "q_value": [2 / 20, 11 / 20, 2 / 20, 11 / 20, np.nan],
+        "q_value": [2 / 20, 11 / 19, 2 / 20, 1, np.nan],
     }
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, err_msg=name)

@@ -283,7 +283,7 @@ def plainly(p: np.ndarray, rule: Rule) -> Selection:
     bar = percentile(rule.assignment_percentile)
     assigned = (p > bar) & selected
     eligible = candidates & (p > bar).any(0) | assigned.any(0)
-    return Selection(h, candidates, selected, eligible, assigned, threshold, bar)
+    return Selection(p, h, candidates, selected, eligible, assigned, threshold, bar)
 
 
 @few

@@ -8,7 +8,8 @@ import simulated
 from matplotlib.text import Text
 
 from audio_neurons import tables
-from audio_neurons.inference.inference import Task, infer, infer_ratios
+from audio_neurons.inference.inference import Task, infer
+from audio_neurons.inference.sharing import infer_ratios
 from audio_neurons.neurons.sharing import compare
 from audio_neurons.report import figures
 from audio_neurons.report.figures import _panels as panels
@@ -129,11 +130,14 @@ def test_sharing_data_are_those_of_the_tables(tmp_path):
             np.testing.assert_equal(
                 row["relative"], pair.ratio / row["null_mean"] if row["null_mean"] else np.nan
             )
-        for found in inferred.itertuples():
+        centred = inferred[inferred["statistic"] == "centred"].set_index(["class_a", "class_b"])["q_value"]
+        for found in inferred[inferred["statistic"].isin(["ratio", *sharing.MEANS])].itertuples():
             row = own.loc[found.statistic, found.class_a, found.class_b]
             np.testing.assert_allclose(row["value"], found.value)
-            for column in ("low", "high", "null_mean", "p_value", "q_value", "ceiling"):
+            for column in ("low", "high", "null_mean", "p_value", "repeatability"):
                 np.testing.assert_equal(row[column], getattr(found, column))
+            q = centred[found.class_a, found.class_b] if found.statistic == "ratio" else found.q_value
+            np.testing.assert_equal(row["q_value"], q)
         matched = shared[shared["matched"]].dropna(subset=["ratio"])
         assert own.loc[("mean_matched", "", ""), "expected"] == pytest.approx(matched["expected"].mean())
 
@@ -176,7 +180,8 @@ def test_a_pair_within_a_task_is_listed_once(tmp_path):
     pairs = data[data["statistic"] == "ratio"]
     order = list(zip(pairs["class_a"], pairs["class_b"], strict=True))
     assert order == [(a, b) for i, a in enumerate(LANGUAGES) for b in LANGUAGES[:i]]
-    inferred = tables.read(inputs["inference"][0], "inference").set_index(["class_a", "class_b"])
+    inferred = tables.read(inputs["inference"][0], "inference")
+    inferred = inferred[inferred["statistic"] == "ratio"].set_index(["class_a", "class_b"])
     for pair in pairs.itertuples():  # which inference lists the other way round
         assert pair.p_value == inferred.loc[(pair.class_b, pair.class_a), "p_value"]
     assert set(data["statistic"]) == {"ratio", "mean_other"}

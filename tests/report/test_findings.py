@@ -8,22 +8,17 @@ from test_published import MODELS, TASKS, ablation
 from audio_neurons import tables
 from audio_neurons.inference import differences
 from audio_neurons.report import findings, published, summary
-from audio_neurons.report.findings import (
-    against_null,
-    beyond_chance,
-    called,
-    changed,
-    harmful,
-    page,
-    plain,
-    render,
-)
+from audio_neurons.report.findings import changed, harmful, page, render
+from audio_neurons.report.ratios import agreed, beyond_chance
+from audio_neurons.report.specificity import replicates
+from audio_neurons.report.words import called, plain, side
 
 NAN = float("nan")
+MORE = ("evenness", "colligation")
 SL = {"name": "s", "title": "tagger", "kind": "sl"}
 ABOUT = {
     "models": MODELS, "tasks": TASKS, "level": 0.95, "confidence": 0.95, "alpha": 0.05,
-    "demo": False, "left_out": [], "count": "window",
+    "equivalence": 0.05, "draws": 999, "replications": 199, "demo": False, "left_out": [], "count": "window",
 }  # fmt: skip
 
 
@@ -40,10 +35,13 @@ def coverage_row(model, value, p, q, null=0.5, **more):
     for name, prefix in (("coverage", "coverage"), ("neurons_per_class", "neurons")):
         row |= {name: value, f"{prefix}_low": value - 0.1, f"{prefix}_high": value + 0.1}
         row |= {f"{prefix}_null": null, f"{prefix}_p": p, f"{prefix}_q": q}
-    return row | more
+    for name in ("auroc", "log_odds", "again", "classes_per_neuron", "exclusive", "everywhere", *MORE):
+        row |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
+        row |= {f"{name}_null": null, f"{name}_p": p, f"{name}_q": q}
+    return row | {"size_association": 0.0, "least_movable": 1.0, "fewest_effective": 9.0} | more
 
 
-def difference_row(quantity="coverage", value=0.3, low=0.1, high=0.5, q=0.01, models=MODELS):
+def difference_row(quantity="auroc", value=0.3, low=0.1, high=0.5, q=0.01, models=MODELS):
     a, b = models
     names = {
         "model_a": a["name"],
@@ -52,22 +50,23 @@ def difference_row(quantity="coverage", value=0.3, low=0.1, high=0.5, q=0.01, mo
         "model_b_title": b["title"],
     }
     return {"quantity": quantity, "name": "t", "title": "Task", **names, "difference": value} | {
-        "low": low, "high": high, "q_value": q
+        "low": low, "high": high, "q_value": q, "detectable": 0.2, "equivalence": 0.05, "equivalence_p": 0.5
     }  # fmt: skip
 
 
 def sharing_row(model, same=0.4, q=0.01, low=0.2):
     row = {"comparison": "t", "comparison_title": "Across", "tasks": "A x B", "model": model["name"]}
     row |= {"model_title": model["title"], "same": same, "same_expected": 0.1, "other": 0.05}
-    row |= {"other_expected": 0.1, "contrast": same - 0.05}
-    for name in ("same", "other", "contrast"):
-        row |= {f"{name}_low": low, f"{name}_high": 0.6, f"{name}_null": 0.3, f"{name}_q": q}
-    return row
+    row |= {"other_expected": 0.1, "contrast": same - 0.05, "normalised": 0.5, "transfer": 0.8}
+    for name in ("same", "other", "contrast", "normalised", "transfer"):
+        row |= {f"{name}_low": low, f"{name}_high": 0.6, f"{name}_null": 0.3, f"{name}_p": q, f"{name}_q": q}
+    return row | {"identity_p": NAN, "identities": 0, "common_groups": 0.0, "labels_association": NAN}
 
 
 def pair_row(model, a, b, ratio, q):
     names = {"comparison": "t", "model": model["name"], "class_a": a, "class_b": b}
-    return {**names, "ratio": ratio, "expected": 0.1, "ceiling": 0.6, "q_value": q}
+    row = {**names, "ratio": ratio, "null": 0.2, "centred": ratio - 0.1, "centred_q": q}
+    return row | {"first": ratio, "top3": 2 * ratio}
 
 
 def tables_of(**given):
@@ -75,7 +74,15 @@ def tables_of(**given):
     nothing = pd.DataFrame()
     empty = {
         "coverage": pd.DataFrame(
-            columns=["coverage_p", "fewest_groups", "neurons_per_class", "padding_least", "padding_most"]
+            columns=[
+                "coverage_p",
+                "fewest_groups",
+                "neurons_per_class",
+                "auroc",
+                "classes_per_neuron",
+                "padding_least",
+                "padding_most",
+            ]  # fmt: skip
         ),
         "sharing": summary.sharing_table([], [], MODELS, []),
         "pairs": summary.pairs_table([], [], MODELS, []),
@@ -115,26 +122,49 @@ def test_when_a_difference_is_called(change, verdict):
 
 
 @pytest.mark.parametrize(
-    ("p", "q", "verdict"),
-    [(0.001, 0.01, "more"), (0.04, 0.08, ""), (0.06, 0.06, "trivial"), (NAN, NAN, "untested")],
+    ("value", "p", "q", "verdict"),
+    [
+        (1.0, 0.001, 0.01, "more"),
+        (0.2, 0.001, 0.01, "fewer"),
+        (0.2, 0.04, 0.08, ""),
+        (1.0, 0.04, 0.05, ""),
+        (0.5, 1.0, NAN, ""),
+        (1.0, NAN, NAN, "untested"),
+    ],
 )
-def test_when_coverage_is_more_than_its_null(p, q, verdict):
-    assert against_null(coverage_row(SL, 1.0, p, q), "coverage", 0.05) == verdict
+def test_when_a_count_differs_from_permuted_labels(value, p, q, verdict):
+    assert side(coverage_row(SL, value, p, q), "coverage", "coverage", 0.05) == verdict
 
 
-def test_when_a_ratio_is_more_than_chance():
-    assert beyond_chance(0.4, 0.1, 0.01, 0.05)
-    assert not beyond_chance(0.4, 0.1, 0.05, 0.05)
-    assert not beyond_chance(0.1, 0.1, 0.01, 0.05)
-    assert not beyond_chance(NAN, NAN, NAN, 0.05)
+@pytest.mark.parametrize(("value", "q", "found"), [(0.7, 0.01, True), (0.7, 0.05, False), (0.3, 0.01, False)])
+def test_when_neurons_replicate(value, q, found):
+    assert replicates({"auroc": value, "auroc_null": 0.5, "auroc_q": q}, 0.05) == found
+    assert not replicates({"auroc": value, "auroc_null": 0.5, "auroc_q": NAN}, 0.05)
+
+
+def test_when_a_contrast_is_more_than_chance():
+    assert beyond_chance(0.4, 0.01, 0.05)
+    assert not beyond_chance(0.4, 0.05, 0.05)
+    assert not beyond_chance(0.0, 0.01, 0.05)
+    assert not beyond_chance(NAN, NAN, 0.05)
+
+
+def test_a_difference_of_contrasts_is_called_where_both_scales_agree():
+    up, none = difference_row("contrast"), difference_row("normalised", q=0.5)
+    down = difference_row("normalised", value=-0.3, low=-0.5, high=-0.1)
+    assert agreed(up, difference_row("normalised"), 0.05) == "more"
+    assert agreed(up, down, 0.05) == "scale"
+    assert agreed(up, none, 0.05) == "scale"
+    assert agreed(none, none, 0.05) == ""
 
 
 def test_when_an_ablation_has_an_effect():
-    assert harmful({"logprob_q": 0.01, "high": -0.1}, 0.05)
-    assert not harmful({"logprob_q": 0.01, "high": 0.0}, 0.05)
-    assert not harmful({"logprob_q": 0.05, "high": -0.1}, 0.05)
-    assert not harmful({"logprob_q": NAN, "high": -0.1}, 0.05)
-    assert not harmful({"logprob_q": 0.01, "high": NAN}, 0.05)
+    row = {"logprob_q": 0.01, "specificity_q": 0.01, "high": -0.1}
+    assert harmful(row, 0.05) == "specific"
+    assert harmful(row | {"specificity_q": 0.05}, 0.05) == "harm"
+    assert harmful(row | {"specificity_q": NAN}, 0.05) == "harm"
+    for change in ({"high": 0.0}, {"logprob_q": 0.05}, {"logprob_q": NAN}, {"high": NAN}):
+        assert harmful(row | change, 0.05) == ""
     assert changed({"mcnemar_high": 0.05}, 0.05)
     assert not changed({"mcnemar_high": 0.06}, 0.05)
     assert not changed({"mcnemar_high": NAN}, 0.05)
@@ -143,43 +173,63 @@ def test_when_an_ablation_has_an_effect():
 # Sentences
 
 
-def test_coverage_in_words():
-    rows = [coverage_row(MODELS[0], 1.0, 0.001, 0.002), coverage_row(MODELS[1], 0.69, 0.04, 0.08)]
-    text = section(text_of(coverage=rows, differences=[difference_row()]), "Coverage")
+def test_what_replicates_in_words():
+    rows = [coverage_row(MODELS[0], 0.9, 0.001, 0.002), coverage_row(MODELS[1], 0.69, 0.04, 0.08)]
+    text = section(text_of(coverage=rows, differences=[difference_row()]), "What replicates")
     assert "of 1 task, higher in 1, lower in 0; in 0 no difference can be called" in text
-    assert (
-        "**Task** (6 classes): M2D 1.00 [0.90, 1.10] (more than chance: permuted labels give 0.50, q = 0.002)"
-        in text
-    )
-    assert "random 0.69 [0.59, 0.79] (no difference from chance can be called" in text
+    assert "**Task** (6 classes): M2D 0.90 [0.80, 1.00] (permuted labels 0.50, q = 0.002: replicates)" in text
+    assert "the same class again in 90 % (permuted 50 %)" in text
+    assert "random 0.69 [0.59, 0.79] (permuted labels 0.50, q = 0.08: not shown to replicate)" in text
     assert text.endswith("M2D against random: difference 0.30 [0.10, 0.50], q = 0.01: higher in M2D.")
 
 
-def test_a_difference_to_trivial_coverage_is_called_what_it_is():
-    rows = [coverage_row(MODELS[0], 1.0, 1.0, 1.0, null=1.0), coverage_row(MODELS[1], 0.69, 0.01, 0.02)]
-    given = [difference_row(), difference_row("neurons_per_class")]
-    text = text_of(coverage=rows, differences=given)
-    assert "higher in 1, lower in 0 (1 of these trivial in the higher model)" in section(text, "Coverage")
-    assert "higher in M2D, where it is trivial: no sign of knowing" in section(text, "Coverage")
-    assert "trivial" not in section(text, "Neurons per class")
-    assert "not more than chance: permuted labels give 1.0, p = 1" in section(text, "Neurons per class")
+def test_fewer_classes_per_neuron_are_no_negative_result():
+    rows = [coverage_row(MODELS[0], 1.1, 0.001, 0.002, null=1.9), coverage_row(MODELS[1], 1.9, 0.6, 0.6)]
+    given = difference_row("classes_per_neuron", value=-0.8, low=-0.9, high=-0.7)
+    text = section(text_of(coverage=rows, differences=[given]), "Specificity")
+    assert "M2D 1.10 [1.00, 1.20] classes per neuron (permuted labels 1.90: fewer, as where neurons" in text
+    assert "random 1.90 [1.80, 2.00] classes per neuron (permuted labels 0.50: no difference" in text
+    assert text.endswith("q = 0.01: its neurons belong to fewer classes each.")
+
+
+def test_counts_are_told_with_their_direction_and_called_nothing_more():
+    rows = [coverage_row(MODELS[0], 79.5, 0.01, 0.017, null=103.7), coverage_row(MODELS[1], 90.0, 0.1, 0.2)]
+    given = [difference_row("coverage"), difference_row("neurons_per_class")]
+    text = section(text_of(coverage=rows, differences=given), "Coverage and neurons per class")
+    assert "neurons per class: M2D 79.5 [79.4, 79.6] (permuted labels 103.7: fewer, q = 0.017)" in text
+    assert "random 90.0 [89.9, 90.1] (permuted labels 0.5: no difference can be called, p = 0.1" in text
+    assert "More neurons per class are less specific ones" in text
+    assert "higher in M2D" not in text
+    assert "not more than chance" not in text
+
+
+def test_coverage_that_all_permutations_have_says_nothing():
+    rows = [coverage_row(model, 1.0, 1.0, NAN, null=1.0) for model in MODELS]
+    text = section(text_of(coverage=rows), "Coverage and neurons per class")
+    assert text.startswith(
+        "Coverage is 1.00 in all tasks and models, as with permuted labels: it says nothing"
+    )
+    assert "(permuted labels 1.0: the same)" in text
 
 
 def test_no_difference_is_called_where_there_is_none():
     rows = [coverage_row(model, 1.0, 0.01, 0.02, classes=1) for model in MODELS]
-    text = section(
-        text_of(coverage=rows, differences=[difference_row(value=0, low=0, high=0, q=1.0)]), "Coverage"
-    )
-    assert "q = 1: no difference can be called." in text
+    none = difference_row(value=0, low=-0.01, high=0.01, q=1.0)
+    text = section(text_of(coverage=rows, differences=[none]), "What replicates")
+    assert "q = 1: no difference can be called (one of 0.20 would have been, in 80 % of such data)." in text
     assert "(1 class)" in text
     assert not re.search("higher in (M2D|random)|lower in (M2D|random)", text)
+    text = section(text_of(coverage=rows, differences=[none | {"equivalence_p": 0.01}]), "What replicates")
+    assert "no difference can be called (equivalent within 0.05, p = 0.01)" in text
 
 
 def test_what_was_not_resampled_is_said():
-    rows = [coverage_row(m, 1.0, NAN, NAN, null=NAN, coverage_low=NAN, coverage_high=NAN) for m in MODELS]
-    text = text_of(coverage=rows, differences=[difference_row(low=NAN, high=NAN, q=NAN)])
-    assert "M2D 1.00 (not tested against permuted labels)" in section(text, "Coverage")
-    assert "not resampled: no difference can be called" in section(text, "Coverage")
+    nothing = dict.fromkeys(coverage_row(SL, 1.0, NAN, NAN), NAN)
+    known = {k: coverage_row(SL, 1.0, NAN, NAN)[k] for k in ("task", "task_title", "classes", "coverage")}
+    rows = [nothing | known | {"model_title": m["title"], "neurons_per_class": 3.0} for m in MODELS]
+    text = text_of(coverage=rows, differences=[difference_row("coverage", low=NAN, high=NAN, q=NAN)])
+    found = section(text, "Coverage and neurons per class")
+    assert "M2D 1.00 (not tested against permuted labels)" in found
     assert "cannot be resampled" in section(text, "What this run cannot say")
     assert "nan" not in text
 
@@ -189,45 +239,85 @@ def test_sharing_in_words():
     pairs = [
         *(
             pair_row(MODELS[0], *p)
-            for p in (("a", "b", 0.3, 0.01), ("a", "c", 0.5, 0.02), ("b", "c", 0.05, 0.01))
+            for p in (("a", "b", 0.3, 0.01), ("a", "c", 0.5, 0.02), ("b", "c", 0.05, 0.6))
         ),
         pair_row(MODELS[1], "a", "b", NAN, NAN),
     ]
-    text = section(text_of(sharing=rows, pairs=pairs, differences=[difference_row("contrast")]), "Sharing")
+    given = [difference_row(quantity) for quantity in ("contrast", "normalised", "transfer")]
+    text = section(text_of(sharing=rows, pairs=pairs, differences=given), "Sharing")
     first, second = text.split("- random: ")
-    assert (
-        "the same share 0.400 [0.200, 0.600] (random sets 0.100, permuted labels 0.300, q = 0.01): more than"
-        in first
-    )
-    assert (
-        "others share 0.050 [0.200, 0.600] (random sets 0.100, permuted labels 0.300, q = 0.01): not called"
-        in first
-    )
-    assert "contrast 0.350 [0.200, 0.600], q = 0.01: more than chance" in first
-    assert "2 of 3 pairs: a and c 0.500 (random 0.100, ceiling 0.600, q = 0.02), a and b 0.300" in first
+    assert "the same share 0.400 [0.200, 0.600] (permuted labels 0.300: more, q = 0.01; random sets" in first
+    assert "others share 0.050 [0.200, 0.600] (permuted labels 0.300: less, q = 0.01; random sets" in first
+    assert "contrast 0.350 [0.200, 0.600], q = 0.01, relative to what is shared at all 0.50" in first
+    assert ": more than chance" in first
+    assert "Of 3 pairs, 2 share more than their classes share with others: a and c 0.500 (permuted" in first
+    assert "The greatest ratio is that of a and c; it is the greatest in 50 % of the resamples" in first
     assert "no contrast can be called" in second
-    assert "0 of 1 pairs." in second
-    assert "M2D against random: difference 0.300 [0.100, 0.500], q = 0.01: higher in M2D." in second
+    assert "no difference can be called, q = 0.2" in second
+    assert "difference of the contrast +0.300 [+0.100, +0.500], q = 0.01; relative to" in second
+    assert second.endswith("higher in M2D.")
+
+
+def test_a_difference_that_depends_on_the_scale_is_not_called():
+    lower = difference_row("contrast", value=-0.13, low=-0.157, high=-0.034)
+    given = [lower, difference_row("normalised", value=0.73, low=0.51, high=0.86)]
+    text = section(text_of(sharing=[sharing_row(m) for m in MODELS], differences=given), "Sharing")
+    assert "depends on the scale; nothing is called" in text
+    assert "higher in 0, lower in 0; in 1 no difference can be called" in text
+    assert "lower in M2D" not in text
+
+
+def test_what_two_classes_and_common_recordings_cannot_show_is_said():
+    two = sharing_row(MODELS[0]) | {"identity_p": 0.5, "identities": 2, "common_groups": 3.0}
+    text = text_of(sharing=[two])
+    assert "With two classes this is one observation" in section(text, "Sharing")
+    assert "Across: 3 groups of the two datasets have the same name" in section(
+        text, "What this run cannot say"
+    )
+    joint = sharing_row(MODELS[0]) | {"labels_association": 0.6, "contrast_q": NAN}
+    assert "nothing is called, for both labels are of the same recordings" in section(
+        text_of(sharing=[joint]), "Sharing"
+    )
 
 
 def test_within_a_task_no_class_is_the_same_and_classes_without_neurons_share_nothing():
-    within = sharing_row(MODELS[0]) | {"same": NAN, "contrast": NAN}
-    empty = sharing_row(MODELS[1]) | {"same": NAN, "contrast": NAN, "other": NAN}
+    bare = {"same": NAN, "contrast": NAN, "normalised": NAN, "transfer": NAN}
+    within = sharing_row(MODELS[0]) | bare
+    empty = sharing_row(MODELS[1]) | bare | {"other": NAN}
     text = section(text_of(sharing=[within, empty]), "Sharing")
     assert "M2D: classes share 0.050" in text
+    assert "less, q = 0.01: their neurons differ" in text
     assert "mean the same" not in text
     assert "random: no class has a specific neuron." in text
+
+
+def test_designs_that_weaken_the_tests_are_told():
+    row = coverage_row(MODELS[0], 1.0, 0.01, 0.01, size_association=0.8, least_movable=0.0)
+    text = section(text_of(coverage=[row | {"fewest_effective": 1.4}]), "What this run cannot say")
+    assert "Task: the amount of recordings per group goes with the class (ε² 0.80)" in text
+    assert "labels of some class cannot change at all, and nothing can be called of it" in text
+    assert "Fewest effective groups of a class, where they are below 5: Task 1.4." in text
+    assert "p of 999 permutations is at least 0.001, two-sided 0.002; of replication at least 0.005" in text
+    all_clips = section(text_of({**ABOUT, "selection_split": "all"}), "What this run cannot say")
+    assert "its effects are circular" in all_clips
+    assert "circular" not in text
 
 
 def test_ablation_in_words(tmp_path):
     table = ablation(tmp_path)
     text = section(text_of(ablation=table), "Ablation")
-    assert "No effect can be called on any of 5 target classes" in text  # q = 0.05
+    assert "No effect can be called specific, of 5 target classes" in text  # q = 0.05
     assert "With 19 random sets p is at least 0.05: no effect could have been called" in text
     assert "changes by +0.00 to +0.00 points over 3 sets; called a change in 0" in text
     text = section(text_of(about={**ABOUT, "alpha": 0.06}, ablation=table), "Ablation")
-    assert "An effect on 5 of 5 target classes, strongest ANG of list:paper -0.50 [-0.60, -0.40]" in text
-    assert "(random sets 0.01, q = 0.05)" in text
+    assert (
+        "More harm than to other classes and than by matched sets to 5 of 5 target classes, strongest" in text
+    )
+    assert (
+        "ANG of list:paper -0.50 [-0.60, -0.40] (random sets 0.01, q = 0.05; more than other classes" in text
+    )
+    general = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table.assign(specificity_q=0.5)), "Ablation")
+    assert "No effect can be called specific, of 5 target classes. Harm, not shown to be specific:" in general
     assert "5 of the 5 must be that low together" in text
     bare = table.assign(logprob_p=NAN, logprob_q=NAN, controls=0)
     assert "without random sets no effect can be called" in section(text_of(ablation=bare), "Ablation")
@@ -314,7 +404,7 @@ def test_classes_that_differ_in_padding_are_told():
 
 def test_rules_stand_at_the_top_with_their_numbers():
     text = text_of(about={**ABOUT, "alpha": 0.01, "level": 0.9})
-    assert text.index("Rules") < text.index("Coverage\n")
+    assert text.index("Rules") < text.index("What replicates\n") < text.index("Specificity\n")
     assert "alpha = 0.01" in section(text, "Rules")
     assert "Intervals hold 90 % (those of ablation: 95 %) of" in section(text, "Rules")
     assert "Intervals hold 95 % of" in section(text_of(), "Rules")
@@ -338,7 +428,7 @@ def test_the_page_is_one_file_that_needs_no_other(tmp_path):
         findings.write(given, ABOUT, tmp_path / f"{name}.rst", tmp_path / f"{name}.html")
     html = (tmp_path / "a.html").read_text()
     assert html == (tmp_path / "b.html").read_text()
-    assert "<h2>Coverage</h2>" in html
+    assert "<h2>Coverage and neurons per class</h2>" in html
     assert not re.search(r"<(link|script|img|iframe)\b|@import", html)
     assert (tmp_path / "a.rst").read_text() == page(given, ABOUT)
 

@@ -24,7 +24,9 @@ def inference_rows(statistics, values, p):
     rows = pd.DataFrame({"statistic": statistics, "value": values})
     rows = rows.assign(class_a="", class_b="", groups=4, alternative="greater", family="alone")
     rows = rows.assign(null_mean=rows["value"] + 0.5, low=rows["value"] - 0.1, high=rows["value"] + 0.1)
-    rows = rows.assign(null_low=0.0, null_high=1.0, p_value=p, p_other=1 - p, q_value=p, ceiling=0.7)
+    rows = rows.assign(
+        null_low=0.0, null_high=1.0, p_value=p, p_greater=p, p_less=1 - p, q_value=p, repeatability=0.7
+    )
     return rows
 
 
@@ -106,6 +108,7 @@ def test_coverage_has_its_interval_its_null_and_how_many_were_tested(coverage):
     assert coverage["coverage_p"].tolist() == [0.01, 0.9, 0.04, 1.0]
     # Of each model two tasks: 0.01 * 2, then 0.04; 0.9 * 2 / 1 is above 1.
     assert coverage["coverage_q"].tolist() == pytest.approx([0.02, 1.0, 0.04, 1.0])
+    assert coverage["auroc"].isna().all()  # of which there are no rows here
     assert coverage["groups"].tolist() == [9] * 4
     assert coverage["fewest_groups"].tolist() == [1, 2, 3, 4]
 
@@ -157,19 +160,20 @@ def test_means_are_of_the_pairs_that_their_intervals_are_of(compared_with_infere
     assert table["other_q"].tolist() == pytest.approx([0.04, 0.04])  # 0.02 * 2, and 0.04
 
 
-def test_every_pair_with_its_chance_its_null_and_its_ceiling(compared_with_inference):
+def test_every_pair_with_its_chance_its_null_and_its_repeatability(compared_with_inference):
     table = summary.pairs_table(*compared_with_inference)
     assert table[["comparison", "class_a", "class_b"]].to_numpy().tolist() == [
         ["g", "9", "10"], ["x", "9", "9"], ["x", "9", "10"], ["x", "10", "9"], ["x", "10", "10"],
     ]  # fmt: skip
     assert table["ratio"].tolist() == pytest.approx([1 / 3, 1, 0, 1 / 3, 0])
-    assert table["ceiling"].tolist() == [0.7] * 5
+    assert table["repeatability"].tolist() == [0.7] * 5
+    assert table["centred"].isna().all()
     assert table["matched"].tolist() == [False, True, False, False, True]
     across = table[table["comparison"] == "x"]
     assert across["chance_p"].tolist() == pytest.approx([1 / 190, 1, 1 - 153 / 190, 1])
     assert across["chance_q"].tolist() == pytest.approx([4 / 190, 1, 2 * (37 / 190), 1])
     bare = summary.pairs_table(compared_with_inference[0], [], *compared_with_inference[2:])
-    assert bare["ceiling"].isna().all()
+    assert bare["repeatability"].isna().all()
     assert len(bare) == 3 + 6
 
 

@@ -48,7 +48,7 @@ rule infer_sharing:
         rules=study.tasks.compared_rules,
         pairs=study.tasks.pairs,
         settings=study.tasks.inference(),
-        code=code_digest("inference.inference"),
+        code=code_digest("inference.sharing"),
     message:
         "Resample the comparison {wildcards.comparison} in {wildcards.model}"
     script:

@@ -16,7 +16,13 @@ sharing, inference = list(given.sharing), list(given.sharing_inference)
 means = summary.sharing_table(sharing, inference, models, comparisons)
 pairs = summary.pairs_table(sharing, inference, models, comparisons)
 differences = differences_table(
-    coverage, means, list(given.draws), list(given.sharing_draws), models, about["level"]
+    coverage,
+    means,
+    list(given.draws),
+    list(given.sharing_draws),
+    models,
+    about["level"],
+    about["equivalence"],
 )
 clips = conditions.clips_table(list(given.inventory), about["datasets"])
 coverage = conditions.stated(coverage, "task", about["datasets_of_tasks"], clips, about["choice"])

@@ -25,7 +25,17 @@ from audio_neurons.report.figures._panels import Panels
 from audio_neurons.report.summary import compared_means
 
 PAIR = ["matched", "neurons_a", "neurons_b", "common"]
-INFERRED = ["value", "low", "high", "null_mean", "null_low", "null_high", "p_value", "q_value", "ceiling"]
+INFERRED = [
+    "value",
+    "low",
+    "high",
+    "null_mean",
+    "null_low",
+    "null_high",
+    "p_value",
+    "q_value",
+    "repeatability",
+]
 MEANS = {"mean_matched": "same", "mean_other": "other", "contrast": "contrast"}
 MARKS = {"mean_matched": "o", "mean_other": "s"}
 BARS = {"value": "observed\nratio", "relative": "observed /\npermuted"}
@@ -73,7 +83,11 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
 
 def _pairs(table: pd.DataFrame, inferred: pd.DataFrame, within: bool) -> pd.DataFrame:
     pairs = table.assign(statistic="ratio")
-    inferred = inferred[inferred["statistic"] == "ratio"]
+    # A pair is marked by its double-centred ratio: permuted labels raise all ratios.
+    places = ["class_a", "class_b"]
+    centred = inferred.loc[inferred["statistic"] == "centred", [*places, "q_value"]]
+    inferred = inferred[inferred["statistic"] == "ratio"].drop(columns="q_value")
+    inferred = inferred.merge(centred, on=places, how="left")
     if within:  # the table is symmetric: keep one triangle, without the diagonal
         order = {name: i for i, name in enumerate(dict.fromkeys(table["class_a"]))}
         later = pairs["class_a"].map(order) > pairs["class_b"].map(order)
@@ -109,8 +123,8 @@ def _relative(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     """Draw the ratios of all pairs, observed above and relative to permuted labels below, and means.
 
-    ``about`` has ``models``, ``comparison``, ``level``, and ``alpha``: the false discovery rate at which
-    pairs that share more than with permuted labels are marked.
+    ``about`` has ``models``, ``comparison``, ``level``, and ``alpha``: the p below which pairs
+    that share more than their classes share with others are marked.
     """
     style.style()
     models, comparison = about["models"], about["comparison"]
@@ -260,7 +274,7 @@ def _handles(pairs: pd.DataFrame, means: pd.DataFrame, about: Mapping) -> list:
         handles.append(style.interval_handle(f"{level} interval"))
         handles.append(Patch(label=f"permuted labels, {level}", **style.BAND))
     if (pairs["q_value"] < about["alpha"]).any():
-        label = f"more than with permuted labels (q < {about['alpha']:g})"
+        label = f"more than these classes share with others (p < {about['alpha']:g})"
         handles.append(Line2D([], [], marker="o", markersize=2, label=label, **marker))
     if pairs["relative"].isna().any():
         handles.append(Patch(facecolor=style.UNDEFINED, label="grey cell: no neurons to share"))

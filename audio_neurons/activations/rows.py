@@ -1,0 +1,101 @@
+"""Reading of units for one label, or for two labels of the same clips, with the names of their groups.
+
+Apart from :mod:`audio_neurons.activations.units`, so that a change here repeats no forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from audio_neurons import tables
+from audio_neurons.activations.statistics import natural, positions
+from audio_neurons.activations.units import Units, matrix
+
+
+@dataclass(frozen=True)
+class NamedUnits(Units):
+    """Units with the names of their groups; empty if they have none."""
+
+    names: tuple[str, ...] = ()
+
+
+def read(path: Path, label: str, splits: Sequence[str] | None) -> NamedUnits:
+    """Sum a ``units`` table into the groups and classes of one label; ``None`` counts all splits.
+
+    Raises
+    ------
+    TableError
+        If the table has no such label, or its rows differ in their number of neurons.
+    """
+    return _summed(path, [label], splits)[0]
+
+
+def read_jointly(
+    path: Path, labels: Sequence[str], splits: Sequence[str] | None
+) -> tuple[NamedUnits, list[np.ndarray], list[tuple[str, ...]]]:
+    """Sum a ``units`` table into the groups and the combinations of several labels.
+
+    Returns
+    -------
+    The units, whose classes are the combinations; of each label its class in every combination, and its
+    classes, those without rows left out.
+    """
+    units, combinations = _summed(path, labels, splits)
+    classes = [tuple(sorted(combinations[label].unique(), key=natural)) for label in labels]
+    of = [pd.Index(own).get_indexer(combinations[label]) for label, own in zip(labels, classes, strict=True)]
+    return units, of, classes
+
+
+def described(path: Path) -> list[str]:
+    """Return the columns of a units table except clips, tokens and counts."""
+    with tables.open_table(path, "units") as file:
+        return [c for c in file.schema_arrow.names if c not in ("clips", "tokens", "active")]
+
+
+def _naturally(row: Sequence[str]) -> list:
+    return [natural(name) for name in row]
+
+
+def _summed(
+    path: Path, labels: Sequence[str], splits: Sequence[str] | None
+) -> tuple[NamedUnits, pd.DataFrame]:
+    """Return units of the combinations of labels, and these: all classes of one label, or those with rows."""
+    frame = tables.read(path, "units", described(path))
+    known = tables.labels_of("units", frame.columns)
+    for label in labels:
+        if label not in known:
+            raise tables.TableError(f"{path}: no label '{label}'; there are {', '.join(known)}")
+    counted = frame["split"].isin(splits).to_numpy() if splits is not None else np.ones(len(frame), bool)
+    keys = ["group", *labels]
+    pairs = frame.loc[counted, keys].drop_duplicates().sort_values(keys)
+    row_of = np.full(len(frame), -1)
+    row_of[counted] = positions(frame[counted], pairs)
+
+    active, tokens, done = None, np.zeros(len(pairs), np.int64), 0
+    for batch in tables.row_groups(path, "units", ["tokens", "active"]):
+        here = row_of[done : done + len(batch)]
+        done += len(batch)
+        np.add.at(tokens, here[here >= 0], batch["tokens"].to_numpy()[here >= 0])
+        counts = matrix(batch, path)
+        if active is None:
+            active = np.zeros((len(pairs), counts.shape[1]), np.uint32)
+        elif counts.shape[1] != active.shape[1]:
+            raise tables.TableError(f"{path}: not the same neurons in every unit; {tables.REMEDY}")
+        for row, added in zip(here, counts, strict=True):
+            if row >= 0:
+                active[row] += added
+    assert active is not None
+    among = frame if len(labels) == 1 else pairs
+    ordered = sorted(set(among[list(labels)].itertuples(index=False, name=None)), key=_naturally)
+    combinations = pd.DataFrame(ordered, columns=list(labels))
+    places = pd.MultiIndex.from_frame(combinations).get_indexer(pd.MultiIndex.from_frame(pairs[list(labels)]))
+    names = tuple(" and ".join(row) for row in ordered)
+    groups, group_names = pd.factorize(pairs["group"])
+    return NamedUnits(
+        active, tokens, places.astype(np.int64), groups, names, tuple(group_names)
+    ), combinations

@@ -1,0 +1,238 @@
+"""Size and power of the tests, on simulated data: the figures in docs/validity.md.
+
+The size is how often p <= .05 where there is nothing to find; it should be 0.05. Each line is of data sets
+with seeds 0, 1, 2, ..., so another run gives the same numbers. ``python -m benchmarks.validity`` prints the
+tables (half an hour on one core); ``--sets`` says how many data sets each line has.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from audio_neurons.activations.units import Units
+from audio_neurons.inference.differences import two_sided
+from audio_neurons.inference.identities import identity_test
+from audio_neurons.inference.inference import Task, infer, ratios, replication
+from audio_neurons.inference.permutation import Scheme
+from audio_neurons.inference.sharing import infer_ratios
+from audio_neurons.settings.inference import Inference
+from audio_neurons.settings.selection import rule_of
+
+TOKENS = 100
+RULE = rule_of("aape", {"top_share": 0.05})
+ALPHA = 0.05
+
+
+# Designs in which no class does anything: group, class and clips of every row
+
+
+def balanced(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.arange(24), np.arange(24) % 2, np.full(24, 6)
+
+
+def single_clips(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class a has groups of one clip, class b of twelve."""
+    label = np.arange(24) % 2
+    return np.arange(24), label, np.where(label == 0, 1, 12)
+
+
+def single_clips_within(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every speaker says one clip of class a, and twelve of b and of c."""
+    group, label = (a.ravel() for a in np.mgrid[:12, :3])
+    return group, label, np.where(label == 0, 1, 12)
+
+
+def as_many_clips(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """48 clips per class, in 2, 6 and 24 groups."""
+    groups = np.array([2, 6, 24])
+    return np.arange(32), np.repeat(np.arange(3), groups), np.repeat(48 // groups, groups)
+
+
+def uneven_speakers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As in VoxForge: speakers of 1 to 4 clips in one language, of 1 to 24 in the other."""
+    label = np.arange(40) % 2
+    return np.arange(40), label, np.where(label == 0, rng.integers(1, 5, 40), rng.integers(1, 25, 40))
+
+
+def half_a_class(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every speaker says one clip of class a, and two of b, c and d: neutral, in RAVDESS."""
+    group, label = (a.ravel() for a in np.mgrid[:12, :4])
+    return group, label, np.where(label == 0, 1, 2)
+
+
+def one_large_group(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One group has most of the clips of its class."""
+    return np.arange(24), np.arange(24) % 2, np.where(np.arange(24) == 0, 60, 3)
+
+
+DESIGNS = {
+    "balanced": balanced,
+    "a class of single clips": single_clips,
+    "a class of single clips within speakers": single_clips_within,
+    "48 clips per class in 2, 6, 24 groups": as_many_clips,
+    "1-4 against 1-24 clips per speaker": uneven_speakers,
+    "one class of half as many clips within speakers": half_a_class,
+    "one group of most clips": one_large_group,
+}
+
+
+def sample(name: str, seed: int, neurons: int = 300, between: float = 0.4, within: float = 1.0) -> Units:
+    """Return units in which no class does anything; deviations are of log odds, of groups and of clips.
+
+    Clips of a group vary more than groups do, so that a row of few clips is noisy.
+    """
+    rng = np.random.default_rng(seed)
+    group, label, clips = DESIGNS[name](rng)
+    base = np.random.default_rng(99).normal(-2, 1.5, neurons)
+    of_group = rng.normal(0, between, (group.max() + 1, neurons))[group]
+    row = np.repeat(np.arange(len(group)), clips)
+    odds = base + of_group[row] + rng.normal(0, within, (len(row), neurons))
+    counts = rng.binomial(TOKENS, 1 / (1 + np.exp(-odds)))
+    active = np.zeros((len(group), neurons), np.uint32)
+    np.add.at(active, row, counts.astype(np.uint32))
+    return Units(active, TOKENS * clips, label, group, tuple("abcd"[: label.max() + 1]))
+
+
+class Free:
+    """Exchanges rows whatever their sizes, as version 0.1.0 did."""
+
+    number = 0
+
+    def __init__(self, units: Units):
+        several = np.bincount(units.groups)[units.groups] > 1
+        self._labels, self._strata = units.labels, np.where(several, units.groups, -1)
+
+    def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.empty_like(self._labels)
+        places = np.argsort(self._strata, kind="stable")
+        labels[places] = self._labels[np.lexsort((rng.random(len(labels)), self._strata))]
+        return labels[None], np.ones((1, len(labels)), np.int64)
+
+
+def size(
+    units: Iterable[Units], draws: int, scheme: Callable[[Units], Scheme] | None = None
+) -> dict[str, float]:
+    """Return how often p <= .05: by statistic of a task over data sets, and over single ``neurons``."""
+    settings = Inference(draws=draws, bootstrap=1, halves=1, replications=draws, splits=2)
+    called: dict[str, list[float]] = {}
+    for one in units:
+        rows, _, neurons = infer(Task.of(one, RULE), settings, scheme=scheme)
+        for row in rows[rows["family"] == "alone"].itertuples():
+            called.setdefault(row.statistic, []).append(row.p_value <= ALPHA)
+        called.setdefault("neurons", []).append(float(np.mean(neurons["p_value"] <= ALPHA)))
+    return {name: float(np.mean(p)) for name, p in called.items()}
+
+
+# Pairs of tasks
+
+
+def pair(truth: str, seed: int, classes: int = 2, neurons: int = 300, groups: int = 12) -> list[Task]:
+    """Return two tasks of the same neurons, with ``groups`` of one class each per class.
+
+    ``nothing``: no class does anything. ``unrelated``: classes of both tasks have neurons of their own.
+    ``half``, ``all``: half, or all, of the effects are the same in both. ``nuisance``: every neuron follows
+    one property of the sound, such as its level, in which classes differ by chance, and nothing else.
+    """
+    rng = np.random.default_rng([seed, classes])
+    base = rng.normal(-2, 1, neurons)
+    own = rng.normal(0, 1, (3, classes, neurons)) * (rng.random((3, 1, neurons)) < 0.3)
+    shared = rng.random(neurons) < 0.5
+    slope, level = rng.normal(0, 0.6, neurons), rng.normal(0, 1, (2, classes))
+    tasks = []
+    for side in (0, 1):
+        effect = {
+            "nothing": 0 * own[0],
+            "unrelated": own[side],
+            "half": np.where(shared, own[2], own[side]),
+            "all": own[2],
+            "nuisance": level[side][:, None] * slope,
+        }[truth]
+        label = np.tile(np.arange(classes), groups)
+        odds = base + effect[label] + rng.normal(0, 0.7, (len(label), neurons))
+        counts = rng.binomial(400, 1 / (1 + np.exp(-odds))).astype(np.uint32)
+        names = tuple("abcdefgh"[:classes])
+        tasks.append(
+            Task.of(Units(counts, np.full(len(label), 400), label, np.arange(len(label)), names), RULE)
+        )
+    return tasks
+
+
+def comparisons(truth: str, classes: int, seeds: Iterable[int], draws: int = 39) -> dict[str, float]:
+    """Return how often each statistic of a comparison is called; ``matched`` is what version 0.1.0 called."""
+    settings = Inference(draws=draws, bootstrap=draws, halves=1, replications=draws)
+    called: dict[str, list[bool]] = {}
+    for seed in seeds:
+        tasks = pair(truth, seed, classes)
+        table = infer_ratios(tasks, None, settings)[0]
+        rows = table.set_index("statistic")
+        grid = ratios(tasks[0].chosen.assigned, tasks[1].chosen.assigned)
+        found = pd.DataFrame(
+            [(a, b, a == b, grid[a, b]) for a in range(classes) for b in range(classes)],
+            columns=["class_a", "class_b", "matched", "ratio"],
+        )
+        contrast = rows.loc["contrast"]
+        pairs = table[(table["statistic"] == "centred")]
+        facts = {
+            "contrast": contrast["p_value"] <= ALPHA,
+            "contrast and interval": contrast["p_value"] <= ALPHA and contrast["low"] > 0,
+            "normalised": rows.loc["normalised", "p_value"] <= ALPHA,
+            "transfer": rows.loc["transfer", "p_value"] <= ALPHA,
+            "identities": identity_test(found)[0] <= ALPHA,
+            "any pair": (pairs["q_value"] <= ALPHA).any(),
+            "matched, raw": rows.loc["mean_matched", "p_greater"] <= ALPHA,
+        }
+        for name, one in facts.items():
+            called.setdefault(name, []).append(bool(one))
+    return {name: float(np.mean(p)) for name, p in called.items()}
+
+
+def alike(seeds: Iterable[int], draws: int = 199) -> float:
+    """Return how often two models that know classes equally well are called different in AUROC."""
+    settings = Inference(draws=1, bootstrap=draws, halves=1, replications=draws, splits=2)
+    called = []
+    for seed in seeds:
+        values = [
+            replication(pair("all", 2 * seed + k, 2)[0], settings)[1].query("statistic == 'auroc'")["value"]
+            for k in (0, 1)
+        ]
+        drawn = values[0].to_numpy() - values[1].to_numpy()
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        called.append(two_sided(drawn) <= ALPHA and (low > 0 or high < 0))
+    return float(np.mean(called))
+
+
+def shown(lines: dict[str, dict[str, float]]) -> str:
+    """Format lines as a Markdown table."""
+    names = list(dict.fromkeys(name for line in lines.values() for name in line))
+    rows = [["", *names], ["---"] * (len(names) + 1)]
+    rows += [
+        [title, *(f"{line[n]:.2f}" if n in line else "" for n in names)] for title, line in lines.items()
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.validity", description=__doc__)
+    parser.add_argument("--sets", type=int, default=200, help="data sets per line (default: 200)")
+    parser.add_argument("--draws", type=int, default=39, help="permutations of each (default: 39)")
+    args = parser.parse_args(argv)
+    sets = range(args.sets)
+    lines = {}
+    for name in DESIGNS:
+        for how, scheme in (("", None), (", rows of any size", Free)):
+            lines[name + how] = size((sample(name, s, 120) for s in sets), args.draws, scheme)
+    print(f"Tasks\n\n{shown(lines)}\n", flush=True)
+    lines = {}
+    for truth in ("nothing", "unrelated", "nuisance", "half", "all"):
+        for classes in (2, 4):
+            lines[f"{truth}, {classes} classes"] = comparisons(truth, classes, sets, args.draws)
+    print(f"Comparisons\n\n{shown(lines)}\n", flush=True)
+    print(f"Two models that are alike: {alike(range(args.sets // 2)):.2f}")
+
+
+if __name__ == "__main__":
+    main()
