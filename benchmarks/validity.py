@@ -8,6 +8,7 @@ tables (half an hour on one core); ``--sets`` says how many data sets each line 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from audio_neurons.inference.differences import two_sided
 from audio_neurons.inference.identities import identity_test
 from audio_neurons.inference.inference import Task, infer, ratios, replication
 from audio_neurons.inference.permutation import Scheme
+from audio_neurons.inference.replication import REPLICATION
 from audio_neurons.inference.sharing import infer_ratios
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import rule_of
@@ -117,11 +119,13 @@ def size(
     units: Iterable[Units], draws: int, scheme: Callable[[Units], Scheme] | None = None
 ) -> dict[str, float]:
     """Return how often p <= .05: by statistic of a task over data sets, and over single ``neurons``."""
-    settings = Inference(draws=draws, bootstrap=1, halves=1, replications=draws, splits=2)
+    settings = Inference(draws=draws, bootstrap=1, halves=1, replications=draws, splits=1)
     called: dict[str, list[float]] = {}
     for one in units:
-        rows, _, neurons = infer(Task.of(one, RULE), settings, scheme=scheme)
-        for row in rows[rows["family"] == "alone"].itertuples():
+        some = settings if scheme is None else settings.changed(replications=1)  # has no other scheme
+        rows, _, neurons = infer(Task.of(one, RULE), some, scheme=scheme)
+        known = rows[(rows["family"] == "alone") & ((scheme is None) | ~rows["statistic"].isin(REPLICATION))]
+        for row in known.itertuples():
             called.setdefault(row.statistic, []).append(row.p_value <= ALPHA)
         called.setdefault("neurons", []).append(float(np.mean(neurons["p_value"] <= ALPHA)))
     return {name: float(np.mean(p)) for name, p in called.items()}
@@ -225,11 +229,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in DESIGNS:
         for how, scheme in (("", None), (", rows of any size", Free)):
             lines[name + how] = size((sample(name, s, 120) for s in sets), args.draws, scheme)
+            print(name + how, lines[name + how], file=sys.stderr, flush=True)
     print(f"Tasks\n\n{shown(lines)}\n", flush=True)
     lines = {}
     for truth in ("nothing", "unrelated", "nuisance", "half", "all"):
         for classes in (2, 4):
             lines[f"{truth}, {classes} classes"] = comparisons(truth, classes, sets, args.draws)
+            print(truth, classes, lines[f"{truth}, {classes} classes"], file=sys.stderr, flush=True)
     print(f"Comparisons\n\n{shown(lines)}\n", flush=True)
     print(f"Two models that are alike: {alike(range(args.sets // 2)):.2f}")
 

@@ -106,7 +106,7 @@ def ablate_task(
     sets = sets_of(table, task["classes"], task["shared"], lists)
     found = conditions(
         sets, table, settings.gains, settings.replacements, settings.shifted, settings.random, settings.bins,
-        settings.seed,
+        settings.seed, settings.match,
     )  # fmt: skip
     keep = [i for i, condition in enumerate(found) if condition.control != "random"]
     confusions = Confusions(found)

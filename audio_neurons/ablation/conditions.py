@@ -129,6 +129,9 @@ def read_list(path: str | Path, name: str, targets: Sequence[str]) -> NeuronSet:
     return NeuronSet("list", name, tuple(targets), neurons)
 
 
+FINER = 4  # parts of the part of strongest response
+
+
 def shifted(neurons: Neurons, width: int | Sequence[int]) -> Neurons:
     """Return the paper's control: in each layer the neuron of the next index, wrapping around.
 
@@ -144,7 +147,8 @@ def response_bins(
     """Return every neuron's rank within its layer by mean response, and its bin: int (L, W) each.
 
     The mean is over ``classes``, by default all. Bins divide the neurons of a layer into ``bins`` parts of
-    equal size, weakest first. Where a layer is narrower than W, both are -1.
+    equal size, weakest first; the strongest is divided into ``FINER`` again, since specific neurons are
+    among the strongest. Where a layer is narrower than W, both are -1.
     """
     if classes is not None:
         table = table[table["class"].isin(classes)]
@@ -155,8 +159,17 @@ def response_bins(
     for layer, values in enumerate(layers):
         here = values.argsort(kind="stable").argsort()
         rank[layer, : len(here)] = here
-        bin_of[layer, : len(here)] = here * min(bins, len(here)) // len(here)
+        bin_of[layer, : len(here)] = _parts(here, min(bins, len(here)))
     return rank, bin_of
+
+
+def _parts(rank: np.ndarray, bins: int) -> np.ndarray:
+    """Return the part of each rank: one of ``bins``, the last of which is ``FINER`` parts if they fit."""
+    part = rank * bins // len(rank)
+    last = np.flatnonzero(part == bins - 1)
+    within = rank[last] - rank[last].min()
+    part[last] += within * min(FINER, len(last)) // len(last)
+    return part
 
 
 def matched(neurons: Neurons, rank: np.ndarray, bins: np.ndarray, rng: np.random.Generator) -> Neurons:
@@ -202,15 +215,23 @@ def conditions(
     random: int = 100,
     bins: int = 10,
     seed: int = 0,
+    match: str = "targets",
 ) -> list[Condition]:
     """Return every set with its controls, at every gain and replacement.
 
-    A random control has the same neurons at all gains and replacements. Its random numbers depend only on
-    ``seed``, the set and the number of the draw.
+    Random controls match the set in response to its targets, or with ``match`` "all", and for a set without
+    targets, to all classes. A set of a class's neurons is by selection more active on that class than
+    neurons of the same mean response are: what is compared with these is partly how much was removed. A
+    control has the same neurons at all gains and replacements. Its random numbers depend only on ``seed``,
+    the set and the number of the draw.
     """
-    rank, bin_of = response_bins(table, bins)
+    ranks: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
     found = []
     for one in sets:
+        scored = one.targets if match == "targets" else ()
+        if scored not in ranks:
+            ranks[scored] = response_bins(table, bins, scored or None)
+        rank, bin_of = ranks[scored]
         variants: list[tuple[str, int, Neurons]] = [("none", 0, one.neurons)]
         if with_shifted:
             variants.append(("shifted", 0, shifted(one.neurons, (rank >= 0).sum(1))))

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from audio_neurons import tables
+from audio_neurons.ablation.clustered import sign_flip
 from audio_neurons.ablation.conditions import Condition
 from audio_neurons.settings.ablation import Conditions
 
@@ -140,6 +141,8 @@ def effects(
     of ``logprob_delta`` over groups. ``specificity`` is the class's ``logprob_delta`` minus the mean over
     the other non-target classes. ``delta_p``, ``logprob_p`` and ``specificity_p`` are one-sided p-values
     for harm: the share of random controls, counting the set itself, whose value is as low or lower.
+    ``groups`` is the number of groups of the class's clips, and ``flip_p``, of the mean over probes, the p of
+    sign flips of the groups' net changes of right predictions (:mod:`audio_neurons.ablation.clustered`).
     """
     if not conditions:
         return pd.DataFrame(columns=tables.SCHEMAS["ablation"].names)
@@ -173,11 +176,13 @@ def effects(
     targets = np.array([[name in c.set.targets for name in classes] for c in conditions])
     table["target"] = np.repeat(targets[:, None], shape[1], 1).ravel()
     table["n"] = np.tile(n, shape[0] * shape[1])
+    table["groups"] = np.tile(_groups(measured, classes), shape[0] * shape[1])
     columns = {
         "accuracy_before": np.broadcast_to(accuracy_before, shape),
         "accuracy": accuracy,
         "delta": delta,
         "mcnemar_p": _mcnemar_p(measured, here, shape),
+        "flip_p": _flips(measured, classes, shape, settings.seed),
         "logprob_before": np.broadcast_to(logprob_before, shape),
         "logprob_delta": logprob_delta,
         "low": low,
@@ -230,13 +235,36 @@ def _mcnemar_p(measured: Measured, here: np.ndarray, shape: tuple[int, ...]) -> 
     return found
 
 
+def _of_class(measured: Measured, name: str) -> np.ndarray:
+    return np.flatnonzero((measured.frame["class"] == name) | (name == ALL))
+
+
+def _groups(measured: Measured, classes: Sequence[str]) -> list[int]:
+    """Return the number of groups among the clips of each class."""
+    group = measured.frame["group"].to_numpy()
+    return [len(np.unique(group[_of_class(measured, name)])) for name in classes]
+
+
+def _flips(measured: Measured, classes: Sequence[str], shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Return p-values (K, P, 1 + C) of sign flips; only of the mean over probes, where clips were kept."""
+    found = np.full(shape, np.nan)
+    group = measured.frame["group"].to_numpy()
+    right = measured.before[0] == measured.codes
+    for k, (predicted, _) in measured.kept.items():
+        net = ((predicted == measured.codes).astype(float) - right).sum(0, keepdims=True)
+        for c, name in enumerate(classes):
+            mine = _of_class(measured, name)
+            found[k, -1, c] = sign_flip(net[:, mine], group[mine], [seed, zlib.crc32(name.encode())])[0]
+    return found
+
+
 def _intervals(
     measured: Measured, classes: Sequence[str], shape: tuple[int, ...], settings: Conditions
 ) -> np.ndarray:
     """Return the ends of the intervals, (2, K, P, 1 + C); NaN where a change's clips were not kept."""
     ends = np.full((2, *shape), np.nan)
     for c, name in enumerate(classes):
-        mine = np.flatnonzero((measured.frame["class"] == name) | (name == ALL))
+        mine = _of_class(measured, name)
         group = measured.frame["group"].to_numpy()[mine]
         for k, (_, true) in measured.kept.items():
             values = (true - measured.before[1])[:, mine]

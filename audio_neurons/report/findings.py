@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 from docutils.core import publish_string
 
+from audio_neurons.ablation.clustered import FEWEST
 from audio_neurons.ablation.effects import ALL, mcnemar
 from audio_neurons.report import recordings
 from audio_neurons.report.ratios import sharing
@@ -51,10 +52,13 @@ with alpha = {alpha:g}:
   where the p of its double-centred ratio, for the greatest of all pairs, is below alpha.
 - *An ablation* does more harm to a target class than to other classes and than matched sets if q < alpha of
   the specificity and of the log-probability, where p is the share of random sets of neurons, matched in
-  number, layer and response, that lower it as much, and the family is all target classes of a task and
-  model; and if the interval is below 0. If it does so only in log-probability, it is harm, not shown to be
-  specific. With N random sets p is at least 1 / (1 + N).
-- *Accuracy* changes if McNemar's exact p is at most alpha with every probe seed.
+  number, layer and response to the class, that lower it as much, and the family is all target classes of a
+  task and model; and if the interval is below 0, of at least {fewest} groups. If it does so only in
+  log-probability, it is harm, not shown to be specific. With N random sets p is at least 1 / (1 + N).
+- *Accuracy* changes if q < alpha over the sets of a task and model, where p is that of sign flips of the
+  groups' net changes: clips of one group change together, which McNemar's test takes for as many
+  observations. Only beside the paper's changes stands McNemar's exact p, which is to be at most alpha with
+  every probe seed.
 - *Neurons in common with a published list* are more than chance if q < alpha over all such counts; chance is
   that of sets with as many neurons in each layer and part of it by response.
 
@@ -70,14 +74,14 @@ def harmful(row: Mapping, alpha: float) -> str:
     ``"harm"``: it lowers the true class's log-probability more than random sets do; ``"specific"``: also
     more than that of other classes, compared with the same sets.
     """
-    if not (row["logprob_q"] < alpha and row["high"] < 0):
+    if not (row["logprob_q"] < alpha and row["high"] < 0 and row["groups"] >= FEWEST):
         return ""
     return "specific" if row["specificity_q"] < alpha else "harm"
 
 
 def changed(row: Mapping, alpha: float) -> bool:
-    """Return whether an ablation changes the accuracy with every probe seed."""
-    return bool(row["mcnemar_high"] <= alpha)
+    """Return whether an ablation changes the accuracy, by sign flips of groups, over all sets."""
+    return bool(row["flip_q"] < alpha)
 
 
 def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
@@ -100,7 +104,10 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping) -> str:
     level = levels[0] if levels[0] == levels[1] else f"{levels[0]} (those of ablation: {levels[1]})"
     found = {name: table.to_dict("records") for name, table in found.items()}
     sections = [
-        ("Rules", [RULES.format(level=level, alpha=alpha, equivalence=about["equivalence"])]),
+        (
+            "Rules",
+            [RULES.format(level=level, fewest=FEWEST, **{k: about[k] for k in ("alpha", "equivalence")})],
+        ),
         (
             "Recordings",
             [*_recordings(found.get("clips", [])), *recordings.paragraphs(found["checks"], plain)],
@@ -173,6 +180,12 @@ def _ablation(rows: Sequence[Mapping], alpha: float) -> Iterator[str]:
         yield "Nothing was ablated in this run."
     for (task, replacement), of_task in by(zeroed, "task_title", "replacement").items():
         yield f"**{plain(task)}**, activations replaced by {REPLACED.get(replacement, replacement)}"
+        if replacement == "zero":
+            yield (
+                "Zeroing, the paper's ablation, also shifts what the probes were trained on, even by neurons "
+                "that are equally active in all classes. Add mean to ablation.replacements to tell this "
+                "apart."
+            )
         yield listed([_effects(own, alpha) for own in by(of_task, "model").values()])
 
 
@@ -219,6 +232,13 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
             fits = f"{least} of the {len(tested)} must be that low together for any to be called"
             so = fits if least <= len(tested) else "no effect could have been called, whatever happened"
             said.append(f"With {sets:.0f} random sets p is at least {p_text(1 / (1 + sets))}: {so}. ")
+    few = [row for row in tested if row["groups"] < FEWEST]
+    if few:
+        least = min(row["groups"] for row in few)
+        said.append(
+            f"Nothing can be called of {many(len(few), 'target class', 'es')}: of fewer than {FEWEST} groups "
+            f"(at least {least:.0f}), intervals hold too little. "
+        )
     overall = [row for row in rows if row["class"] == ALL]
     if overall:
         moved = [row for row in overall if changed(row, alpha)]
@@ -264,7 +284,7 @@ def _paper(found: Mapping, alpha: float) -> Iterator[str]:
             silent[row["remark"]] += 1
             continue
         p = f"{p_text(row['mcnemar_low'])} to {p_text(row['mcnemar_high'])}"
-        verdict = "a change" if changed(row, alpha) else "no change can be called"
+        verdict = "a change" if row["mcnemar_high"] <= alpha else "no change can be called"
         items.append(
             f"Ablating {plain(row['set'])} in {plain(row['model_title'])}, accuracy of {_of(row['class'])}: "
             f"published {100 * row['published_delta']:+.2f} points, ours {100 * row['delta']:+.2f} "

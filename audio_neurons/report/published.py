@@ -16,7 +16,7 @@ import pandas as pd
 
 from audio_neurons import tables
 from audio_neurons.ablation.conditions import common, read_list, response_bins
-from audio_neurons.ablation.effects import MEAN
+from audio_neurons.ablation.effects import ALL, MEAN
 from audio_neurons.inference.significance import interval, q_values
 from audio_neurons.neurons.selection import specific_neurons
 from audio_neurons.neurons.sharing import matched_overlap, ratio
@@ -30,6 +30,7 @@ SHAPE = (12, 3072)  # layers, and neurons per layer, of M2D's ViT-Base, whose ne
 
 EFFECTS = [
     *("accuracy_before", "accuracy", "delta", "mcnemar_low", "mcnemar_high", "logprob_before"),
+    *("groups", "flip_p", "flip_q"),
     *("logprob_delta", "low", "high", "logprob_p", "logprob_q", "family", "delta_p", "specificity"),
     *(
         "specificity_p",
@@ -112,7 +113,8 @@ def ablation_table(
     the least and greatest McNemar's p over the probes. ``control_*`` are the mean over random sets and the
     interval that holds ``level`` of them, ``shifted_*`` the paper's control. ``logprob_q`` and
     ``specificity_q`` are ``logprob_p`` and ``specificity_p`` adjusted after Benjamini and Hochberg over the
-    target classes of all sets of a model and task, at one gain and replacement (``family``).
+    target classes of all sets of a model and task, at one gain and replacement (``family``), and ``flip_q``,
+    of all clips, ``flip_p`` over these sets.
 
     Published numbers are placed beside the same list in the same model, and beside the neurons that this
     run selects for the same classes. Published numbers without a counterpart follow at the end, with a
@@ -164,7 +166,10 @@ def _effects(table: pd.DataFrame, level: float) -> pd.DataFrame:
     for column in ("logprob_delta", "delta"):
         ours[f"shifted_{column}"] = shifted[column]
     ours = ours.reset_index()
-    ours["logprob_q"], ours["specificity_q"], ours["family"] = np.nan, np.nan, ""
+    ours["logprob_q"], ours["specificity_q"], ours["flip_q"], ours["family"] = np.nan, np.nan, np.nan, ""
+    overall = ours[(ours["class"] == ALL) & ours["flip_p"].notna()]
+    for _, rows in overall.groupby(["gain", "replacement"]):
+        ours.loc[rows.index, "flip_q"] = q_values(rows["flip_p"].to_numpy())
     tested = ours[ours["target"] & ours["logprob_p"].notna()]
     for _, rows in tested.groupby(["gain", "replacement"]):
         for value in ("logprob", "specificity"):
@@ -312,7 +317,7 @@ def _overlaps(path: str, classes: Iterable[str], theirs: frozenset) -> dict[str,
         remark = f"this run has no class {', '.join(missing)}"
         return {kind: {"remark": remark} for kind in ("shared", "exact")}
     _, bins = response_bins(table, PARTS, classes)
-    cells = bins + PARTS * np.arange(SHAPE[0])[:, None]
+    cells = bins + (bins.max() + 1) * np.arange(SHAPE[0])[:, None]
     return {kind: _overlap(ours, theirs, cells) for kind, ours in common(specific, classes).items()}
 
 

@@ -67,8 +67,8 @@ def coverage_table(
     model in which permuted labels differ from the value. ``groups`` is the number of independent groups of
     the task, ``fewest_groups`` that of the class with the fewest, and ``fewest_effective`` the least
     effective number. ``size_association`` and ``least_movable`` say what a permutation can show
-    (:func:`audio_neurons.inference.permutation.design`). ``padding_least`` and ``padding_most`` are the shares
-    of tokens after the end of recordings in the class that has least, and most, of them.
+    (:func:`audio_neurons.inference.permutation.design`). ``padding_least`` and ``padding_most`` are the
+    shares of tokens after the end of recordings in the class that has least, and most, of them.
 
     Parameters
     ----------

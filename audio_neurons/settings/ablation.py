@@ -54,7 +54,9 @@ class Conditions(Section):
     random: Annotated[int, Field(ge=0)] = 100
     """Random control sets per set, matched in number per layer and response."""
     bins: Count = 10
-    """Parts of a layer, by mean response, within which random sets match."""
+    """Parts of a layer, by response, within which random sets match; the strongest is four parts."""
+    match: Literal["targets", "all"] = "targets"
+    """Whether random sets match the response to the classes that a set should affect, or the mean of all."""
     shifted: bool = True
     """Also run the paper's control, every index + 1."""
     donors: Count = 256

@@ -116,13 +116,34 @@ def test_a_list_of_ones_own(tmp_path):
     assert read_list(tmp_path / "mine.csv", "mine", []).neurons == {(1, 7), (0, 8)}
 
 
+def test_random_sets_are_as_active_on_the_class_that_is_scored():
+    """Neurons of class a are active on it alone; others of their mean response are half as active on it."""
+    rng = np.random.default_rng(0)
+    places = pd.MultiIndex.from_product([range(2), range(400)], names=["layer", "neuron"])
+    rate = rng.uniform(0, 0.5, len(places))
+    wide = pd.DataFrame({"a": rate, "b": rate}, index=places).rename_axis(columns="class")
+    chosen = rng.choice(len(wide), 20, replace=False)
+    wide.iloc[chosen] = np.stack([rng.uniform(0.4, 0.5, 20), np.zeros(20)], axis=1)
+    table = wide.stack().rename("response").reset_index()
+    table["assigned"] = table["class"].eq("a") & (table["response"] > 2)
+    one = NeuronSet("class", "a", ("a",), frozenset((int(x), int(y)) for x, y in wide.index[chosen]))
+    means = {}
+    for match in ("targets", "all"):
+        found = conditions([one], table, [0], ["zero"], False, 30, match=match)
+        controls = [c.change.neurons for c in found if c.control == "random"]
+        means[match] = np.mean([wide.loc[sorted(drawn), "a"].mean() for drawn in controls])
+    own = wide.iloc[chosen]["a"].mean()
+    assert means["targets"] == pytest.approx(own, rel=0.06)
+    assert means["all"] < 0.6 * own
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_random_sets_match_in_number_per_layer_and_response(seed):
     table = neurons(width=400, seed=seed)
     rng = np.random.default_rng(seed)
     mine = frozenset((int(n) // 400, int(n) % 400) for n in rng.choice(800, 60, replace=False))
     rank, bins = response_bins(table, 10)
-    assert (np.bincount(bins[0]) == 40).all()
+    assert np.bincount(bins[0]).tolist() == [40] * 9 + [10] * 4  # the strongest tenth in four
     rates = table.groupby(["layer", "neuron"])["response"].mean().to_numpy().reshape(2, 400)
     sets = [matched(mine, rank, bins, np.random.default_rng(draw)) for draw in range(100)]
     assert len(set(sets)) == 100

@@ -143,6 +143,10 @@ def of(table, condition, probe):
         ("3", "mcnemar_p", [2 * 6 / 32, 2 / 16, 1, 1]),  # 4 lost and 1 gained; 4 lost; 1 gained
         ("5", "mcnemar_p", [1 / 2, 1, 1, 1]),
         ("mean", "mcnemar_p", [np.nan] * 4),
+        # Net changes over both probes: x -3, y -2, u +1, v -1, w 0 (the fourth of v is lost by one).
+        ("mean", "flip_p", [6 / 16, 2 / 4, 1, 1]),
+        ("3", "flip_p", [np.nan] * 4),
+        ("mean", "groups", [5, 2, 2, 1]),
         ("3", "logprob_before", [-5, -5, -5, -5]),
         ("3", "logprob_delta", [-9 / 9, -3, 0, 3]),
         ("5", "logprob_delta", [-7 / 9, -2, 0, 1]),

@@ -82,7 +82,7 @@ def tables_of(**given):
                 "classes_per_neuron",
                 "padding_least",
                 "padding_most",
-            ]  # fmt: skip
+            ]
         ),
         "sharing": summary.sharing_table([], [], MODELS, []),
         "pairs": summary.pairs_table([], [], MODELS, []),
@@ -159,15 +159,15 @@ def test_a_difference_of_contrasts_is_called_where_both_scales_agree():
 
 
 def test_when_an_ablation_has_an_effect():
-    row = {"logprob_q": 0.01, "specificity_q": 0.01, "high": -0.1}
+    row = {"logprob_q": 0.01, "specificity_q": 0.01, "high": -0.1, "groups": 10}
     assert harmful(row, 0.05) == "specific"
     assert harmful(row | {"specificity_q": 0.05}, 0.05) == "harm"
     assert harmful(row | {"specificity_q": NAN}, 0.05) == "harm"
-    for change in ({"high": 0.0}, {"logprob_q": 0.05}, {"logprob_q": NAN}, {"high": NAN}):
+    for change in ({"high": 0.0}, {"logprob_q": 0.05}, {"logprob_q": NAN}, {"high": NAN}, {"groups": 9}):
         assert harmful(row | change, 0.05) == ""
-    assert changed({"mcnemar_high": 0.05}, 0.05)
-    assert not changed({"mcnemar_high": 0.06}, 0.05)
-    assert not changed({"mcnemar_high": NAN}, 0.05)
+    assert changed({"flip_q": 0.04}, 0.05)
+    assert not changed({"flip_q": 0.05}, 0.05)
+    assert not changed({"flip_q": NAN}, 0.05)
 
 
 # Sentences
@@ -308,7 +308,10 @@ def test_ablation_in_words(tmp_path):
     text = section(text_of(ablation=table), "Ablation")
     assert "No effect can be called specific, of 5 target classes" in text  # q = 0.05
     assert "With 19 random sets p is at least 0.05: no effect could have been called" in text
-    assert "changes by +0.00 to +0.00 points over 3 sets; called a change in 0" in text
+    assert "changes by +0.00 to +0.00 points over 3 sets; called a change in 3" in text
+    few = section(text_of(ablation=table.assign(groups=4)), "Ablation")
+    assert "Nothing can be called of 5 target classes: of fewer than 10 groups (at least 4)" in few
+    assert "Add mean to ablation.replacements" in text
     text = section(text_of(about={**ABOUT, "alpha": 0.06}, ablation=table), "Ablation")
     assert (
         "More harm than to other classes and than by matched sets to 5 of 5 target classes, strongest" in text

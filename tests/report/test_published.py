@@ -102,6 +102,7 @@ def effects(sets, random=19, harm=-0.5):
                     **{"probe": probe, "class": one, "target": target, "n": 264 if one == "FEA" else 265},
                     **{"accuracy_before": 0.8, "accuracy": 0.8 + change / 10, "delta": change / 10},
                     "mcnemar_p": {"0": 0.01, "6": 0.2, "mean": np.nan}[probe],
+                    **{"groups": 12, "flip_p": 0.03 if probe == "mean" and own else np.nan},
                     **{"logprob_before": -1.0, "logprob_delta": change},
                     **{"low": change - 0.1, "high": change + 0.1, "specificity": change},
                     **{"controls": random if own else 0, "delta_p": 0.05, "specificity_p": 0.05},
