@@ -101,7 +101,8 @@ def select(p: np.ndarray, rule: Rule) -> Selection:
         for row in np.flatnonzero(present) if selected.any() else ():
             own = p[row, selected]
             assigned[row, selected] = own > order_statistic(own, rule.assignment_percentile)
-        return Selection(h, candidates, selected, assigned, threshold, bar)
+        eligible = candidates | assigned.any(0)
+        return Selection(p, h, candidates, selected, eligible, assigned, threshold, bar)
     assigned[:, selected] = p[:, selected] > bar
     eligible = candidates & (strongest > bar) | assigned.any(0)  # `fill` selects beyond the candidates
     return Selection(p, h, candidates, selected, eligible, assigned, threshold, bar)
