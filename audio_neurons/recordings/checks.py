@@ -1,6 +1,6 @@
 """Checks of a dataset's recordings: what stops a run, what endangers its results, and what is worth knowing.
 
-Each check is a function of the table of :mod:`audio_neurons.recordings.facts` and yields `Result`s.
+Each check is a function of the table of :mod:`audio_neurons.recordings.facts`, and yields what it finds.
 """
 
 from __future__ import annotations
