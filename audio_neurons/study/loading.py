@@ -57,7 +57,8 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
     files = list(files)
     problems = [*_left_out_in_vain(completed, files), *_twice(files)] if files else []
     _leave_out(completed)
-    for block in completed["models"].values() if isinstance(completed.get("models"), dict) else ():
+    models = completed.get("models") if isinstance(completed, dict) else None
+    for block in models.values() if isinstance(models, dict) else ():
         if isinstance(block, dict) and block.keys() & {"hub", "folder"}:
             block.setdefault("adapter", "huggingface")
     validator = _Completing(schema())

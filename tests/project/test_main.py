@@ -60,7 +60,8 @@ def test_a_model_that_does_not_fit_is_named(configured, tmp_path, capsys):
     assert main(["models", *configured(mine=mine, tiny=RANDOM)]) == 1
     captured = capsys.readouterr()
     assert "error: models.mine:" in captured.err
-    assert "does not fit this architecture" in captured.err
+    assert "looked for one Vision Transformer" in captured.err
+    assert "cls_token" in captured.err
     assert "tiny" in captured.out
 
 

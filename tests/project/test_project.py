@@ -75,6 +75,7 @@ def test_conda_environments_hold_what_the_library_imports():
     names = {
         "yaml": "pyyaml",
         "espeakng_loader": "espeakng-loader",
+        "huggingface_hub": "huggingface-hub",
         "pretty_midi": "pretty-midi",
         "lazy_loader": "lazy-loader",
     }
