@@ -33,18 +33,11 @@ UNKNOWN = 1 << 40  # frames from which on a header does not tell a length
 
 
 class Cut(NamedTuple):
-    """A clip that is to be decoded.
+    """A clip that is to be decoded: ``recording`` has its name, onset and offset.
 
-    Attributes
-    ----------
-    recording
-        With the name, ``onset`` and ``offset`` of the clip.
-    search
-        Its start is still to be looked for: the loudest window of so many seconds.
-    many
-        It is one of several windows; a silent one is left out, and is no fault.
-    problem
-        Why it cannot be decoded.
+    ``search``: its start is still to be looked for, as the loudest window of so many seconds. ``many``: it is
+    one of several windows, of which a silent one is left out and is no fault. ``problem``: why it cannot be
+    decoded.
     """
 
     recording: Recording
