@@ -110,13 +110,20 @@ class Encoder(nn.Module, ABC):
         starts = (self.token_seconds(samples).double() * self.sample_rate).round().to(recorded.device)
         return starts < recorded[:, None]
 
+    def frame_seconds(self, samples: int, frames: int) -> Tensor:
+        """Return the start time in seconds of each of the ``frames`` frame features of a clip.
+
+        By default frames are columns of tokens, or averages of neighbouring ones.
+        """
+        starts = self.token_seconds(samples).unique()
+        return starts[:: max(1, len(starts) // frames)][:frames]
+
     def pooled(self, features: Tensor, samples: int, recorded: Tensor) -> Tensor:
         """Return the mean (B, D) of frame features (B, T, D) over frames that begin within the recording."""
         if (recorded >= samples).all():
             return features.mean(1)
-        starts = (self.token_seconds(samples).double() * self.sample_rate).round().unique()
-        # An encoder may average neighbouring tokens to a frame.
-        first = starts[:: len(starts) // features.shape[1]][: features.shape[1]]
+        seconds = self.frame_seconds(samples, features.shape[1])
+        first = (seconds.double() * self.sample_rate).round()
         heard = (first.to(recorded.device) < recorded[:, None]).to(features.device, features.dtype)
         return (features * heard[..., None]).sum(1) / heard.sum(1, keepdim=True)
 

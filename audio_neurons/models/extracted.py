@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -119,16 +121,29 @@ class Extracted(HuggingFace):
     def _count_tokens(self, samples: int) -> int:
         """Return the tokens of every layer for clips of some length, by running the encoder over silence."""
         shapes: list[tuple[int, ...]] = []
-        training = self.model.training
-        with torch.inference_mode(), self.listening(lambda _, hidden: shapes.append(tuple(hidden.shape))):
-            self.model.eval()
-            wave = torch.zeros(2, samples, device=self.device)
-            features = self.front_end(wave)
+        wave = torch.zeros(2, samples, device=self.device)
+        with torch.inference_mode(), self._alone(lambda _, hidden: shapes.append(tuple(hidden.shape))):
             others = self._others(samples).items()
-            self._beside = {k: v.expand(2, *v.shape[1:]).to(features.device) for k, v in others}
-            self.encode(features)
-        self.model.train(training)
+            beside = {k: v.expand(2, *v.shape[1:]).to(self.device) for k, v in others}
+            self.model(self.front_end(wave), **beside)
         return self._length_of(shapes)
+
+    @contextmanager
+    def _alone(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:
+        """Listen as :meth:`listening` does, while other hooks of the down-projections rest.
+
+        A recorder asks for the times of tokens while its own hooks are registered.
+        """
+        layers = self.down_projections()
+        resting = [dict(layer._forward_pre_hooks) for layer in layers]
+        for layer in layers:
+            layer._forward_pre_hooks.clear()
+        try:
+            with self.listening(hook):
+                yield
+        finally:
+            for layer, hooks in zip(layers, resting, strict=True):
+                layer._forward_pre_hooks.update(hooks)
 
     def _length_of(self, shapes: list[tuple[int, ...]]) -> int:
         tokens = {shape[1] for shape in shapes if len(shape) == 3 and shape[0] == 2}
@@ -190,6 +205,11 @@ class Htsat(Extracted):
 
     def token_seconds(self, samples: int) -> Tensor:
         return self._within(samples)[2]
+
+    def frame_seconds(self, samples: int, frames: int) -> Tensor:
+        assert self.longest is not None
+        columns = self._folds * (self._side >> max(self._stages))
+        return torch.arange(frames) * (self.longest / self.sample_rate / columns)
 
     def _within(self, samples: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return row, column and start in seconds of the first stage's tokens that begin within the clip."""

@@ -71,6 +71,9 @@ class Waveform(HuggingFace):
         hop = self._squeeze * math.prod(stride for _, stride in self._convolutions)
         return torch.arange(self._frames(samples) // self._squeeze) * (hop / SAMPLE_RATE)
 
+    def frame_seconds(self, samples: int, frames: int) -> Tensor:
+        return torch.arange(frames) * (math.prod(stride for _, stride in self._convolutions) / SAMPLE_RATE)
+
     def _frames(self, samples: int) -> int:
         for kernel, stride in self._convolutions:
             samples = max(0, (samples - kernel) // stride + 1)

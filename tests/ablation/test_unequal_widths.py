@@ -45,7 +45,7 @@ def hidden(encoder, wave):
 
 
 def test_medians_are_those_of_each_layers_own_neurons(encoder, wave, hidden, tmp_path):
-    found = medians.medians(encoder, [(wave, 2)], "patch", 10_000)
+    found = medians.medians(encoder, [(wave, torch.full((2,), 32_000))], "patch", 10_000)
     expected = [np.median(layer.flatten(0, 1).numpy(), axis=0) for layer in hidden]
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-5, atol=1e-7)
     layer, neuron = encoder.neurons.numpy().T

@@ -124,6 +124,33 @@ def by_hand(kind: str, layer: int, samples: int) -> list[int]:
     return [(row // 2) * 8 + column // 2 for row, column in first]
 
 
+@pytest.mark.parametrize("kind", ["sew", "moonshine", "qwen2_audio_encoder", "clap"])
+def test_only_the_recording_counts_where_it_is_shorter_than_the_clip(tmp_path, kind):
+    """Of clips of 2 s whose recording is 0.8 s; a recorder may ask for token times while it listens."""
+    save(tmp_path, kind)
+    encoder, wave, ends = load(tmp_path), noise(), torch.tensor([12_800, 32_000])
+    wave[0, 12_800:] = 0
+    with torch.inference_mode(), Recorder(encoder) as recorder:
+        recorder.begin(wave, ends)
+        features = encoder(wave)
+        active = recorder.end().active
+    seen: list[torch.Tensor] = []
+    with torch.inference_mode(), encoder.listening(lambda _, hidden: seen.append(hidden.clone())):
+        encoder(wave)
+    heard = encoder.token_seconds(32_000) < 0.8 - 1e-6
+    assert 0 < heard.sum() < len(heard)
+    for layer, hidden in enumerate(seen):
+        counted = hidden[:1, by_hand(kind, layer, 32_000)][:, heard]
+        assert torch.equal(active[:1, layer, : encoder.widths[layer]], (counted > 0).sum(1))
+    frames = encoder.frame_seconds(32_000, features.shape[1])
+    assert len(frames) == features.shape[1]
+    assert frames[0] == 0
+    assert frames.diff().max() - frames.diff().min() < 1e-5
+    assert frames[-1] < 2.0 <= frames[-1] + 3.5 * frames[1]
+    expected = torch.stack([features[0, frames < 0.8 - 1e-6].mean(0), features[1].mean(0)])
+    torch.testing.assert_close(encoder.pooled(features, 32_000, ends), expected)
+
+
 def test_networks_are_named_by_block_and_ffn(tmp_path):
     save(tmp_path, "wav2vec2-bert")
     assert [name.removeprefix("model.encoder.layers.") for name in load(tmp_path).networks()] == [
