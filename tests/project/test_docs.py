@@ -189,6 +189,11 @@ def test_configurations_on_pages_are_valid(page, block, tmp_path, monkeypatch):
                 files.mkdir()
             else:
                 files.write_text("path,species\n", "utf-8")
+    for model in (block.get("models") or {}).values():
+        if model and "folder" in model:
+            Path(model["folder"]).mkdir(parents=True)
+            for name in ("config.json", "model.safetensors"):
+                (Path(model["folder"]) / name).touch()
     base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text("utf-8"))
     complete(merged(base, block))
 
