@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean, stdev
 
 from audio_neurons.report.summary import with_interval
 from audio_neurons.report.words import by, called, difference, listed, many, overview, p_text, plain, side
@@ -30,10 +31,26 @@ def replication(found: Mapping, alpha: float) -> Iterator[str]:
     items = []
     for (task,), own in by(rows, "task").items():
         said = [difference(row, "{:.2f}", alpha) for row in of_task.get((task,), ())]
+        said += _among_twins(own)
         items.append(
             _heading(own[0]) + "; ".join(_replicated(row, alpha) for row in own) + ". " + " ".join(said)
         )
     yield listed([item.strip() for item in items])
+
+
+def _among_twins(rows: Sequence[Mapping]) -> Iterator[str]:
+    """Yield where each trained model is among several random ones: what another initialisation changes."""
+    twins = [row["auroc"] for row in rows if row["kind"] == "random"]
+    if len(twins) < 2:
+        return
+    for row in rows:
+        if row["kind"] != "random":
+            above = sum(twin >= row["auroc"] for twin in twins)
+            yield (
+                f"Of {len(twins)} random models (mean {mean(twins):.2f}, standard deviation "
+                f"{stdev(twins):.2f}), {above} reach {plain(row['model_title'])}: p = "
+                f"{p_text((1 + above) / (1 + len(twins)))}."
+            )
 
 
 def _heading(row: Mapping) -> str:

@@ -183,6 +183,15 @@ def test_what_replicates_in_words():
     assert text.endswith("M2D against random: difference 0.30 [0.10, 0.50], q = 0.01: higher in M2D.")
 
 
+def test_several_random_models_are_a_baseline():
+    twins = [{"name": f"r{n}", "title": f"random {n}", "kind": "random"} for n in range(3)]
+    rows = [coverage_row(MODELS[0], 0.9, 0.001, 0.002)]
+    rows += [coverage_row(m, value, 0.04, 0.08) for m, value in zip(twins, (0.7, 0.8, 0.9), strict=True)]
+    text = section(text_of(coverage=rows), "What replicates")
+    assert "Of 3 random models (mean 0.80, standard deviation 0.10), 1 reach M2D: p = 0.5." in text
+    assert "random models" not in text_of(coverage=rows[:2])
+
+
 def test_fewer_classes_per_neuron_are_no_negative_result():
     rows = [coverage_row(MODELS[0], 1.1, 0.001, 0.002, null=1.9), coverage_row(MODELS[1], 1.9, 0.6, 0.6)]
     given = difference_row("classes_per_neuron", value=-0.8, low=-0.9, high=-0.7)
