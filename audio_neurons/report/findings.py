@@ -409,7 +409,7 @@ def _design(found: Mapping, about: Mapping) -> Iterator[str]:
             yield (
                 f"{title}: the amount of recordings per group goes with the class (ε² "
                 f"{row['size_association']:.2f}), so labels change places between groups of like size only; "
-                f"{stay}."
+                f"{stay}. Recordings that are left out (datasets.NAME.excluded) can even the sizes out."
             )
     few = {plain(row["task_title"]): row["fewest_effective"] for row in tasks.values()}
     told = [f"{title} {number:.1f}" for title, number in few.items() if number < FEW]
