@@ -127,7 +127,8 @@ def area(
     inside = member.sum(1)
     for start in range(0, len(neurons), BLOCK):
         here = slice(start, start + BLOCK)
-        ranks = rankdata(units.active[np.ix_(rows, neurons[here])] / units.tokens[rows, None], axis=0)
+        rates = units.active[np.ix_(rows, neurons[here])] / np.maximum(units.tokens[rows, None], 1)
+        ranks = rankdata(rates, axis=0)
         n = inside[of[here]]
         own = np.einsum("kj,jk->j", ranks, member[of[here]].astype(float))
         found[here] = (own - n * (n + 1) / 2) / (n * (len(rows) - n))
