@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import yaml
