@@ -73,7 +73,6 @@ def test_conda_environments_leave_nothing_to_choose(name):
 
 def test_conda_environments_hold_what_the_library_imports():
     names = {
-        "huggingface_hub": "huggingface-hub",
         "yaml": "pyyaml",
         "espeakng_loader": "espeakng-loader",
         "huggingface_hub": "huggingface-hub",
