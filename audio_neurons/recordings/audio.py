@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import math
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from audio_neurons.recordings import opening
+from audio_neurons.datasets import opening
+from audio_neurons.datasets.headers import HeaderError
 from audio_neurons.tables import SAMPLE_RATE
 
 # Peak below which a clip counts as silent: -80 dBFS, about three steps of 16-bit audio.
@@ -39,7 +41,11 @@ OVERSHOOT, HEADROOM = 8.0, 256.0
 
 BEYOND = "begins at {:g} s, and the file has {:g} s"  # told of a part that its file does not have
 
-POINTER = b"version https://git-lfs"
+# First bytes of files that stand for recordings.
+STAND_INS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the recording itself",
+    b"\x00\x05\x16\x07\x00\x02": "a companion file of macOS, not the recording itself",  # AppleDouble
+}
 
 # Too many open files, or no memory: no fault of the recording, which must not be left out for it.
 FAULTS_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -87,10 +93,13 @@ def decode_scaled(
     start: float = 0.0,
     rate: int = SAMPLE_RATE,
     watch: Watch | None = None,
+    notes: list[str] | None = None,
 ) -> tuple[np.ndarray, int]:
     """Decode as `decode`, from ``start`` (seconds) and to ``rate`` (Hz), and return the number of halvings.
 
     ``watch`` sees what is read.
+
+    To ``notes`` is added what is damaged, or not as its header says (see `opening.Sound`).
 
     Samples of floating point may go beyond full scale, where 16 bits would clip them. A recording on the
     scale of 16, 24 or 32-bit integers is divided by that scale, so that recordings keep their relation to
@@ -100,16 +109,20 @@ def decode_scaled(
     Whether a recording is silent is decided at 16 kHz, so that the same ones are usable at every rate.
     """
     with opened(data) as file:
-        return excerpt(file, start, seconds, rate, watch)
+        found = excerpt(file, start, seconds, rate, watch)
+        if notes is not None:
+            notes += file.notes
+        return found
 
 
 @contextmanager
-def opened(data: bytes | Path) -> Iterator[soundfile.SoundFile]:
+def opened(data: bytes | Path) -> Iterator[opening.Sound]:
     """Open a sound file; what goes wrong with it, also while it is open, is an `AudioError`."""
     try:
         with opening.stream(data) as stream:
-            if stream.read(len(POINTER)) == POINTER:
-                raise AudioError("a Git LFS pointer, not the recording itself")
+            head = stream.read(max(map(len, STAND_INS)))
+            if told := next((told for first, told in STAND_INS.items() if head.startswith(first)), None):
+                raise AudioError(told)
             stream.seek(0)
             with opening.sound(stream) as file:
                 if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
@@ -123,8 +136,10 @@ def opened(data: bytes | Path) -> Iterator[soundfile.SoundFile]:
         if error.errno in FAULTS_OF_THE_MACHINE:
             raise
         raise AudioError(f"cannot be opened: {error.strerror}") from error
+    except HeaderError as error:
+        raise AudioError(str(error)) from error
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _reason(error) from error
+        raise _unread(data) or _reason(error) from error
 
 
 def excerpt(
@@ -166,6 +181,16 @@ def skip(file: soundfile.SoundFile, frames: int) -> None:
 def block(file: soundfile.SoundFile) -> int:
     """Return how many frames of a file are read at a time."""
     return max(BLOCK // file.channels, 1)
+
+
+def _unread(data: bytes | Path) -> AudioError | None:
+    """Return the error for sound of a kind that is never read here, with the remedy; None for others."""
+    with opening.stream(data) as stream:
+        kind = opening.kind(stream)
+    name = data.name if isinstance(data, Path) else "FILE"
+    if kind is None:
+        return None
+    return AudioError(f"{kind} is not read here; convert it: ffmpeg -i {shlex.quote(name)} FILE.wav")
 
 
 def _reason(error: Exception) -> Exception:

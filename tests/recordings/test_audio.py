@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from upstream import sound, tone
 
-from audio_neurons.recordings import audio, opening
+from audio_neurons.datasets import opening
+from audio_neurons.recordings import audio
 from audio_neurons.recordings.audio import AudioError
 
 

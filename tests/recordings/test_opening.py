@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstream import sound, tone
 
-from audio_neurons.recordings import audio, opening
+from audio_neurons.datasets import headers, opening
+from audio_neurons.recordings import audio
 from audio_neurons.recordings.audio import AudioError
 
 RATE = 44_100
@@ -106,7 +107,7 @@ def test_frames_of_each_kind_are_found(name):
 
 @pytest.mark.parametrize("bad", [0xFFEB9064, 0xFFF99064, 0xFFFB0064, 0xFFFBF064, 0xFFFB9C64, 0x7FFB9064])
 def test_undefined_headers_are_no_frames(bad):
-    assert not opening.FRAME.match(struct.pack(">I", bad))
+    assert not headers.FRAME.match(struct.pack(">I", bad))
 
 
 @settings(deadline=None, max_examples=50)
