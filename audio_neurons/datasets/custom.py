@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
 import stat
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 
+from audio_neurons.datasets import _lists, folders, groups
 from audio_neurons.datasets import events as annotated
+from audio_neurons.datasets._spelling import Speller
 from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
+from audio_neurons.running.runtime import tell
 
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
-SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
-# Formats that cannot be decoded: listed as rejected, with the reason, rather than skipped silently.
-UNREAD = (".aac", ".ac3", ".amr", ".ape", ".m4a", ".mp4", ".webm", ".wma", ".wv")
 NOTHING = "lists no recordings"
-NO_SOUNDS = f"holds no {', '.join(SUFFIXES)} in a folder per class"
-SPLIT_OF_FOLDER = {
-    "train": "train", "training": "train",
-    "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
-    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
-}  # fmt: skip
-
-# Columns of a list that are not labels, and names that columns of the workflow's tables already have.
-# Repeated here so that checking a configuration does not import pandas.
-OWN = ("path", "split", "group", "fold", "onset", "offset")
-RESERVED = ("clip_id", "audio", "frames", "cell", "clips", "tokens", "active")
 LARGEST_FOLD = 32767
+EXAMPLES = 3  # recordings that a message names
+
+Listed = tuple[Path, Recording]
 
 
 def recordings(
@@ -43,18 +33,21 @@ def recordings(
     group_pattern: str | None = None,
     events: str | None = None,
     event_label: str = "event",
+    columns: Mapping[str, object] | None = None,
+    folder: str | None = None,
 ) -> Iterator[Recording]:
     """Yield the recordings of a CSV, in its order, or of a folder, in the order of their paths.
 
     A CSV has a column ``path`` (absolute, or relative to the CSV's folder) and optionally ``split``,
-    ``group`` and ``fold``; every other column is a label. With ``onset`` and ``offset`` (in seconds), each
-    line is an event, and events of a recording are of one group. A folder is ``<class>/**`` or
-    ``<split>/<class>/**``; with ``events``, any folder of recordings.
+    ``group`` and ``fold``; every other column is a label. A row without a value in one of them is left out.
+    With ``onset`` and ``offset`` (in seconds), each line is an event, and events of a recording are of one
+    group. A folder is ``<class>/**`` or ``<split>/<class>/**``; with ``events``, any folder of recordings.
+    Files that hold no sound are passed over, and told.
 
     Parameters
     ----------
     archives
-        ``files``: the CSV (comma-separated; tab-separated if it is called ``.tsv``), or the folder.
+        ``files``: the CSV (with commas, semicolons or tabs), or the folder.
     shares
         Share of the groups in each split, for recordings without a split of their own. The split of a
         group depends on its name alone: adding recordings does not change it.
@@ -66,90 +59,99 @@ def recordings(
     events, event_label
         Files with the events of the recordings, relative to the CSV's folder or to the folder, and the name
         of the label that their classes have (see `audio_neurons.datasets.events`).
+    columns
+        Names of columns of a CSV that are called otherwise, by ``path``, ``split``, ``group`` and ``fold``,
+        and as ``labels`` the list of those that are labels; rows need no value in any other column.
+    folder
+        Folder that paths are relative to; itself relative to the CSV's folder, which is the default.
 
     Raises
     ------
     DatasetError
-        If a line of the CSV or a folder has another form, an option is invalid, nothing is listed, or
-        no label has two classes.
+        If a line of the CSV or a folder has another form, an option is invalid, nothing is listed or left,
+        or no label has two classes.
     """
     if "files" not in archives:
         raise DatasetError("custom: needs the path of your recordings, as `files`")
     path = Path(archives["files"])
-    columns = labels(path, events=events, event_label=event_label)
-    draw, group_of = draws(shares, seed), _grouping(group_pattern)
+    names = labels(path, events=events, event_label=event_label, columns=columns)
+    draw, group_of = groups.drawing(shares, seed), groups.grouping(group_pattern)
     listed = []
-    for file, recording in _listed(path, events):
+    for file, recording in _listed(path, columns, folder, events, quiet=False):
+        if recording.left_out:
+            listed.append((file, recording))
+            continue
         if group_pattern is not None and recording.group:
             raise DatasetError(f"{path}: has a column group; remove the option `group_pattern`")
         group = recording.group or group_of(recording.clip_id)
         listed.append((file, replace(recording, group=group, split=recording.split or draw(group))))
+    left_out = [one for one in listed if one[1].left_out]
+    listed = [one for one in listed if not one[1].left_out]
     if events is not None:
-        folder = path if path.is_dir() else path.parent
-        listed = list(annotated.of_files(listed, folder, events, event_label, str(path)))
-    listed = annotated.named(listed)
-    _refuse_too_few(path, columns, [recording for _, recording in listed])
+        listed = list(annotated.of_files(listed, _beside(path), events, event_label, str(path)))
+    listed = [*annotated.named(listed), *left_out]
+    used = [recording for _, recording in listed if not recording.left_out]
+    _refuse_too_few(path, names, used, len(listed))
+    bounded = groups.bounded(used, path)
     for file, recording in listed:
-        yield replace(recording, data=_found(file))
+        if recording.left_out:
+            yield recording
+        else:
+            joined = bounded.get((recording.group, recording.split, tuple(recording.labels.values())))
+            yield replace(recording, data=_found(file), group=joined or recording.group)
 
 
-def _listed(path: Path, events: str | None) -> Iterator[tuple[Path, Recording]]:
-    """Yield the recordings of a CSV or a folder; of a folder with events, the folders are no classes."""
-    if not path.is_dir():
-        return _of_list(path, labels(path, events=events, event_label=""))
-    if events is None:
-        return _of_folder(path)
-    found = ((file, _name(file, path)) for file in _sounds(path))
-    return ((f, Recording(clip_id=n, data=b"", split="", group="", labels={})) for f, n in found)
+def _beside(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def labels(
-    path: Path, *, events: str | None = None, event_label: str = "event", **options: object
+    path: Path,
+    *,
+    events: str | None = None,
+    event_label: str = "event",
+    columns: Mapping[str, object] | None = None,
+    **others: object,
 ) -> list[str]:
     """Return the label columns of a CSV, from its first line, or ``class`` for a folder, and of its events.
+
+    Options are those of `recordings`.
 
     Raises
     ------
     DatasetError
         If there is no such file, or it has no column ``path`` or a column that cannot be a label.
     """
-    of_events = [event_label] * (events is not None and event_label != "")
+    of_events = [event_label] * (events is not None)
     if path.is_dir():
         return of_events or ["class"]
-    _, columns = next(_lines(path), (0, []))
-    if "path" not in columns:
-        raise DatasetError(
-            f"{path}: no column path in its first line; there are: {', '.join(columns) or 'none'}. The first "
-            "line names the columns, separated by commas (by tabs where the file is called .tsv)"
-        )
-    for i, column in enumerate(columns):
-        if not column:
-            raise DatasetError(f"{path}: column {i + 1} has no name; name it or remove it")
-        if column in columns[:i]:
-            raise DatasetError(f"{path}: two columns are called {column}; rename one")
-        if column in RESERVED:
-            raise DatasetError(
-                f"{path}: a label cannot be called {column}, as the workflow's own tables have a column of "
-                "that name; rename the column"
-            )
-    if ("onset" in columns) != ("offset" in columns):
-        raise DatasetError(
-            f"{path}: the columns onset and offset go together; add the other, or rename this one"
-        )
-    found = [column for column in columns if column not in OWN]
-    if events is not None and event_label in found:
+    found = _lists.columns(path, columns, annotated=events is not None)
+    if events is not None and event_label in found.labels:
         raise DatasetError(
             f"{path}: has a column {event_label}; give the events' label another `event_label`"
         )
-    if events is not None and "onset" in columns:
+    if events is not None and "onset" in found.own:
         raise DatasetError(f"{path}: has events of its own (onset, offset); remove the option `events`")
-    if not (found or events is not None):
-        raise DatasetError(f"{path}: no label; add a column with each recording's class, of any name")
-    return found + of_events
+    return [*found.labels, *of_events]
 
 
-def listing(path: Path, *, events: str | None = None, **options: object) -> str:
-    """Return a digest that changes with a CSV, events, or the name, size or time of any recording.
+def listing(
+    path: Path,
+    content: Callable[[Collection[Path]], Mapping[Path, str]],
+    *,
+    columns: Mapping[str, object] | None = None,
+    folder: str | None = None,
+    events: str | None = None,
+    **others: object,
+) -> str:
+    """Return a digest that changes with a CSV, events, or the name or content of any recording.
+
+    Parameters
+    ----------
+    content
+        Function from paths to digests of the files there are.
+    columns, folder
+        As in `recordings`.
 
     Raises
     ------
@@ -157,57 +159,53 @@ def listing(path: Path, *, events: str | None = None, **options: object) -> str:
         If there are no recordings, or the CSV or a folder cannot be read.
     """
     digest = hashlib.sha256()
-    if path.is_dir():
-        found = {_name(file, path): file for file in _sounds(path)}
-    else:
-        found = {recording.clip_id: file for file, recording in _listed(path, events)}
-        digest.update(path.read_bytes())
+    found = {
+        recording.clip_id: file for file, recording in _listed(path, columns, folder, events, quiet=True)
+    }
+    files = list(found.values()) if path.is_dir() else [path, *found.values()]
     if not found:
-        raise DatasetError(f"{path}: {NO_SOUNDS if path.is_dir() else NOTHING}")
+        raise DatasetError(f"{path}: {NOTHING}")
     if events is not None:
-        folder = path if path.is_dir() else path.parent
-        for file in sorted({annotated.annotation(folder, events, name) for name in found}):
-            digest.update(file.read_bytes() if file.is_file() else b"")
-    for name in sorted(found):
-        try:
-            facts = found[name].stat()
-            told = f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0"
-        except (OSError, ValueError):  # missing; preparation rejects it
-            told = f"{name}\0"
-        digest.update(told.encode())
+        own = sorted({annotated.annotation(_beside(path), events, name) for name in found})
+        files += [file for file in own if file.is_file()]
+    known = content(files)
+    if not path.is_dir():
+        digest.update(known[path].encode())
+    if events is not None:
+        digest.update("".join(known.get(file, "") for file in own).encode())
+    for name in sorted(found):  # one without content is missing; preparation rejects it
+        digest.update(f"{name}\0{known.get(found[name], '')}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a CSV that are not blank, with their numbers."""
-    number = 1
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = csv.reader(file, delimiter=delimiter, strict=True)
-            for fields in table:
-                if any(fields):
-                    yield number, [field.strip() for field in fields]
-                number = table.line_num + 1  # where the next row starts; values may contain line breaks
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{path}: no such file or folder; give the path of a CSV or of a folder of recordings, absolute "
-            f"or relative to the working directory, which is {Path.cwd()} (--directory sets another); "
-            "~ and variables are not expanded"
-        ) from error
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not UTF-8 text ({error}); save the list as UTF-8") from error
-    except csv.Error as error:
-        raise DatasetError(f"{path}: line {number}: {error}") from error
+def _listed(
+    path: Path, columns: Mapping[str, object] | None, folder: str | None, events: str | None, quiet: bool
+) -> Iterator[Listed]:
+    """Yield files and recordings; ``split`` and ``group`` are empty where none is given."""
+    say = _silently if quiet else tell
+    if path.is_dir():
+        if columns or folder:
+            raise DatasetError(f"{path}: the options `columns` and `folder` are for lists, not for folders")
+        yield from folders.recordings(path, say, of_classes=events is None)
+    else:
+        yield from _of_list(path, _lists.columns(path, columns, events is not None), folder, say)
 
 
-def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]:
-    """Yield the files that a CSV lists; ``split`` and ``group`` are empty without such a column."""
-    lines = _lines(path)
+def _of_list(
+    path: Path, columns: _lists.Columns, folder: str | None, say: Callable[[str], None]
+) -> Iterator[Listed]:
+    """Yield the files that a CSV lists; rows without a value that is asked for are left out."""
+    own = columns.own
+    lines = _lists.lines(path, own["path"])
     _, header = next(lines)
+    place = {column: header.index(column) for column in columns.asked}
+    base = path.parent / (folder or "")
+    if folder is not None and not base.is_dir():
+        raise DatasetError(f"{path}: option `folder`: no such folder: {base}")
+    speller = Speller(base)
     seen: dict[tuple, int] = {}
+    lacking: Counter[str] = Counter()
+    without: list[str] = []
     for number, fields in lines:
         where = f"{path}: line {number}"
         if len(fields) != len(header):
@@ -215,122 +213,66 @@ def _of_list(path: Path, columns: list[str]) -> Iterator[tuple[Path, Recording]]
                 f"{where} has {len(fields)} values, the first line names {len(header)} columns; a value with "
                 "the delimiter in it needs double quotes"
             )
-        row = dict(zip(header, fields, strict=True))
-        if "split" in row and row["split"] not in SPLITS:
-            raise DatasetError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
-        onset, offset = annotated.extent(row, where)
-        if empty := [n for n, value in row.items() if not value and n not in ("onset", "offset")]:
-            raise DatasetError(f"{where}: no value for {', '.join(empty)}")
-        name = row["path"]
-        file = os.path.normpath(path.parent / name)
+        row = {column: fields[i] for column, i in place.items()}
+        name = row[own["path"]]
+        times = [own[role] for role in ("onset", "offset") if role in own]
+        if empty := [column for column, value in row.items() if not value and column not in times]:
+            lacking.update(empty)
+            without.append(name or f"line {number}")
+            reason = f"line {number} of the list: no value for {', '.join(empty)}"
+            yield path, Recording(f"line {number}: {name}", b"", "", "", {}, left_out=reason)
+            continue
+        split, fold = row.get(own.get("split", ""), ""), row.get(own.get("fold", ""), "0")
+        if "split" in own and split not in SPLITS:
+            raise DatasetError(f"{where}: split '{split}' is not one of {', '.join(SPLITS)}")
+        onset, offset = annotated.extent({role: row[own[role]] for role in own}, where)
+        file, fault = speller.find(name)
         # The same times may have several labels.
-        key = (file, onset, offset, *(row[column] for column in columns if offset is not None))
+        labelled = [row[column] for column in columns.labels if offset is not None]
+        key = (os.path.normpath(file), onset, offset, *labelled)
         if key in seen:
             raise DatasetError(f"{where}: {name} is in line {seen[key]} already")
         seen[key] = number
-        fold = row.get("fold", "0")
         if not re.fullmatch("[0-9]{1,5}", fold) or int(fold) > LARGEST_FOLD:
             raise DatasetError(f"{where}: fold '{fold}' is not an integer from 0 to {LARGEST_FOLD}")
-        yield path.parent / name, Recording(
-            clip_id=name, data=b"", split=row.get("split", ""), group=row.get("group", ""),
-            labels={column: row[column] for column in columns}, fold=int(fold),
+        yield file, Recording(
+            clip_id=name, data=b"", split=split, group=row.get(own.get("group", ""), ""),
+            labels={column: row[column] for column in columns.labels}, fold=int(fold), fault=fault,
             onset=onset, offset=offset,
         )  # fmt: skip
-
-
-def _of_folder(folder: Path) -> Iterator[tuple[Path, Recording]]:
-    """Yield the sound files of ``<class>/**`` or ``<split>/<class>/**``; ``group`` is empty."""
-    found = {_name(file, folder): file for file in _sounds(folder)}
-    if not found:
-        raise DatasetError(f"{folder}: {NO_SOUNDS}")
-    tops = sorted({name.partition("/")[0] for name in found if "/" in name})
-    splits = [top for top in tops if top.lower() in SPLIT_OF_FOLDER]
-    if len(splits) > 1 and splits != tops:
-        others = ", ".join(top for top in tops if top not in splits)
+    if lacking and not seen:
         raise DatasetError(
-            f"{folder}: {', '.join(splits)} look like splits, but there is {others} too; keep only split "
-            "folders or only class folders, or list the files in a CSV"
+            f"{path}: no row has a value in every column that is asked for; of {len(without)} rows, so many "
+            f"lack one: {_counts(lacking)}. Name the labels that you use: "
+            f"`options: {{columns: {{labels: [{columns.labels[0]}]}}}}`"
         )
-    layout = "<split>/<class>/<file>" if splits == tops else "<class>/<file>"
-    for name in sorted(found):
-        parts = name.split("/")
-        if len(parts) <= layout.count("/"):
-            raise DatasetError(f"{folder}: {name}: looked for {layout}; move it into its class's folder")
-        split = SPLIT_OF_FOLDER[parts.pop(0).lower()] if splits == tops else ""
-        yield found[name], Recording(
-            clip_id=name, data=b"", split=split, group="", labels={"class": parts[0]}
-        )  # fmt: skip
-
-
-def _sounds(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield the sound files below a folder, following links and skipping hidden files and folders."""
-    real = folder.resolve()
-    if real in above:  # a link to an enclosing folder
-        return
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as error:
-        raise DatasetError(f"{folder}: {error.strerror or error}") from error
-    for file in files:
-        if file.name.startswith("."):
-            continue
-        if file.is_dir():
-            yield from _sounds(file, (*above, real))
-        elif file.suffix.lower() in SUFFIXES + UNREAD:
-            yield file
-
-
-def _name(file: Path, folder: Path) -> str:
-    name = file.relative_to(folder).as_posix()
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:  # undecodable bytes became lone surrogates
-        raise DatasetError(f"{folder}: {name!a}: the name is not UTF-8; rename it") from error
-    return name
-
-
-def _grouping(pattern: str | None) -> Callable[[str], str]:
-    """Return the function from a ``clip_id`` to its group."""
-    if pattern is None:
-        return lambda clip_id: clip_id
-    try:
-        expression = re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise DatasetError(f"option `group_pattern`: '{pattern}': {error}") from error
-
-    def group_of(clip_id: str) -> str:
-        match = expression.search(clip_id)
-        group = match and match[1 if expression.groups else 0]
-        if not group:
-            raise DatasetError(f"option `group_pattern`: '{pattern}' finds no group in '{clip_id}'")
-        return group
-
-    return group_of
-
-
-def draws(shares: Mapping[str, float], seed: int) -> Callable[[str], str]:
-    """Return the function from a group to its split, which a hash of the group's name decides."""
-    if (
-        not isinstance(shares, Mapping)
-        or not set(shares) <= set(SPLITS)
-        or not all(isinstance(share, int | float) and share >= 0 for share in shares.values())
-        or abs(sum(shares.values()) - 1) > 1e-6
-    ):
-        raise DatasetError(
-            f"option `shares`: {shares}: looked for shares of {', '.join(SPLITS)} that add up to 1"
+    if lacking:
+        say(
+            f"{path}: {len(without)} of {len(without) + len(seen)} rows are left out, since they have no "
+            f"value for {_counts(lacking)}: {_examples(without)}"
         )
-    edges = list(accumulate(shares.get(split, 0) for split in SPLITS))
-
-    def draw(group: str) -> str:
-        digest = hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()
-        # 52 bits give an exact float below 1, so that the last edge is never reached.
-        return SPLITS[bisect_right(edges, int(digest[:13], 16) / 16**13 * edges[-1])]
-
-    return draw
+    if speller.respelt:
+        examples = _examples([f"{file.name} for {name}" for name, file in speller.respelt.items()])
+        say(
+            f"{path}: {len(speller.respelt)} paths are spelt otherwise than their files (case, Unicode form, "
+            f"separators or spaces), which are used: {examples}"
+        )
 
 
-def _refuse_too_few(path: Path, columns: Iterable[str], found: list[Recording]) -> None:
-    if not found:
+def _silently(line: str) -> None:
+    """Tell nothing: who asks for a digest was told, or will be, when the recordings are read."""
+
+
+def _counts(found: Counter[str]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in found.most_common())
+
+
+def _examples(found: Sequence[str]) -> str:
+    return ", ".join(found[:EXAMPLES]) + (", ..." if len(found) > EXAMPLES else "")
+
+
+def _refuse_too_few(path: Path, columns: Sequence[str], found: list[Recording], rows: int) -> None:
+    if not rows:
         raise DatasetError(f"{path}: {NOTHING}")
     classes = {column: {recording.labels[column] for recording in found} for column in columns}
     if all(len(values) < 2 for values in classes.values()):

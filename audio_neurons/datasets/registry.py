@@ -75,6 +75,11 @@ class Recording:
         Cross-validation fold; 0 if the dataset has none.
     onset, offset
         Part of the file that is the recording, in seconds; ``offset`` is None for the file's end.
+    left_out
+        Why the recording is not used, although nothing is wrong with it: preparation lists it with this
+        reason, and asks nothing else of it. Empty for all others.
+    fault
+        Why there is no ``data``, where more is known than that it is missing.
     """
 
     clip_id: str
@@ -85,6 +90,8 @@ class Recording:
     fold: int = 0
     onset: float = 0.0
     offset: float | None = None
+    left_out: str = ""
+    fault: str = ""
 
 
 # A module's `recordings`. It takes archives by role, each a path or, for a role of many small files, a

@@ -18,6 +18,7 @@ from audio_neurons.fetching.urls import unset
 from audio_neurons.running.files import atomic, checksum
 from audio_neurons.running.runtime import tell
 from audio_neurons.settings.preparation import Download
+from audio_neurons.settings.section import serialise
 
 ZENODO = "https://zenodo.org/api/records/{}"
 CHECKSUMS = ("sha256", "md5", "git_blob")
@@ -70,6 +71,18 @@ def identity(facts: Mapping) -> dict:
     return {key: facts[key] for key in keep if key in facts} | parts
 
 
+def settled(path: str | Path, lock: str | Path, facts: Mapping) -> bool:
+    """Return whether a file is there, and was fetched as what ``facts`` say now, as far as is known."""
+    fetched = Path(lock).with_suffix(".identity")
+    known = fetched.read_text(encoding="utf-8") if fetched.is_file() else None
+    return Path(path).is_file() and known in (None, serialise(identity(facts)))
+
+
+def _fetched(lock: str | Path, facts: Mapping) -> None:
+    with atomic(Path(lock).with_suffix(".identity")) as temporary:
+        temporary.write_text(serialise(identity(facts)), encoding="utf-8")
+
+
 def fetch_archive(
     facts: Mapping, path: str | Path, access: Access, lock: str | Path, owner: str | None = None
 ) -> None:
@@ -94,8 +107,11 @@ def fetch_archive(
     DownloadError
         If no source gives the archive, or its content is not as expected.
     """
-    path = Path(path)
-    owner = owner or path.parent.name
+    _fetch_verified(facts, Path(path), access, lock, owner or Path(path).parent.name)
+    _fetched(lock, facts)
+
+
+def _fetch_verified(facts: Mapping, path: Path, access: Access, lock: str | Path, owner: str) -> None:
     seen = Lock(lock)
     expected = {"size": facts.get("bytes"), **{kind: facts.get(kind) for kind in CHECKSUMS}}
     if any(expected[kind] for kind in CHECKSUMS) or facts.get("bytes_vary"):
@@ -168,7 +184,7 @@ def fetch_weights(facts: Mapping, path: str | Path, access: Access, lock: str | 
         fetch_archive(facts, path, access, lock, folder.name)
         return
     archive = folder / Path(url.split("?")[0]).name
-    fetch_archive({**facts, "file": archive.name}, archive, access, lock)
+    _fetch_verified({**facts, "file": archive.name}, archive, access, lock, folder.name)
     with zipfile.ZipFile(archive) as files:
         found = [n for n in files.namelist() if n == facts["file"] or n.endswith(f"/{facts['file']}")]
         if not found:
@@ -177,6 +193,7 @@ def fetch_weights(facts: Mapping, path: str | Path, access: Access, lock: str | 
             )
         with files.open(found[0]) as source, atomic(path) as temporary, open(temporary, "wb") as target:
             shutil.copyfileobj(source, target)
+    _fetched(lock, facts)
 
 
 def _bring(facts: Mapping, path: Path, expected: Mapping, access: Access, owner: str) -> None:

@@ -59,12 +59,13 @@ class Summary:
 
 
 class Clip(NamedTuple):
-    """Recording as it is stored, how often its samples were halved, and the rate of its file (Hz)."""
+    """Recording as it is stored: its halvings, its file's rate (Hz), and what is not as its header says."""
 
     flac: bytes
     frames: int
     halvings: int = 0
     rate: int = tables.SAMPLE_RATE
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -155,6 +156,7 @@ def prepare(
     scaled: list[tuple[str, int]] = []
     clips = frames = cropped = slower = 0
     counted, tally = Inventory(), Tally()
+    noted: list[tuple[str, str]] = []
     dealer = Dealer(len(parts))
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
@@ -171,6 +173,7 @@ def prepare(
             slower += clip.rate < rate
             if clip.halvings:
                 scaled.append((recording.clip_id, clip.halvings))
+            noted += [(recording.clip_id, note) for note in clip.notes]
         refused = [(clip_id, str(why)) for clip_id, why in unused if not isinstance(why, Excluded)]
         _judge(name or adapter, clips, refused, max_rejected, listing, paths.get("files"))
         for shard in shards:
@@ -191,6 +194,7 @@ def prepare(
             f"{name or adapter}: {slower} of {clips} recordings have a sampling rate below the {rate} Hz of "
             "their clips: above half of their own rate, a model hears nothing of them"
         )
+    tell_noted(name or adapter, noted, clips)
     return Summary(clips, len(refused), len(unused) - len(refused), frames / rate, len(scaled))
 
 
@@ -204,7 +208,11 @@ def _kept(
     """Yield the clips of all recordings; one that is left out on purpose is one clip with that problem."""
     for recording in recordings:
         reason = next((why for p, why in excluded.items() if fnmatch.fnmatchcase(recording.clip_id, p)), None)
-        if reason is not None:
+        if recording.left_out:
+            yield Cut(recording, problem=Excluded(recording.left_out))
+        elif recording.fault and not recording.data:
+            yield Cut(recording, problem=audio.AudioError(recording.fault))
+        elif reason is not None:
             yield Cut(recording, problem=Excluded(f"excluded: {reason}"))
         else:
             yield from cut([recording], windows, seconds, tally)
@@ -268,6 +276,9 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         if recording.clip_id in seen:
             raise PreparationError(f"{where} occurs twice; is an archive given in two roles?")
         seen.add(recording.clip_id)
+        if recording.left_out:
+            yield recording
+            continue
         if recording.split not in (*SPLITS, NO_SPLIT):
             raise PreparationError(f"{where}: split '{recording.split}' is not one of {', '.join(SPLITS)}")
         if set(recording.labels) != set(labels):
@@ -307,7 +318,9 @@ def _clip(
 ) -> tuple[Recording, Clip | audio.AudioError]:
     try:
         recording, samples, halvings = _part(recording, file, seconds, search, rate)
-        return recording, Clip(audio.encode(samples, rate), len(samples), halvings, file.samplerate)
+        return recording, Clip(
+            audio.encode(samples, rate), len(samples), halvings, file.samplerate, tuple(file.notes)
+        )
     except audio.Silent as error:
         return recording, SilentWindow("silent window") if many else error
     except audio.AudioError as error:
@@ -383,6 +396,17 @@ def tell_scaled(name: str, scaled: Sequence[tuple[str, int]], clips: int) -> Non
         f"{f' to 1/{most}' if most > least else ''} of their level, which keeps their shape: {examples}"
         f"{', ...' if len(scaled) > 3 else ''}"
     )
+
+
+def tell_noted(name: str, noted: Sequence[tuple[str, str]], clips: int) -> None:
+    """Tell which recordings, of so many, are damaged or of another length than their headers say."""
+    if noted:
+        examples = "; ".join(f"{clip_id}: {note}" for clip_id, note in noted[:EXAMPLES])
+        tell(
+            f"{name}: {len({clip_id for clip_id, _ in noted})} of {clips} recordings are damaged, or not as "
+            f"long as their headers say, and are read as far as they go: {examples}"
+            f"{'; ...' if len(noted) > EXAMPLES else ''}"
+        )
 
 
 class Dealer:

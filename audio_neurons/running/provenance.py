@@ -21,6 +21,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -31,8 +32,8 @@ KEY = "audio_neurons"
 PACKAGES = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "soxr", "timm", "torch", "torchaudio")
 # An environment variable, so that child processes of a job, which write tables too, inherit it.
 _JOB = "AUDIO_NEURONS_JOB"
-# Parameters that only let Snakemake detect changes: a digest of file times, and the number of shards.
-UNTOLD = ("listing", "shards")
+# A parameter that only lets Snakemake detect a change.
+UNTOLD = ("shards",)
 
 
 def begin(rule: str, params: Mapping[str, Any]) -> None:
@@ -41,7 +42,8 @@ def begin(rule: str, params: Mapping[str, Any]) -> None:
     Parameters
     ----------
     params
-        Values that JSON can hold; text that is a JSON object or array is decoded first.
+        Values that JSON can hold; text that is a JSON object or array is decoded first. Other text stays as
+        it is, such as a label that begins with a brace.
     """
     told = {name: _decoded(value) for name, value in params.items() if name not in UNTOLD}
     os.environ[_JOB] = json.dumps({"rule": rule, "params": told}, sort_keys=True)
@@ -54,7 +56,10 @@ def note(name: str, value: str) -> None:
 
 
 def _decoded(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) and value.startswith(("{", "[")) else value
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def stamp(**more: str) -> str:

@@ -25,11 +25,12 @@ def facts_against(config: Configuration) -> Iterator[str]:
     labels_of = {}
     for name, dataset in config.datasets.items():
         path = f"datasets.{name}"
-        yield from _with_path(path, _adapter(dataset))
+        wrong = [*_with_path(path, _adapter(dataset))]
+        yield from wrong
         yield from _with_path(path, _length(dataset, config.preparation.max_seconds))
         try:
-            labels_of[name] = labels(dataset)
-            yield from _with_path(path, _sample(dataset, labels_of[name]))
+            labels_of[name] = () if wrong else labels(dataset)
+            yield from () if wrong else _with_path(path, _sample(dataset, labels_of[name]))
         except datasets.DatasetError as error:
             if dataset.adapter in datasets.adapters() and not _misplaced(dataset):
                 yield f"{path}.files: {error}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from audio_neurons.datasets import custom
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.datasets.registry import SPLITS
 from audio_neurons.fetching import preflight, sources
+from audio_neurons.running.contents import Contents
 from audio_neurons.running.rates import SAMPLE_RATE
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
@@ -21,6 +22,12 @@ from audio_neurons.study import paths
 from audio_neurons.study.checks import clip_seconds, labels, sample_rates
 from audio_neurons.study.loading import ConfigError
 from audio_neurons.study.paths import fill
+
+
+def content(contents: Contents, files: Sequence[str], label: str) -> list[str]:
+    """Return the SHA-256 of files; of one that is gone, as an archive may be once prepared, its last one."""
+    found = contents.of(files, f"checksums of {label}")
+    return [found.get(Path(file)) or contents.last(file) or "" for file in files]
 
 
 class Datasets:
@@ -32,8 +39,8 @@ class Datasets:
         The configuration, and the same as plain values.
     """
 
-    def __init__(self, config: Configuration, values: Mapping[str, Any]):
-        self.config = config
+    def __init__(self, config: Configuration, values: Mapping[str, Any], contents: Contents):
+        self.config, self.contents = config, contents
         self.blocks: Mapping[str, Mapping[str, Any]] = values["datasets"]
         self.access = sources.Access(**values["download"])
 
@@ -186,11 +193,11 @@ class Datasets:
         of a recording is stored, the length of clips is not among them: extraction crops.
         """
         facts = datasets.source(self.adapter(name))
-        excluded, windows = self[name].excluded, self[name].windows
+        excluded, windows, options = self[name].excluded, self[name].windows, self.options(name)
         return serialise(
             {
-                "labels": self.labels(name),
-                "options": {**facts.get("options", {}), **self[name].options},
+                "labels": datasets.labels(self.adapter(name), self.archives(name), options),
+                "options": options,
                 "excluded": facts.get("excluded", {}) if excluded is None else excluded,
                 "windows": windows,
                 "clip_seconds": None if windows.plain else self.clip_seconds(name),
@@ -233,13 +240,50 @@ class Datasets:
             or all(Path(file).exists() for file in self.archive_files(name))
         ]
 
-    def own_files(self, name: str, wildcards: Any) -> str:
-        """Return a digest of one's own recordings: Snakemake sees no change in a folder."""
+    def options(self, name: str) -> dict[str, Any]:
+        """Return the options of a dataset's adapter; of one's own list, tasks say which labels are used."""
+        options = {**datasets.source(self.adapter(name)).get("options", {}), **self[name].options}
+        files, columns = self[name].files, options.get("columns") or {}
+        if files is None or Path(files).is_dir() or not isinstance(columns, Mapping) or "labels" in columns:
+            return options
+        asked = {task.label for task in self.config.tasks.values() if task.dataset == name}
+        used = [label for label in self.labels(name) if label in asked]
+        return {**options, "columns": {**columns, "labels": used}} if used else options
+
+    def content(self, name: str, wildcards: Any) -> str:
+        """Return a digest of a dataset's archives, or of one's own recordings: their times do not count."""
         files = self[name].files
+        if files is None:
+            return serialise(content(self.contents, self.archive_files(name), name))
         try:
-            return "" if files is None else custom.listing(Path(files), **self[name].options)
+            label = f"checksums of {name}"
+            return custom.listing(Path(files), partial(self.contents.of, label=label), **self.options(name))
         except datasets.DatasetError as error:
             raise ConfigError(f"datasets.{name}.files: {error}") from None
+
+    def archive_inputs(self, name: str, ancient: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return the archives by role; ``ancient`` marks those whose times do not count."""
+        mark = ancient if self.by_content(name) else lambda files: files
+        return {role: mark(files) for role, files in self.archives(name).items()}
+
+    def by_content(self, name: str) -> bool:
+        """Return whether only the content of a dataset's files counts, and not their times.
+
+        It does of one's own recordings, and of archives that are there. Those that are made here, or of which
+        the configuration says something else than when they were fetched, may be made or fetched again, which
+        must be noticed in the same run.
+        """
+        if self[name].files is not None:
+            return True
+        if self[name].synthesis is not None:
+            return False
+        return all(
+            sources.settled(
+                self._archive(name, file), fill(paths.ARCHIVE_LOCK, dataset=name, file=file), facts
+            )
+            for facts in sources.archives(self.blocks[name]).values()
+            if isinstance(file := sources.names(facts), str)
+        )
 
     # Files that a person must bring
 

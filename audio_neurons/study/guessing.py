@@ -10,7 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from audio_neurons.datasets.custom import SHARES, SPLIT_OF_FOLDER, draws
+from audio_neurons.datasets import groups
+from audio_neurons.datasets.custom import SHARES
+from audio_neurons.datasets.folders import SPLIT_OF_FOLDER
 
 # Names of columns, in lower case, in order of preference.
 GROUPS = (
@@ -211,7 +213,7 @@ def seed(
     """
     pairs = [{(value, group) for value, group in zip(values, groups, strict=True)} for values in labels]
     for number in range(SEEDS):
-        draw = draws(shares, number)
+        draw = groups.drawing(shares, number)
         split = {group: draw(group) for group in set(groups)}
         if all(
             {value for value, group in of if split[group] == wanted} == {value for value, _ in of}

@@ -9,6 +9,7 @@ from typing import Any
 
 from audio_neurons.fetching import sources
 from audio_neurons.models import folder
+from audio_neurons.running.contents import Contents
 from audio_neurons.running.digest import code_digest
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.models import Model
@@ -16,6 +17,7 @@ from audio_neurons.settings.section import serialise
 from audio_neurons.settings.training import AudioSetPool, Pool, PooledTraining
 from audio_neurons.study import paths
 from audio_neurons.study.checks import sample_rates
+from audio_neurons.study.datasets import content
 from audio_neurons.study.paths import fill
 
 TOLD = ("title", "kind", "licence", "citation", "note")  # keys of a model that change no number
@@ -26,8 +28,8 @@ PLACES = ("file", "urls", "sha256", "bytes", "name", "revision", "path")
 class Models:
     """The models of a configuration; methods that take ``wildcards`` are Snakemake's input functions."""
 
-    def __init__(self, config: Configuration, values: Mapping[str, Any]):
-        self.config = config
+    def __init__(self, config: Configuration, values: Mapping[str, Any], contents: Contents):
+        self.config, self.contents = config, contents
         self.blocks: Mapping[str, Mapping[str, Any]] = values["models"]
 
     def __iter__(self) -> Iterator[str]:
@@ -67,6 +69,19 @@ class Models:
         place = Path(self.weights_of(model)[0]).parent
         found = [place / name for name in (folder.CONFIG, *folder.PREPROCESSORS)]
         return [str(path) for path in found if path.is_file()]
+
+    def weights_content(self, wildcards: Any) -> str:
+        """Return the checksums of weights that were not made here; of those that were, the time counts."""
+        block = self.blocks[wildcards.model]["weights"]
+        if block["source"] != "checkpoint":
+            return ""
+        return serialise(content(self.contents, self.weights(wildcards), wildcards.model))
+
+    def weights_by_content(self, wildcards: Any) -> bool:
+        """Return whether only the content of weights counts, as in `Datasets.by_content`."""
+        block, lock = self.blocks[wildcards.model]["weights"], fill(paths.WEIGHTS_LOCK, model=wildcards.model)
+        files = self.weights(wildcards)
+        return block["source"] == "checkpoint" and all(sources.settled(file, lock, block) for file in files)
 
     def weights_identity(self, wildcards: Any) -> str:
         block = self.blocks[wildcards.model]["weights"]

@@ -37,6 +37,8 @@ SCREENING = "results/{table}/{model}/{task}.parquet"
 FIGURE = "results/figures/{figure}.{kind}"
 TABLE = "results/tables/{table}.{kind}"
 FINDINGS = "results/findings.{kind}"
+# Checksums of what was not made here, by which changes of it are noticed
+CONTENTS = "results/sources/checksums.txt"
 SUMMARY = "results/summary.txt"
 SOURCES = "results/sources/{dataset}.json"
 PROVENANCE = "results/provenance.json"

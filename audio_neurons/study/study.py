@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from audio_neurons.fetching import preflight
+from audio_neurons.running.contents import Contents
 from audio_neurons.settings.configuration import Configuration
+from audio_neurons.study import paths
 from audio_neurons.study.datasets import Datasets
 from audio_neurons.study.models import Models
 from audio_neurons.study.results import Results
@@ -28,8 +30,9 @@ class Study:
 
     def __init__(self, values: Mapping[str, Any], home: Path):
         self.config = Configuration(**values)
-        self.datasets = Datasets(self.config, values)
-        self.models = Models(self.config, values)
+        self.contents = Contents(paths.CONTENTS)
+        self.datasets = Datasets(self.config, values, self.contents)
+        self.models = Models(self.config, values, self.contents)
         self.tasks = Tasks(self.config, self.datasets, self.models, home / "resources" / "published")
         self.results = Results(self.tasks)
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from upstream import sound, table, tone
 
 from audio_neurons import datasets, tables
-from audio_neurons.datasets import SPLITS, DatasetError, custom, reader, source
+from audio_neurons.datasets import SPLITS, DatasetError, _lists, custom, groups, reader, source
 from audio_neurons.recordings.preparation import PreparationError, prepare
+from audio_neurons.running.contents import Contents
 
 ALL_TRAIN = {"train": 1}
 
@@ -58,13 +59,14 @@ def test_facts_and_defaults_agree():
     assert facts["archives"] == {}
     assert facts["options"] == {
         "shares": custom.SHARES, "seed": 0, "group_pattern": None, "events": None, "event_label": "event",
+        "columns": {}, "folder": None,
     }  # fmt: skip
 
 
 def test_what_cannot_be_a_label_is_what_tables_hold_already():
     columns = {column for name in tables.LABELLED for column in tables.SCHEMAS[name].names}
-    assert columns <= {*custom.OWN, *custom.RESERVED}
-    assert set(custom.RESERVED) <= columns
+    assert columns <= {*_lists.OWN, *_lists.RESERVED}
+    assert set(_lists.RESERVED) <= columns
 
 
 def test_labels_come_from_the_facts_or_the_files(tmp_path):
@@ -91,14 +93,17 @@ def test_labels_read_the_first_line_only(tmp_path):
     [
         ("", r"no column path in its first line; there are: none"),
         ("file,species", "no column path in its first line; there are: file, species"),
-        ("path;species", "there are: path;species. The first line .* separated by commas"),
-        ("path\tspecies", r"\(by tabs where the file is called \.tsv\)"),
+        (
+            "path|species",
+            r"there are: path\|species. The first line .* separated by commas, semicolons or tabs",
+        ),
+        ("Path,species", "no column path in its first line; did you mean Path"),
         ("path", "no label; add a column"),
         ("path,split,group,fold", "no label; add a column"),
         ("path,species,species", "two columns are called species"),
         ("path,species,", "column 3 has no name"),
         ('path,"spec', "line 1: unexpected end of data"),
-        *((f"path,{name}", f"a label cannot be called {name}") for name in custom.RESERVED),
+        *((f"path,{name}", f"a label cannot be called {name}") for name in _lists.RESERVED),
     ],
 )
 def test_first_lines_that_are_refused(tmp_path, header, told):
@@ -113,7 +118,7 @@ def test_files_that_are_refused(tmp_path):
         DatasetError, match=r"nowhere\.csv: no such file or folder; give the path of.*which is /"
     ):
         custom.labels(tmp_path / "nowhere.csv")
-    for encoding in ("latin-1", "utf-16"):
+    for encoding in ("latin-1", "utf-16-le"):
         path = listed(tmp_path, "path,Käfer", "a.wav,x", encoding=encoding)
         with pytest.raises(DatasetError, match=r"not UTF-8 text .*; save the list as UTF-8"):
             custom.labels(path)
@@ -180,11 +185,7 @@ def test_line_ends_blank_lines_and_spaces_do_not_matter(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["a.wav,train,1,"], "line 2: no value for species"),
-        (["a.wav,train,1, "], "line 2: no value for species"),
-        (["a.wav,train,,owl"], "line 2: no value for fold"),
-        ([",train,1,owl"], "line 2: no value for path"),
-        (["a.wav,,1,owl"], "line 2: split '' is not one of train, valid, test"),
+        (["a.wav,train,1,"], r"no row has a value in .*; of 1 rows, so many lack one: species \(1\)"),
         (
             ["", "a.wav,train,1,owl", "b.wav,dev,1,owl"],
             "line 4: split 'dev' is not one of train, valid, test",
@@ -211,9 +212,33 @@ def test_one_label_of_two_classes_is_enough(tmp_path):
     assert len(read(listed(tmp_path, "path,x,y", "a.wav,1,1", "b.wav,1,2"))) == 2
 
 
+def test_rows_without_a_value_are_left_out_and_told(tmp_path, capsys):
+    lines = [
+        "a.wav,train,1,",
+        "b.wav,train,, ",
+        ",train,1,owl",
+        "c.wav,,1,owl",
+        "d.wav,train,1,owl",
+        "e.wav,test,2,jay",
+    ]
+    path = listed(tmp_path, "path,split,fold,species", *lines)
+    found = read(path)
+    assert [r.clip_id for r in found if not r.left_out] == ["d.wav", "e.wav"]
+    assert [r.left_out for r in found if r.left_out] == [
+        "line 2 of the list: no value for species",
+        "line 3 of the list: no value for fold, species",
+        "line 4 of the list: no value for path",
+        "line 5 of the list: no value for split",
+    ]
+    told = (
+        "4 of 6 rows are left out, since they have no value for species (2), fold (1), path (1), split (1): "
+    )
+    assert f"{path}: {told}a.wav, b.wav, line 4, ..." in capsys.readouterr().err
+
+
 def test_a_blank_group_is_not_guessed(tmp_path):
-    path = listed(tmp_path, "path,group,x", "a.wav,,1", "b.wav,g,2")
-    refused(path, "line 2: no value for group")
+    path = listed(tmp_path, "path,group,x", "a.wav,,1", "b.wav,g,2", "c.wav,g,1")
+    assert [r.clip_id for r in read(path) if not r.left_out] == ["b.wav", "c.wav"]
 
 
 # Folders
@@ -223,6 +248,7 @@ def test_folder_per_class(tmp_path):
     with_files(
         tmp_path, "owl/b.wav", "owl/2020/deep/a.FLAC", "jay/c.mp3", "jay/d.ogg", "Jay/e.aif", "jay/f.aiff",
         "owl/._b.wav", "owl/.hidden.wav", ".cache/g.wav", "owl/notes.txt", "__MACOSX/._b.wav", "list.csv",
+        "owl/Thumbs.db", "jay/desktop.ini", "@eaDir/h.wav",
     )  # fmt: skip
     found = read(tmp_path)
     assert [(r.clip_id, r.labels["class"]) for r in found] == [
@@ -235,7 +261,7 @@ def test_folder_per_class(tmp_path):
 def test_folder_per_split_and_class(tmp_path):
     tops = {"train": "train", "Val": "valid", "validation": "valid", "dev": "valid", "eval": "test",
             "evaluation": "test", "TEST": "test", "valid": "valid"}  # fmt: skip
-    with_files(tmp_path, *(f"{top}/{c}/x/1.wav" for top in tops for c in ("owl", "jay")), "docs/a.txt")
+    with_files(tmp_path, *(f"{top}/{c}/x/1.wav" for top in tops for c in ("owl", "jay")), "a.txt")
     found = read(tmp_path)
     assert {r.clip_id: r.split for r in found} == {
         f"{top}/{c}/x/1.wav": split for top, split in tops.items() for c in ("owl", "jay")
@@ -251,8 +277,8 @@ def test_one_split_like_class_among_others_is_a_class(tmp_path):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ([], r"holds no \.aif, .*\.wav in a folder per class"),
-        (["owl/a.txt", "owl/._a.wav"], "holds no"),
+        ([], "holds no sound in a folder per class$"),
+        (["owl/a.txt", "owl/b", "owl/._a.wav"], r"holds no sound .*: \.txt \(1\), no suffix \(1\)"),
         (["owl/a.wav", "b.wav"], r"b\.wav: looked for <class>/<file>; move it into its class's folder"),
         (["train/owl/a.wav", "test/b.wav"], r"test/b\.wav: looked for <split>/<class>/<file>"),
         (["train/owl/a.wav", "test/owl/b.wav", "extra/owl/c.wav"], "test, train look like splits, .* extra"),
@@ -351,7 +377,7 @@ def test_a_group_is_never_in_two_splits(tmp_path_factory, groups, seed, data):
 @given(st.integers(), st.lists(st.integers(0, 10), min_size=3, max_size=3).filter(any))
 def test_shares_are_about_right(seed, weights):
     shares = {split: weight / sum(weights) for split, weight in zip(SPLITS, weights, strict=True)}
-    draw = custom._draw(shares, seed)
+    draw = groups.drawing(shares, seed)
     found = Counter(draw(f"speaker {i}") for i in range(1000))
     for split, share in shares.items():
         assert found[split] == pytest.approx(1000 * share, abs=90)  # more than five standard deviations
@@ -372,12 +398,17 @@ def test_own_splits_are_kept(tmp_path):
     assert [r.split for r in read(path, shares=ALL_TRAIN)] == [*SPLITS] * 3
 
 
+def digest_of(path, contents, **options):
+    return custom.listing(path, contents.of, **options)
+
+
 def test_a_listing_tells_what_is_in_a_folder(tmp_path):
     folder = with_files(tmp_path / "birds", "owl/a.wav", "jay/b.wav", "notes.txt")
-    seen = [custom.listing(folder)]
+    contents = Contents(tmp_path / "checksums.txt")
+    seen = [digest_of(folder, contents)]
 
     def changes() -> bool:
-        seen.append(custom.listing(folder))
+        seen.append(digest_of(folder, contents))
         return seen[-1] not in seen[:-1]
 
     assert not changes()
@@ -391,12 +422,12 @@ def test_a_listing_tells_what_is_in_a_folder(tmp_path):
     assert changes()
     (folder / "jay" / "gone.wav").symlink_to("nowhere")
     assert changes()
-    os.utime(folder / "owl" / "a.wav", (1, 1))
-    assert changes()
+    os.utime(folder / "owl" / "a.wav", (1, 1))  # the same content
+    assert not changes()
     folder.rename(tmp_path / "moved")
-    assert custom.listing(tmp_path / "moved") == seen[-1]
+    assert digest_of(tmp_path / "moved", contents) == seen[-1]
     with pytest.raises(DatasetError, match="moved/owl/x: holds no"):
-        custom.listing(with_files(tmp_path / "moved" / "owl" / "x", "a.txt"))
+        digest_of(with_files(tmp_path / "moved" / "owl" / "x", "a.txt"), contents)
 
 
 # Through to clips
@@ -459,28 +490,32 @@ def test_files_of_a_folder_that_are_no_sound_are_to_be_replaced(tmp_path):
 def test_unknown_options_are_named(tmp_path):
     path = listed(tmp_path, "path,x", "a.wav,1", "b.wav,2")
     with pytest.raises(
-        PreparationError, match="unknown option share; there are: shares, seed, group_pattern"
+        PreparationError,
+        match="unknown option share; there are: shares, seed, group_pattern, events, event_label, columns, folder",
     ):
         prepared(tmp_path, path, options={"share": 1})
 
 
 def test_any_change_of_a_list_or_of_its_recordings_shows_in_the_listing(tmp_path):
+    contents = Contents(tmp_path / "checksums.txt")
     sound = tmp_path / "a.wav"
     sound.write_bytes(b"one")
     lines = ["path,species", "a.wav,owl", "b.wav,wren"]
     path = listed(tmp_path, *lines)
-    before = custom.listing(path)
+    before = digest_of(path, contents)
     os.utime(path, (0, 0))  # an older copy of the same
-    assert custom.listing(path) == before
+    os.utime(sound, (0, 0))
+    assert digest_of(path, contents) == before
     listed(tmp_path, lines[0], "a.wav,wren", "b.wav,owl")
-    os.utime(path, (0, 0))
-    assert custom.listing(path) != before
+    os.utime(path, (1, 1))
+    assert digest_of(path, contents) != before
     listed(tmp_path, *lines)
-    assert custom.listing(path) == before
-    sound.write_bytes(b"other")
-    assert custom.listing(path) != before
+    assert digest_of(path, contents) == before
+    sound.write_bytes(b"two")  # of the same size, and older
+    os.utime(sound, (-5, -5))
+    assert digest_of(path, contents) != before
     with pytest.raises(DatasetError, match=r"line 3: \./a\.wav is in line 2 already"):
-        custom.listing(listed(tmp_path, "path,species", "a.wav,owl", "./a.wav,wren"))
+        digest_of(listed(tmp_path, "path,species", "a.wav,owl", "./a.wav,wren"), contents)
 
 
 def test_sounds_that_cannot_be_read_are_not_passed_over(tmp_path):

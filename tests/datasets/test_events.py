@@ -14,6 +14,7 @@ from audio_neurons.datasets import DatasetError, custom, events
 from audio_neurons.datasets.registry import labels
 from audio_neurons.recordings import audio
 from audio_neurons.recordings.preparation import prepare
+from audio_neurons.running.contents import Contents
 from audio_neurons.settings.datasets import Windows
 
 RATE = 16_000
@@ -220,11 +221,11 @@ def test_a_list_has_no_events_of_two_kinds(tmp_path):
 def test_a_changed_file_of_events_is_noticed(tmp_path):
     path = listed(tmp_path, "path,group", "a.wav,x", "b.wav,y")
     (tmp_path / "a.txt").write_text(AUDACITY)
-    options = {"events": "{name}.txt", "seed": 3}
-    before = custom.listing(path, **options)
-    assert custom.listing(path, **options) == before
+    options, contents = {"events": "{name}.txt", "seed": 3}, Contents(tmp_path / "checksums.txt")
+    before = custom.listing(path, contents.of, **options)
+    assert custom.listing(path, contents.of, **options) == before
     (tmp_path / "a.txt").write_text(AUDACITY.replace("owl", "jay"))
-    assert custom.listing(path, **options) != before
+    assert custom.listing(path, contents.of, **options) != before
 
 
 def test_one_file_for_all_has_no_place_in_braces():

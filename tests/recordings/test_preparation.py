@@ -193,6 +193,22 @@ def test_recordings_beyond_full_scale_are_told_once(tmp_path, capsys):
     ]
 
 
+def test_recordings_that_are_not_as_their_headers_say_are_told_once(tmp_path, capsys):
+    whole = sound(tone(seconds=1.0))
+    contents = {"a": whole, "b": whole[:16_044], "c": whole[:40] + bytes(4) + whole[44:], "d": whole[:20_044]}
+    for name, data in contents.items():
+        (tmp_path / f"{name}.wav").write_bytes(data)
+    (tmp_path / "list.csv").write_text(table("path,kind", *(f"{n}.wav,{n}" for n in contents)))
+    _, clips = run(tmp_path / "clips", {"files": tmp_path / "list.csv"}, "custom", name="birds")
+    assert dict(zip(clips["clip_id"], clips["frames"], strict=True)) == {
+        "a.wav": 16_000, "b.wav": 8_000, "c.wav": 16_000, "d.wav": 10_000
+    }  # fmt: skip
+    told = capsys.readouterr().err
+    assert "birds: 3 of 4 recordings are damaged, or not as long as their headers say, and are read " in told
+    for name, promised, there in (("b", 1, "0.5"), ("c", 0, "1"), ("d", 1, "0.625")):
+        assert f"{name}.wav: its header says {promised} s, and it has {there}" in told
+
+
 BAD = {
     "1-1-A-0.wav": b"",
     "1-101-A-1.wav": b"broken",

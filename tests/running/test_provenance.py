@@ -26,7 +26,9 @@ PARAMS = {
     "settings": '{"seed":3}',
     "label": "ü, \\ (1)",
     "top": 5,
-    "listing": "of file times",
+    "shards": 3,
+    "class": "{kind}",
+    "other": "[x]",
     "code": "ab12",
 }
 REJECTED = pd.DataFrame({"clip_id": ["a"], "reason": ["silent"]})
@@ -57,6 +59,7 @@ def test_a_table_says_how_it_was_made(tmp_path):
     assert made[0].pop("table") == "rejected"
     assert made[0] == made[2]
     params = {"settings": {"seed": 3}, "label": "ü, \\ (1)", "top": 5, "code": "ab12"}
+    params |= {"class": "{kind}", "other": "[x]"}  # labels that are no JSON
     assert (made[0]["rule"], made[0]["params"]) == ("select", params)
     assert made[0]["version"] == audio_neurons.__version__
     assert made[0]["packages"]["torch"] == version("torch")
@@ -67,7 +70,7 @@ def test_a_table_says_how_it_was_made(tmp_path):
 def test_other_parameters_are_other_bytes_and_the_same_are_the_same(tmp_path):
     written = []
     for top in (5, 5, 6):
-        provenance.begin("select", {**PARAMS, "top": top, "listing": str(len(written))})
+        provenance.begin("select", {**PARAMS, "top": top, "shards": len(written)})
         tables.write(tmp_path / "t.parquet", "rejected", REJECTED)
         written.append((tmp_path / "t.parquet").read_bytes())
     assert written[0] == written[1] != written[2]

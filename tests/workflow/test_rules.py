@@ -7,7 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
+import upstream
+from common import TINY
 from snakemake_run import configuration, planned, run
+
+from audio_neurons import models
 
 pytestmark = pytest.mark.workflow
 
@@ -72,6 +77,73 @@ def test_another_number_of_shards_prepares_anew_and_what_is_left_is_told(folder)
     for name in parts[1:]:
         (clips / name).unlink()
     assert "rm -r" not in run(folder, config(1), "-n", "clips").stdout
+
+
+def _brought(folder):
+    """A configuration whose inputs nobody makes or fetches here: own files, an archive, and a checkpoint."""
+    torch.save(models.load("m", TINY, None).vit.state_dict(), folder / "tiny.pth")
+    by_hand = folder / "resources" / "by_hand"
+    by_hand.mkdir(parents=True)
+    upstream.esc50(by_hand / "ESC-50-master.zip")
+    free = {"sha256": None, "md5": None, "bytes": None, "git_blob": None}
+    config = configuration("own-recordings")
+    config["datasets"]["esc50"] = {
+        "clip_seconds": 0.5, "archives": {"archive": free}, "options": {"verify_members": False}
+    }  # fmt: skip
+    config["tasks"]["esc50"] = {"dataset": "esc50", "label": "category"}
+    weights = {"source": "checkpoint", "file": "tiny.pth", "urls": [str(folder / "tiny.pth")]}
+    config["models"] = {"m": {**TINY, "kind": "ssl", "title": "m", "weights": weights}}
+    return config | {"extraction": {"device": "cpu"}, "preparation": {"max_rejected": 0.9}}
+
+
+def test_times_alone_run_nothing_again_and_a_changed_byte_does(folder):
+    config = _brought(folder)
+    targets = [f"results/neurons/m/{task}/aape.parquet" for task in ("own", "esc50")]
+
+    def dry():
+        return run(folder, config, "-n", *targets).stdout
+
+    run(folder, config, *targets)
+    assert "Nothing to be done" in dry()
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not {"results", ".snakemake", "logs"} & set(file.parts)
+    ]
+    archive = folder / "resources/archives/esc50/ESC-50-master.zip"
+    weights = folder / "resources/weights/m/tiny.pth"
+    assert {archive, weights, folder / "own.csv", folder / "aba0.wav"} <= set(files)
+    for file in files:  # as rsync without times, a backup or touch does
+        os.utime(file)
+    assert "Nothing to be done" in dry()
+    archive.unlink()  # it may be removed once its clips are there
+    (folder / "resources/by_hand/ESC-50-master.zip").rename(folder / "a.zip")
+    assert "Nothing to be done" in dry()
+    shutil.copy(folder / "a.zip", archive)  # and may come back
+    assert "Nothing to be done" in dry()
+
+    for path, again in (
+        (folder / "abb1.wav", "prepare_own"),
+        (archive, "prepare_esc50"),
+        (weights, "extract"),
+    ):
+        before = path.read_bytes()
+        time = path.stat().st_mtime_ns
+        path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        os.utime(path, ns=(time, time - 10**6))  # older, and of the same size
+        jobs = planned(dry())
+        assert again in jobs
+        assert [name for name in jobs if name.startswith(("prepare", "download"))] == [again] * (
+            "prep" in again
+        )
+        assert jobs["extract"] == (2 if again == "extract" else 1)
+        path.write_bytes(before)
+        assert "Nothing to be done" in dry()
+
+    # What the configuration says is another archive or checkpoint is fetched, and used in the same run.
+    config["datasets"]["esc50"]["archives"]["archive"]["sha256"] = "0" * 64
+    again = {"download_archive", "prepare_esc50", "extract", "merge", "select"}
+    assert planned(dry()).keys() == again
 
 
 def test_a_list_or_a_recording_that_is_replaced_by_an_older_one_is_noticed(folder):

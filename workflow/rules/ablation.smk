@@ -27,7 +27,7 @@ rule probe:
 rule ablate:
     input:
         clips=study.tasks.clips,
-        weights=study.models.weights,
+        weights=weights,
         probe=paths.fill(paths.PROBES, kind="safetensors"),
         neurons=paths.fill(paths.OF_TASK, table="neurons"),
         lists=study.tasks.list_files,
@@ -49,6 +49,7 @@ rule ablate:
         sets=study.tasks.sets,
         settings=study.tasks.conditions(),
         selection_split=study.config.selection.statistics_split,
+        weights=study.models.weights_content,
         code=partial(study.models.code, "ablation.ablation"),
     message:
         "Ablate the neurons of {wildcards.model} for {wildcards.task}"
@@ -59,7 +60,7 @@ rule ablate:
 rule screen:
     input:
         clips=study.tasks.clips,
-        weights=study.models.weights,
+        weights=weights,
         probe=paths.fill(paths.PROBES, kind="safetensors"),
     output:
         screening=paths.fill(paths.SCREENING, table="screening"),
@@ -78,6 +79,7 @@ rule screen:
         device=study.config.extraction.device,
         clips=study.tasks.screened_on,
         settings=study.tasks.screening(),
+        weights=study.models.weights_content,
         code=partial(study.models.code, "ablation.screening"),
     message:
         "Screen the neurons of {wildcards.model} for {wildcards.task}"

@@ -4,7 +4,7 @@
 rule estimate_medians:
     input:
         clips=study.tasks.dataset_clips,
-        weights=study.models.weights,
+        weights=weights,
     output:
         paths.MEDIANS,
     log:
@@ -21,6 +21,7 @@ rule estimate_medians:
         settings=study.tasks.median_pass,
         sample=study.tasks.median_sample,
         device=study.config.extraction.device,
+        weights=study.models.weights_content,
         code=partial(study.models.code, "activations.medians"),
     message:
         "Estimate the medians of {wildcards.model} on {wildcards.dataset}"
@@ -31,7 +32,7 @@ rule estimate_medians:
 rule extract:
     input:
         clips=study.tasks.shard_clips,
-        weights=study.models.weights,
+        weights=weights,
         medians=study.tasks.medians,
     output:
         **study.tasks.shard_outputs(),
@@ -48,6 +49,7 @@ rule extract:
         model=study.models.architecture,
         settings=study.tasks.passes,
         device=study.config.extraction.device,
+        weights=study.models.weights_content,
         code=partial(study.models.code, "activations.extraction"),
     message:
         "Run {wildcards.model} over {wildcards.dataset}, shard {wildcards.shard}"

@@ -6,7 +6,7 @@ for _dataset, _rate in study.datasets.stored:
         name:
             study.datasets.named(f"prepare_{_dataset}", _rate)
         input:
-            **study.datasets.archives(_dataset),
+            **study.datasets.archive_inputs(_dataset, ancient),
         output:
             parts=study.datasets.clips(_dataset, _rate),
             rejected=study.datasets.at_rate(paths.REJECTED, _dataset, _rate),
@@ -21,7 +21,7 @@ for _dataset, _rate in study.datasets.stored:
         params:
             adapter=study.datasets.adapter(_dataset),
             settings=partial(study.datasets.preparation, _dataset),
-            listing=without_traceback(partial(study.datasets.own_files, _dataset)),
+            content=without_traceback(partial(study.datasets.content, _dataset)),
             rate=_rate,
             # Snakemake does not notice a smaller number of outputs.
             shards=len(study.datasets.shards(_dataset)),
@@ -36,7 +36,7 @@ for _dataset, _rate in study.datasets.stored:
         name:
             f"check_{_dataset}"
         input:
-            **study.datasets.archives(_dataset),
+            **study.datasets.archive_inputs(_dataset, ancient),
         output:
             facts=paths.fill(paths.FACTS, dataset=_dataset),
             checks=paths.fill(paths.CHECKS, dataset=_dataset),
@@ -51,7 +51,7 @@ for _dataset, _rate in study.datasets.stored:
         params:
             adapter=study.datasets.adapter(_dataset),
             settings=partial(study.datasets.check, _dataset),
-            listing=without_traceback(partial(study.datasets.own_files, _dataset)),
+            content=without_traceback(partial(study.datasets.content, _dataset)),
             cache=study.datasets.facts_cache(_dataset),
             code=code_digest("recordings.checking", f"datasets.{study.datasets.adapter(_dataset)}"),
         message:

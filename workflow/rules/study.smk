@@ -59,6 +59,12 @@ def without_traceback(function):
     return asked
 
 
+def weights(wildcards):
+    """Return the weights of a model; of those that were not made here the content counts, a parameter."""
+    files = study.models.weights(wildcards)
+    return ancient(files) if study.models.weights_by_content(wildcards) else files
+
+
 def announce():
     """Print the summary after a run that makes it; after a run for other targets it may be outdated."""
     summary = Path(paths.SUMMARY)
