@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from audio_neurons.datasets import _lists, folders, groups
 from audio_neurons.datasets import events as annotated
+from audio_neurons.datasets import folders, groups, lists
 from audio_neurons.datasets._spelling import Speller
 from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 from audio_neurons.running.runtime import tell
@@ -125,7 +125,7 @@ def labels(
     of_events = [event_label] * (events is not None)
     if path.is_dir():
         return of_events or ["class"]
-    found = _lists.columns(path, columns, annotated=events is not None)
+    found = lists.columns(path, columns, annotated=events is not None)
     if events is not None and event_label in found.labels:
         raise DatasetError(
             f"{path}: has a column {event_label}; give the events' label another `event_label`"
@@ -188,15 +188,15 @@ def _listed(
             raise DatasetError(f"{path}: the options `columns` and `folder` are for lists, not for folders")
         yield from folders.recordings(path, say, of_classes=events is None)
     else:
-        yield from _of_list(path, _lists.columns(path, columns, events is not None), folder, say)
+        yield from _of_list(path, lists.columns(path, columns, events is not None), folder, say)
 
 
 def _of_list(
-    path: Path, columns: _lists.Columns, folder: str | None, say: Callable[[str], None]
+    path: Path, columns: lists.Columns, folder: str | None, say: Callable[[str], None]
 ) -> Iterator[Listed]:
     """Yield the files that a CSV lists; rows without a value that is asked for are left out."""
     own = columns.own
-    lines = _lists.lines(path, own["path"])
+    lines = lists.lines(path, own["path"])
     _, header = next(lines)
     place = {column: header.index(column) for column in columns.asked}
     base = path.parent / (folder or "")

@@ -318,9 +318,8 @@ def _clip(
 ) -> tuple[Recording, Clip | audio.AudioError]:
     try:
         recording, samples, halvings = _part(recording, file, seconds, search, rate)
-        return recording, Clip(
-            audio.encode(samples, rate), len(samples), halvings, file.samplerate, tuple(file.notes)
-        )
+        encoded, notes = audio.encode(samples, rate), tuple(file.notes)
+        return recording, Clip(encoded, len(samples), halvings, file.samplerate, notes)
     except audio.Silent as error:
         return recording, SilentWindow("silent window") if many else error
     except audio.AudioError as error:

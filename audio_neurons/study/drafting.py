@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audio_neurons.datasets import custom
+from audio_neurons.datasets import custom, folders, lists
 from audio_neurons.datasets.registry import DatasetError
 from audio_neurons.settings.configuration import FIGURES
 from audio_neurons.study import guessing
@@ -86,9 +86,9 @@ def _of_folder(folder: Path) -> Draft:
     found = Draft(_slug(Path(os.path.abspath(folder)).name), rows, ["class"])
     found.said.append(("recordings", f"{len(rows):,}, from the sound files in {folder}"))
     found.said.append(("label", f"class: {_named(classes)}, from the names of the folders"))
-    if splits and all(name in custom.SPLIT_OF_FOLDER for name in own):
+    if splits and all(name in folders.SPLIT_OF_FOLDER for name in own):
         for row, name in zip(rows, own, strict=True):
-            row["split"] = custom.SPLIT_OF_FOLDER[name]
+            row["split"] = folders.SPLIT_OF_FOLDER[name]
         found.said.append(("splits", "from the names of the folders above the classes"))
     return found
 
@@ -123,7 +123,7 @@ def _of_list(path: Path) -> Draft:
     for row in full:
         entry = {"path": str(base / row[named]), **{names[label]: row[label] for label in labels}}
         entry |= {"group": row[group]} if group else {}
-        entry |= {"split": custom.SPLIT_OF_FOLDER[row[split].lower()]} if split else {}
+        entry |= {"split": folders.SPLIT_OF_FOLDER[row[split].lower()]} if split else {}
         entry |= {"fold": row[fold]} if fold else {}
         found.rows.append(entry)
     found.labels = list(names.values())
@@ -224,7 +224,7 @@ def _slug(name: str) -> str:
 
 def _column(name: str) -> str:
     """Return a name of a column that a label may have."""
-    taken = {*custom.OWN, *custom.RESERVED}
+    taken = {*lists.OWN, *lists.RESERVED}
     return f"{name}_label" if name in taken else name
 
 

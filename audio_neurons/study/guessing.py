@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from audio_neurons.datasets import groups
 from audio_neurons.datasets.custom import SHARES
 from audio_neurons.datasets.folders import SPLIT_OF_FOLDER
+from audio_neurons.datasets.groups import drawing
 
 # Names of columns, in lower case, in order of preference.
 GROUPS = (
@@ -213,7 +213,7 @@ def seed(
     """
     pairs = [{(value, group) for value, group in zip(values, groups, strict=True)} for values in labels]
     for number in range(SEEDS):
-        draw = groups.drawing(shares, number)
+        draw = drawing(shares, number)
         split = {group: draw(group) for group in set(groups)}
         if all(
             {value for value, group in of if split[group] == wanted} == {value for value, _ in of}

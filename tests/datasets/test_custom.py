@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from upstream import sound, table, tone
 
 from audio_neurons import datasets, tables
-from audio_neurons.datasets import SPLITS, DatasetError, _lists, custom, groups, reader, source
+from audio_neurons.datasets import SPLITS, DatasetError, custom, groups, lists, reader, source
 from audio_neurons.recordings.preparation import PreparationError, prepare
 from audio_neurons.running.contents import Contents
 
@@ -65,8 +65,8 @@ def test_facts_and_defaults_agree():
 
 def test_what_cannot_be_a_label_is_what_tables_hold_already():
     columns = {column for name in tables.LABELLED for column in tables.SCHEMAS[name].names}
-    assert columns <= {*_lists.OWN, *_lists.RESERVED}
-    assert set(_lists.RESERVED) <= columns
+    assert columns <= {*lists.OWN, *lists.RESERVED}
+    assert set(lists.RESERVED) <= columns
 
 
 def test_labels_come_from_the_facts_or_the_files(tmp_path):
@@ -103,7 +103,7 @@ def test_labels_read_the_first_line_only(tmp_path):
         ("path,species,species", "two columns are called species"),
         ("path,species,", "column 3 has no name"),
         ('path,"spec', "line 1: unexpected end of data"),
-        *((f"path,{name}", f"a label cannot be called {name}") for name in _lists.RESERVED),
+        *((f"path,{name}", f"a label cannot be called {name}") for name in lists.RESERVED),
     ],
 )
 def test_first_lines_that_are_refused(tmp_path, header, told):
@@ -491,7 +491,7 @@ def test_unknown_options_are_named(tmp_path):
     path = listed(tmp_path, "path,x", "a.wav,1", "b.wav,2")
     with pytest.raises(
         PreparationError,
-        match="unknown option share; there are: shares, seed, group_pattern, events, event_label, columns, folder",
+        match="unknown option share; there are: shares, seed, group_pattern, events, event_label, columns",
     ):
         prepared(tmp_path, path, options={"share": 1})
 

@@ -31,6 +31,9 @@ for _dataset, _rate in study.datasets.stored:
         script:
             "../scripts/prepare.py"
 
+
+for _dataset in dict.fromkeys(name for name, _ in study.datasets.stored):
+
     # Before all else, so that what is wrong with recordings is told at the beginning of a run.
     rule:
         name:
