@@ -22,6 +22,8 @@ from audio_neurons.settings.selection import Rule
 
 EXACT = 2**24  # float32 holds every integer up to here
 CELLS = 2**24  # counts that are converted to floating point at once: 64 or 128 MB
+# Numbers of the draws of a block, and of the selections that run at once: 1 and 2 GB.
+BLOCK = 2**28
 
 
 class ResamplingError(ValueError):
@@ -153,9 +155,10 @@ def outcomes(units: Units, rule: Rule, scheme: Scheme, draws: Draws) -> Iterator
     """Yield what :func:`draw` yields, each selection with the rows that it is of."""
     if rule.measure == "auroc":
         raise ResamplingError("auroc cannot be computed from counts per class; choose another selector")
-    with ThreadPoolExecutor(draws.threads) as pool:
-        for start in range(0, draws.count, draws.block):
-            numbers = range(start, min(start + draws.block, draws.count))
+    block, threads = _affordable(units, draws)
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, draws.count, block):
+            numbers = range(start, min(start + block, draws.count))
             drawn = [scheme(_generator(draws, scheme.number, i)) for i in numbers]
             for first in range(0, len(drawn), max(1, draws.block // len(drawn[0][0]))):
                 part = drawn[first : first + max(1, draws.block // len(drawn[0][0]))]
@@ -164,6 +167,18 @@ def outcomes(units: Units, rule: Rule, scheme: Scheme, draws: Draws) -> Iterator
                 chosen = pool.map(lambda a, t: choose(a.astype(np.float64), t, rule), active, tokens)
                 found = map(Outcome, chosen, labels, weights)
                 yield from zip(*[found] * (len(labels) // len(part)), strict=True)
+
+
+def _affordable(units: Units, draws: Draws) -> tuple[int, int]:
+    """Return draws per block, and threads: with thousands of classes, fewer than asked for.
+
+    A draw has the counts of all classes, and the classes of all rows; a selection some six arrays like it.
+    """
+    rows, neurons = units.active.shape
+    classes = len(units.classes)
+    block = BLOCK // (classes * (neurons + 3 * rows))
+    threads = BLOCK // (classes * neurons * 6)
+    return max(1, min(draws.block, block)), max(1, min(draws.threads, threads))
 
 
 def _generator(draws: Draws, kind: int, number: int) -> np.random.Generator:

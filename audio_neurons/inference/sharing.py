@@ -33,10 +33,14 @@ from audio_neurons.inference.resampling import Bootstrap, Draws, Outcome, observ
 from audio_neurons.inference.significance import largest, table
 from audio_neurons.neurons.selection import Selection
 from audio_neurons.neurons.sharing import compared
+from audio_neurons.running.runtime import tell
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import Rule
 
 COMPARISON = ("mean_matched", "mean_other", "contrast", "normalised", "transfer")
+# Pairs of classes that are resampled one by one: with 1,000 draws, their ratios take 0.8 GB. Of more, only
+# the means are: after correction for so many tests, hardly a pair of them could stand out.
+MOST_PAIRS = 50_000
 OF_TWO = ("mean_matched", "contrast", "normalised", "transfer")  # have no meaning within one task
 
 
@@ -62,8 +66,17 @@ def infer_ratios(
     in both of two datasets: perhaps the same recordings. Two labels of the same clips have
     ``labels_association`` instead, and no p: their neurons are shared as far as the labels go together, and
     no permutation of both tells that from more.
+
+    Of more than `MOST_PAIRS` pairs there are only the means.
     """
     names, places, matched = _pairs(tasks, pairs)
+    several = len(names) <= MOST_PAIRS
+    if not several:
+        tell(
+            f"{len(names):,} pairs of classes are too many to resample each, which would take "
+            f"{16e-9 * len(names) * (settings.draws + settings.bootstrap):.2g} GB for {settings.draws:,} "
+            f"permutations and {settings.bootstrap:,} resamples; only their means are resampled"
+        )
     across = _transfer(tasks, places, matched)
     kinds = (Permutation, Bootstrap)
     plans = [draws_of(amount, settings, threads) for amount in ("draws", "bootstrap")]
@@ -71,7 +84,7 @@ def infer_ratios(
         np.stack(
             [
                 np.append(
-                    _comparison([one.chosen for one in drawn], places, matched),
+                    _comparison([one.chosen for one in drawn], places, matched, several),
                     across(drawn) if number < settings.replications else np.nan,
                 )
                 for number, drawn in enumerate(_together(tasks, kind, plan))
@@ -83,9 +96,12 @@ def infer_ratios(
     again = np.sqrt(own[0][places[0]] * own[-1][places[1]])
     groups = np.minimum(tasks[0].groups[places[0]], tasks[-1].groups[places[1]])
     fewest = min(len(np.unique(task.units.groups)) for task in tasks)
+    means = [mean(again[matched]), mean(again[~matched])]
+    family = f"{len(names)} pairs of classes"
+    value = _comparison([task.chosen for task in tasks], places, matched, several)
+    if not several:
+        names, groups, again = [], groups[:0], again[:0]
     n, more = len(names), len(COMPARISON)
-    family = f"{n} pairs of classes"
-    value = _comparison([task.chosen for task in tasks], places, matched)
     alone = [Outcome(task.chosen, task.units.labels, np.ones_like(task.units.labels)) for task in tasks]
     value = np.append(value, across(alone))
     found = table(
@@ -99,8 +115,7 @@ def infer_ratios(
             "repeatability": [
                 *again,
                 *[np.nan] * n,
-                mean(again[matched]),
-                mean(again[~matched]),
+                *means,
                 *[np.nan] * 3,
             ],
         },
@@ -110,7 +125,8 @@ def infer_ratios(
         settings.level,
     )
     of_pairs = slice(n, 2 * n)
-    found.loc[of_pairs.start : of_pairs.stop - 1, "q_value"] = largest(value[of_pairs], null[:, of_pairs])
+    if n:
+        found.loc[of_pairs.start : of_pairs.stop - 1, "q_value"] = largest(value[of_pairs], null[:, of_pairs])
     draws = draws_table(COMPARISON, resampled[:, -more:])
     found = with_facts(found, _ranks(names, resampled[:, :n]))
     if len(tasks) > 1:
@@ -130,7 +146,7 @@ def _ranks(names: Sequence[tuple[str, str]], drawn: np.ndarray) -> Iterator[tupl
     Pairs of equal ratio are all among the first. What no resample defines is never among them.
     """
     drawn = np.where(np.isnan(drawn), -1, drawn)
-    ahead = (drawn[:, None] > drawn[:, :, None]).sum(2) if drawn.shape[1] else np.zeros(drawn.shape, int)
+    ahead = np.array([len(row) - np.sort(row).searchsorted(row, "right") for row in drawn])
     for statistic, top in (("first", 1), ("top3", 3)):
         for (a, b), share in zip(names, ((ahead < top) & (drawn > 0)).mean(0), strict=True):
             yield statistic, a, b, float(share)
@@ -150,9 +166,10 @@ def _pairs(
             pairs = [(a, b) for a, b in pairs if a in first and b in second]
         rows, columns, same = compared(first, second, pairs)
         names = [(a, b) for a in rows for b in columns]
+    numbers = [{name: i for i, name in enumerate(side)} for side in (first, second)]
     places = (
-        np.array([first.index(a) for a, _ in names], np.int64),
-        np.array([second.index(b) for _, b in names], np.int64),
+        np.array([numbers[0][a] for a, _ in names], np.int64),
+        np.array([numbers[1][b] for _, b in names], np.int64),
     )
     return names, places, np.array([name in same for name in names], bool)
 
@@ -182,16 +199,18 @@ def _together(tasks: Sequence[Task], kind: type, plan: Draws) -> Iterator[list[O
 
 
 def _comparison(
-    chosen: Sequence[Selection], places: tuple[np.ndarray, np.ndarray], matched: np.ndarray
+    chosen: Sequence[Selection], places: tuple[np.ndarray, np.ndarray], matched: np.ndarray, several: bool
 ) -> np.ndarray:
-    """Return ratios and centred ratios of the pairs, and the statistics of `COMPARISON` but the last."""
+    """Return ratios and centred ratios of the pairs, if wanted, and all of `COMPARISON` but the last."""
     grid = ratios(chosen[0].assigned, chosen[-1].assigned)
     pairs = grid[places]
     same, other = mean(pairs[matched]), mean(pairs[~matched])
     total = same + other
     normalised = (same - other) / total if total > 0 else np.nan
-    own = centred(pairs, places, len(chosen) == 1)
-    return np.array([*pairs, *own, same, other, same - other, normalised])
+    means = [same, other, same - other, normalised]
+    if not several:
+        return np.array(means)
+    return np.array([*pairs, *centred(pairs, places, len(chosen) == 1), *means])
 
 
 def centred(pairs: np.ndarray, places: tuple[np.ndarray, np.ndarray], within: bool) -> np.ndarray:

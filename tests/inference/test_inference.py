@@ -523,3 +523,21 @@ def test_pairs_of_a_comparison_are_those_that_are_named(folder):
 def test_neurons_that_the_units_do_not_lead_to_are_refused(folder):
     with pytest.raises(tables.TableError, match=r"neurons-kind.*: not the selection from .*units\.parquet"):
         run_task(folder, rule=rule_of("aape", {"top_share": 0.5}))
+
+
+def test_of_too_many_pairs_only_the_means_are_resampled_and_it_is_told(monkeypatch, capsys):
+    units, _ = simulated.units(1, groups=24, classes=6, neurons=300, planted=3, spread=80.0)
+    task = Task.of(units, RULE)
+    whole, draws = infer_ratios([task], None, QUICK)
+    assert (whole["statistic"] == "ratio").sum() == 15
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(inferred_sharing, "MOST_PAIRS", 14)
+    means, drawn = infer_ratios([task], None, QUICK)
+    of_pairs = ["ratio", "centred", "first", "top3"]
+    expected = whole[~whole["statistic"].isin(of_pairs)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(means.reset_index(drop=True), expected)
+    pd.testing.assert_frame_equal(drawn, draws)
+    told = (
+        "15 pairs of classes are too many to resample each, which would take 1.9e-05 GB for 39 permutations"
+    )
+    assert told in capsys.readouterr().err

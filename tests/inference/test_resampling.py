@@ -193,6 +193,18 @@ def test_blocks_and_threads_do_not_matter(scheme, within, monkeypatch):
                 np.testing.assert_array_equal(a.assigned, b.assigned)
 
 
+def test_with_many_classes_blocks_and_threads_are_as_few_as_memory_allows():
+    few_classes = replace(rows((0, 0), (1, 1)), active=np.zeros((2, 36_864), np.uint32))
+    many = replace(few_classes, classes=tuple(map(str, range(1251))))
+    asked = Draws(1000, block=32, threads=8)
+    assert resampling._affordable(few_classes, asked) == (32, 8)
+    block, threads = resampling._affordable(many, asked)
+    assert 4 * block * 1251 * 36_864 < 1.1e9
+    assert (block, threads) == (5, 1)
+    larger = replace(many, classes=tuple(map(str, range(100_000))))
+    assert resampling._affordable(larger, asked) == (1, 1)
+
+
 def test_draws_differ_by_number_seed_and_side_and_more_begin_the_same():
     units = pooled(simulated.units(0, groups=12, classes=3, neurons=60)[0])
 

@@ -184,11 +184,13 @@ def test_configurations_on_pages_are_valid(page, block, tmp_path, monkeypatch):
     for dataset in (block.get("datasets") or {}).values():
         if dataset and "files" in dataset:
             files = Path(dataset["files"])
-            files.parent.mkdir(exist_ok=True)
+            named = dataset.get("options", {}).get("columns", {})
+            header = ["path", named.get("group", "group"), *named.get("labels", ["species"])]
+            files.parent.mkdir(parents=True, exist_ok=True)
             if dataset["files"].endswith("/"):
                 files.mkdir()
             else:
-                files.write_text("path,species\n", "utf-8")
+                files.write_text(",".join(header) + "\n", "utf-8")
     for model in (block.get("models") or {}).values():
         if model and "folder" in model:
             Path(model["folder"]).mkdir(parents=True)

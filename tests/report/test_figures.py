@@ -116,6 +116,46 @@ def test_sharing_is_drawn_for_any_number_of_classes_and_models(tmp_path, case, m
     legible(sharing.draw(sharing.data(inputs, about), about))
 
 
+@pytest.mark.parametrize("columns", [None, [f"b{n}" for n in range(90)]], ids=["within", "between"])
+def test_sharing_of_many_classes_is_an_image_of_bounded_size_with_similar_ones_side_by_side(
+    tmp_path, columns
+):
+    """Classes of two kinds, mixed in their order, share neurons with those of their kind alone."""
+    rng = np.random.default_rng(0)
+    kinds = {f"c{n:03d}": n % 2 for n in range(700 if columns is None else 80)}
+    other = kinds if columns is None else {name: int(name[1:]) % 2 for name in columns}
+
+    def sets_of(kinds):
+        return {name: frozenset((kind, int(n)) for n in rng.choice(40, 20)) for name, kind in kinds.items()}
+
+    first = sets_of(kinds)
+    table = compare(first, first if columns is None else sets_of(other), NEURONS)
+    inputs = {"sharing": [], "inference": []}
+    for model in MODELS:
+        tables.write(tmp_path / f"{model['name']}.parquet", "sharing", table)
+        inputs["sharing"].append(str(tmp_path / f"{model['name']}.parquet"))
+    subject = {"name": "x", "title": "X", "tasks": ["One", "Two"][: 1 + bool(columns)]}
+    about = {"models": MODELS, "comparison": subject, "level": 0.95, "alpha": 0.05}
+    data = sharing.data(inputs, about)
+    figure = sharing.draw(data, about)
+    assert figure.get_figwidth() == style.WIDE
+    assert figure.get_figheight() < 6
+    pairs = data[data["statistic"] == "ratio"]
+    rows, below = sharing._crowded.ordered(pairs, list(kinds), list(other))
+    for names, of in ((rows, kinds), (below, other)):
+        assert sorted(names) == sorted(of)
+        order = [of[name] for name in names]
+        assert order in (sorted(order), sorted(order, reverse=True))
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(shown) == 2 * len(MODELS)
+    one = pairs[pairs["model"] == "m"]
+    assert np.count_nonzero(shown[0][..., 3]) == len(one)
+    told = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert f"One: {len(kinds)} classes, those that share alike side by side" in told
+    style.save(figure, tmp_path / "f.pdf", tmp_path / "f.png")
+    assert (tmp_path / "f.pdf").stat().st_size < 3e6
+
+
 def test_sharing_data_are_those_of_the_tables(tmp_path):
     rows, columns = LANGUAGES[:4], LANGUAGES[:5]
     inputs, about = comparison(tmp_path, rows, columns, MODELS[:2])

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from audio_neurons.report.figures import _style as style
+from audio_neurons.report.figures._crowded import crowded
 
 # Inches: smallest and largest side of a cell, and smallest with room for a number; gap between panels;
 # colour bar; its numbers and label; line of text; title of the page; model names left of their means, and
@@ -56,7 +57,7 @@ class Panels:
         for blocks in range(1, len(models) + 1):
             across = -(-len(models) // blocks)
             slot = room / across - GAP
-            if slot / most >= SMALLEST:
+            if slot / most >= SMALLEST or crowded(rows, columns):
                 break
         cell = min(slot / most, LARGEST if blocks == 1 else LARGEST / 4)
         titles = [textwrap.fill(m["title"], max(8, int(slot / 0.068))) for m in models]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from audio_neurons import tables
+from audio_neurons.report.figures import _crowded
 from audio_neurons.report.figures import _style as style
 from audio_neurons.report.figures._panels import Panels
 from audio_neurons.report.summary import compared_means
@@ -132,28 +134,37 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     means = data[data["statistic"].isin(list(MARKS))].dropna(subset=["value"])
     contrasts = data[data["statistic"] == "contrast"].dropna(subset=["value", "low"])
     rows, columns = (list(dict.fromkeys(pairs[side])) for side in ("class_a", "class_b"))
-    panels = Panels.of(rows, columns, models, lines=len(means))
+    unnamed, titles = _crowded.crowded(rows, columns), [comparison["tasks"][0], comparison["tasks"][-1]]
+    if unnamed:
+        rows, columns = _crowded.ordered(pairs, rows, columns)
+        titles = [_crowded.described(*one) for one in zip(titles, map(len, (rows, columns)), strict=True)]
+    beside, below = ([""] * len(names) if unnamed else names for names in (rows, columns))
+    panels = Panels.of(beside, below, models, lines=len(means))
     figure = plt.figure(figsize=(style.WIDE, panels.height))
     figure.suptitle(f"{comparison['title']}: common-neuron ratio of classes", y=1, va="top")
     for row, (value, scale) in enumerate((("value", _observed(pairs)), ("relative", _against_chance(pairs)))):
         for i, model in enumerate(models):
             axes = figure.add_axes(panels.panel(i, row))
-            _heatmap(axes, pairs[pairs["model"] == model["name"]], value, scale, panels, about["alpha"])
+            own = pairs[pairs["model"] == model["name"]]
             first, lowest = i % panels.across == 0, row == 1
-            _name(axes.yaxis, rows, first, rotation=0)
-            _name(axes.xaxis, columns, lowest, rotation=90)
+            if unnamed:
+                _crowded.image(axes, own, value, scale, rows, columns)
+            else:
+                _heatmap(axes, own, value, scale, panels, about["alpha"])
+                _name(axes.yaxis, rows, first, rotation=0)
+                _name(axes.xaxis, columns, lowest, rotation=90)
             if lowest:
-                axes.set_xlabel(comparison["tasks"][-1])
+                axes.set_xlabel(textwrap.fill(titles[-1], max(20, int(panels.slot / 0.06))))
             else:
                 axes.set_title(panels.titles[i], loc="left", pad=3)
         for block in range(panels.blocks):
             _colour_bar(figure.add_axes(panels.bar(block, row)), scale, BARS[value])
     for block in range(panels.blocks):
         place: dict[str, Any] = {"ha": "left", "va": "center", "rotation": 90, "size": style.TEXT}
-        figure.text(*panels.side(block), comparison["tasks"][0], **place)
+        figure.text(*panels.side(block), titles[0], **place)
     if len(means):
         _draw_means(figure.add_axes(panels.means(bool(len(contrasts)))), means, contrasts, models)
-    if handles := _handles(pairs, means, about):
+    if handles := _handles(pairs.assign(q_value=np.nan) if unnamed else pairs, means, about):
         style.legend(figure, handles, "upper center", bbox_to_anchor=panels.legend)
     return figure
 
