@@ -491,7 +491,7 @@ def test_unknown_options_are_named(tmp_path):
     path = listed(tmp_path, "path,x", "a.wav,1", "b.wav,2")
     with pytest.raises(
         PreparationError,
-        match="unknown option share; there are: shares, seed, group_pattern, events, event_label, columns",
+        match="unknown option share; there are: shares, seed, group_pattern, events, event_label, columns,",
     ):
         prepared(tmp_path, path, options={"share": 1})
 
