@@ -137,7 +137,7 @@ def tasks(parts: Sequence[Path], labels: Sequence[str], every: dict, tokens: dic
             counted = np.array([rows_.sum() * tokens[context] for rows_ in inside])
             chosen = selection.select(selection.probabilities(sums, counted), rule_of("aape", {}))
             pairs[context] = set(map(tuple, np.argwhere(chosen.assigned)))
-            settings = Probe(epochs=args.epochs, learning_rate=0.003, seeds=[0, 1, 2])
+            settings = Probe(epochs=args.epochs, learning_rate=0.003, score="loss", seeds=[0, 1, 2])
             trained = probes.train(features[place], frame, settings)
             scored = probes.score(trained, features[place], frame, settings)
             score[context] = (scored["prediction"] == scored["class"]).mean()
