@@ -65,7 +65,8 @@ def _row(row: Mapping, alpha: float) -> str:
         said.append(_contrast(row, alpha))
     if not math.isnan(row["transfer"]):
         value = with_interval(row["transfer"], row["transfer_low"], row["transfer_high"])
-        verdict = "more than chance" if row["transfer_q"] < alpha else "not called"
+        more = row["transfer_q"] < alpha and row["transfer_low"] > 0.5
+        verdict = "more than chance" if more else "not called"
         said.append(
             f"neurons of one dataset tell the matching class of the other with an area under the ROC curve "
             f"of {value} (permuted labels {row['transfer_null']:.2f}, q = {p_text(row['transfer_q'])}): "
