@@ -404,7 +404,7 @@ def _design(found: Mapping, about: Mapping) -> Iterator[str]:
             stay = (
                 "labels of some class cannot change at all, and nothing can be called of it"
                 if row["least_movable"] == 0
-                else f"of some class only {row['least_movable']:.0%} can change".replace("%", " %")
+                else f"of the class with the fewest, {row['least_movable']:.0%} can change".replace("%", " %")
             )
             yield (
                 f"{title}: the amount of recordings per group goes with the class (ε² "
