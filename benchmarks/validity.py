@@ -200,8 +200,8 @@ def alike(seeds: Iterable[int], draws: int = 199) -> float:
     called = []
     for seed in seeds:
         values = [
-            replication(pair("all", 2 * seed + k, 2)[0], settings)[1].query("statistic == 'auroc'")["value"]
-            for k in (0, 1)
+            replication(task, settings)[1].query("statistic == 'auroc'")["value"]
+            for task in pair("all", seed)  # the same effects, and other noise
         ]
         drawn = values[0].to_numpy() - values[1].to_numpy()
         low, high = np.quantile(drawn, [0.025, 0.975])

@@ -28,7 +28,7 @@ class Splits:
 
     Groups are split as evenly as the drawn labels allow, by
     :class:`~audio_neurons.inference.resampling.Halves`, so permuted labels are split as those of the data
-    are. A group that was drawn more than once is in one half with all its copies.
+    are. A group that was drawn more than once is in one half with all its copies. There must be two groups.
     """
 
     number = 3
@@ -39,10 +39,12 @@ class Splits:
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         labels, times = self._units.labels, np.ones(len(self._units.labels), np.int64)
-        if self._first is not None:
-            (labels,), (times,) = self._first(rng)
-        there = np.flatnonzero(times)
-        groups = np.unique(self._units.groups[there], return_inverse=True)[1]
+        groups = np.zeros(1, np.int64)
+        while not groups.any():  # one group drawn again and again has no halves: draw anew
+            if self._first is not None:
+                (labels,), (times,) = self._first(rng)
+            there = np.flatnonzero(times)
+            groups = np.unique(self._units.groups[there], return_inverse=True)[1]
         halves = Halves(replace(self._units, labels=labels[there], groups=groups))
         weights = np.zeros((2 * self._splits, len(labels)), np.int64)
         for split in range(self._splits):

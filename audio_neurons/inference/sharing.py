@@ -216,9 +216,9 @@ def _comparison(
 def centred(pairs: np.ndarray, places: tuple[np.ndarray, np.ndarray], within: bool) -> np.ndarray:
     """Return ratios less what their classes share with all others, (P,).
 
-    Between two tasks it is ``r_ab - r_a. - r_.b + r_..``, where dots are means. Within a task, whose pairs (i, j)
-    are listed once, it is what is left of r_ij after the least-squares fit of a mean and an effect of each
-    class. NaN counts in no mean. Within a task of fewer than four classes nothing is left: all NaN.
+    Between two tasks it is ``r_ab - r_a. - r_.b + r_..``, where dots are means. Within a task, whose pairs
+    (i, j) are listed once, it is what is left of ``r_ij`` after the least-squares fit of a mean and an effect
+    of each class. NaN counts in no mean. Within a task of fewer than four classes nothing is left: all NaN.
     """
     if not len(pairs):
         return pairs
