@@ -56,6 +56,17 @@ def files(folder: Path) -> list[Path]:
     return [folder / CONFIG, *beside, *weight_files(folder)]
 
 
+def sampling_rate(folder: Path) -> int | None:
+    """Return the sampling rate in Hz that the processor of a folder asks for; None if there is none."""
+    for name in PREPROCESSORS:
+        if (folder / name).is_file():
+            content = read_json(folder / name)
+            content = content.get("feature_extractor", content)
+            if isinstance(content, dict) and isinstance(rate := content.get("sampling_rate"), int):
+                return rate
+    return None
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return the files that hold the weights of a folder: one, or a list of parts and all of them.
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from audio_neurons.models import names
+from audio_neurons.models import folder, names
 from audio_neurons.models.errors import ModelError
 from audio_neurons.running.rates import SAMPLE_RATE
 
@@ -49,17 +49,19 @@ def adapters() -> dict[str, tuple[str, ...]]:
 def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) -> int:
     """Return the sampling rate of the clips that model ``name`` hears, known before its weights are here.
 
-    It is the configuration's, or that in the name of an M2D checkpoint's folder, or 16 kHz. ``weights`` is
-    the path of the checkpoint, where the block does not name it.
+    It is the configuration's, or that of the processor in a model's folder, or that in the name of an M2D
+    checkpoint's folder, or 16 kHz. ``weights`` is the checkpoint's path, where the block does not name it.
 
     Raises
     ------
     ModelError
-        If the folder's name has a rate for which M2D has no front end.
+        If the folder's name has a rate for which M2D has no front end, or a processor's file is damaged.
     """
     if (own := block.get("sample_rate")) is not None:
         return own
     source = block.get("weights", {})
+    if source.get("source") == "folder":
+        return folder.sampling_rate(Path(source["path"]).expanduser()) or SAMPLE_RATE
     file = PurePosixPath(weights or PurePosixPath(name, source.get("file") or ""))
     named = block["adapter"] == "vit" and source.get("source") != "training"
     return names.facts(file.parent.name).get("sample_rate", SAMPLE_RATE) if named else SAMPLE_RATE

@@ -131,7 +131,8 @@ def _files(model: Model) -> Iterator[tuple[str, str]]:
     """Yield what is missing in a model's folder."""
     if isinstance(model.weights, Folder):
         try:
-            folder.files(Path(model.weights.path).expanduser())
+            folder.files(path := Path(model.weights.path).expanduser())
+            folder.sampling_rate(path)
         except ModelError as error:
             yield "folder", str(error)
 

@@ -17,7 +17,7 @@ from tiny_models import WAVE, save, wave2vec  # noqa: E402
 
 from audio_neurons import models  # noqa: E402
 from audio_neurons.activations.recorder import Recorder  # noqa: E402
-from audio_neurons.models import ModelError, comparison  # noqa: E402
+from audio_neurons.models import ModelError, comparison, registry  # noqa: E402
 from audio_neurons.models.encoder import Encoder  # noqa: E402
 from audio_neurons.recordings import audio  # noqa: E402
 
@@ -261,9 +261,6 @@ def test_bad_folders_are_told(tmp_path):
     folder = broken("processor-code")
     edited(folder, "preprocessor_config.json", auto_map={"AutoFeatureExtractor": "mine.Mine"})
     cases[folder] = r"preprocessor_config.json asks to run code of its own"
-    folder = broken("rate")
-    edited(folder, "preprocessor_config.json", sampling_rate=48_000)
-    cases[folder] = r"sample_rate is 48000, but clips are sampled at 16000 Hz"
     folder = broken("half")
     next(folder.glob("model-00002*")).unlink()
     cases[folder] = r"is incomplete: model.safetensors.index.json lists model-00002.* finish the download"
@@ -291,6 +288,22 @@ def test_bad_folders_are_told(tmp_path):
     for folder, told in cases.items():
         with pytest.raises(ModelError, match=rf"(?s)^models\.mine: .*{told}"):
             load(folder)
+
+
+def test_clips_have_the_rate_that_a_folders_processor_asks_for(tmp_path):
+    save(tmp_path, "hubert")
+    block = {"adapter": "huggingface", "weights": {"source": "folder", "path": str(tmp_path)}}
+    assert registry.sample_rate("mine", block) == 16_000
+    edited(tmp_path, "preprocessor_config.json", sampling_rate=48_000)
+    assert registry.sample_rate("mine", block) == 48_000
+    assert load(tmp_path).sample_rate == 48_000
+    with pytest.raises(
+        ModelError, match=r"the encoder hears 48000 Hz, but its clips have 16000 Hz; set sample_r"
+    ):
+        load(tmp_path, sample_rate=16_000)
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"preprocessor_config\.json is not readable JSON"):
+        registry.sample_rate("mine", block)
 
 
 def test_a_front_end_that_nothing_describes_is_told(tmp_path):

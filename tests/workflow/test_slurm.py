@@ -1,15 +1,16 @@
-"""The workflow's own rules through a real Slurm on this machine, with the profile as it is.
+"""The workflow's own rules through a real Slurm on this machine, with the profile of the project.
 
 The plugin can hang (docs/cluster.md): then the time that any test has is over, and the test fails.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import time
 
 import pytest
-from common import SHARED
+from common import ROOT, SHARED
 from snakemake_run import command, configuration, planned, run
 
 TOOL = SHARED / "tools" / "local-slurm.sh"
@@ -21,7 +22,7 @@ NODE = {
     "LOCAL_SLURM_ENFORCE_MEM": "1",
 }
 # Jobs of seconds: ask sooner whether they are done.
-SLURM = ("--workflow-profile", "slurm", "--slurm-init-seconds-before-status-checks", "10")
+SOON = ("--slurm-init-seconds-before-status-checks", "10")
 SHARD = "results/shards/random/esc50/{}/counts.parquet"
 
 pytest.importorskip("espeakng_loader", reason="the demo's sound sources are not installed")
@@ -46,10 +47,27 @@ def cluster():
     subprocess.run([TOOL, "down"], check=True)
 
 
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """Options of the profile as it is, but that jobs ask for the GPU on paper and compute on the CPU.
+
+    A job that is to compute on it fails, since PyTorch cannot use it.
+    """
+    folder = tmp_path_factory.mktemp("profiles") / "slurm"
+    shutil.copytree(ROOT / "profiles" / "slurm", folder)
+    (file,) = folder.iterdir()
+    text = file.read_text("utf-8")
+    asked = text.replace("  extract: {", "  extract: {gpu: 1, ").replace(
+        "set-threads:\n", "set-threads:\n  extract: 8\n"
+    )
+    assert len(asked) > len(text) + 20
+    file.write_text(asked, "utf-8")
+    return ("--workflow-profile", str(folder), *SOON)
+
+
 def config():
     small = configuration("one-task")
     small["datasets"]["esc50"]["shards"] = 2
-    small["extraction"]["device"] = "auto"  # so that the jobs ask for a GPU
     return small
 
 
@@ -67,14 +85,14 @@ def submitted(output: str) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def cancelled(cluster, tmp_path_factory):
+def cancelled(cluster, slurm, tmp_path_factory):
     """A folder whose first extraction was cancelled while it ran; that job's number; what was printed."""
     folder = tmp_path_factory.mktemp("slurm")
     run(folder, config(), "clips")  # the login node's part
     shards = [SHARD.format(n) for n in ("000", "001")]
     with open(folder / "output", "w+") as file:
         process = subprocess.Popen(
-            command(folder, config(), *shards, *SLURM, "--retries", "0", cores=None), stdout=file, stderr=file
+            command(folder, config(), *shards, *slurm, "--retries", "0", cores=None), stdout=file, stderr=file
         )
         try:
             number = None
@@ -95,11 +113,14 @@ def cancelled(cluster, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def resumed(cancelled):
+def resumed(cancelled, slurm):
     """The same folder after the next run, whose extraction first has too little memory; what was printed."""
-    little = ("--set-resources", "extract:slurm_partition=gpu", "extract:mem_mb=500 * attempt ** 2")
+    little = (
+        *("--set-resources", "extract:gpu=1", "extract:slurm_partition=gpu"),
+        "extract:mem_mb=500 * attempt ** 2",
+    )
     target = "results/figures/within.png"
-    return cancelled[0], run(cancelled[0], config(), target, *SLURM, *little, cores=None).stdout
+    return cancelled[0], run(cancelled[0], config(), target, *slurm, *little, cores=None).stdout
 
 
 def test_a_cancelled_job_fails_clearly_and_the_others_go_on(cancelled):

@@ -87,7 +87,8 @@ def test_pandas_alone_reads_every_table(done):
     assert len(neurons) == 2 * 128 * 10  # layers, neurons per layer, genres
     cells = pd.read_parquet(done[0] / "results/statistics/random/gtzan/cells.parquet")
     assert cells["clips"].sum() == 60
-    assert cells["tokens"].sum() == 60 * 50
+    assert cells["window"].sum() == 60 * 50
+    assert (cells["tokens"] == cells["window"] - cells["padded"]).all()
 
 
 def test_nothing_is_left_to_do(done):
