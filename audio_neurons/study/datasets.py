@@ -247,6 +247,8 @@ class Datasets:
         if files is None or Path(files).is_dir() or not isinstance(columns, Mapping) or "labels" in columns:
             return options
         asked = {task.label for task in self.config.tasks.values() if task.dataset == name}
+        if options.get("events") is not None:  # whose label is no column of the list
+            asked.discard(options["event_label"])
         used = [label for label in self.labels(name) if label in asked]
         return {**options, "columns": {**columns, "labels": used}} if used else options
 

@@ -23,7 +23,9 @@ def bring(folder, config):
     """Write the files that a configuration says are there: lists with one recording, and folders of clips."""
     for name, block in config["datasets"].items():
         if "files" in block:
-            labels = [task["label"] for task in config["tasks"].values() if task["dataset"] == name]
+            of_events = block.get("options", {}).get("event_label")  # a label that the list does not have
+            labels = {task["label"] for task in config["tasks"].values() if task["dataset"] == name}
+            labels = sorted(labels - {of_events})
             with open(folder / block["files"], "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([["path", *labels], ["a.wav", *labels]])
             (folder / "a.wav").write_bytes(sound())

@@ -136,7 +136,7 @@ def test_a_changed_threshold_re_runs_only_what_depends_on_it(done):
     rules = planned(run(done[0], config, "-n").stdout)
     tables = {"tabulate", "tabulate_published", "summarize", "provenance"}
     cheap = {"select", "compare", "infer", "infer_sharing", *tables}
-    drawn = {"sharing", "coverage", "layers", "entropy", "ablation", "matrix", "dose"}
+    drawn = {"sharing", "coverage", "layers", "entropy", "ablation", "matrix", "confusion", "dose"}
     assert set(rules) == {"all", "ablate", *cheap, *(f"draw_{figure}" for figure in drawn)}
     assert rules["select"] == 6
 
@@ -199,7 +199,7 @@ def test_nulls_and_intervals_need_no_audio(done, tmp_path):
     assert rows.loc[rows["statistic"] == "coverage", "value"].item() == classes["covered"].mean()
     stability = pd.read_parquet(folder / "results/stability/random/gtzan/aape.parquet")
     assert len(stability) == 2 * 128 * 10
-    assert pd.read_parquet(folder / targets[2])["statistic"].iloc[-1] == "contrast"
+    assert "contrast" in set(pd.read_parquet(folder / targets[2])["statistic"])
 
 
 # Bad input
