@@ -14,7 +14,7 @@ import pandas as pd
 
 from audio_neurons import tables
 from audio_neurons.activations.statistics import natural, positions
-from audio_neurons.activations.units import Units, matrix
+from audio_neurons.activations.units import Units, described, matrix
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,6 @@ def read_jointly(
     classes = [tuple(sorted(combinations[label].unique(), key=natural)) for label in labels]
     of = [pd.Index(own).get_indexer(combinations[label]) for label, own in zip(labels, classes, strict=True)]
     return units, of, classes
-
-
-def described(path: Path) -> list[str]:
-    """Return the columns of a units table except clips, tokens and counts."""
-    with tables.open_table(path, "units") as file:
-        return [c for c in file.schema_arrow.names if c not in ("clips", "tokens", "active")]
 
 
 def _naturally(row: Sequence[str]) -> list:

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from audio_neurons import tables
-from audio_neurons.activations.statistics import cell_keys, natural, positions, write_counts
+from audio_neurons.activations.statistics import cell_keys, positions, write_counts
 from audio_neurons.running.files import reserve
 
 ROWS = 32  # units per row group, about 5 MB; a merge holds one row group per shard
@@ -136,10 +136,10 @@ def merge(parts: Sequence[Path], out: Path) -> None:
     TableError
         If shards differ in their number of neurons.
     """
-    described = [tables.read(path, "units", _described(path)) for path in parts]
-    labels = tables.labels_of("units", described[0].columns)
-    keys = unit_keys(pd.concat(described), labels)
-    streams = [_rows(path, positions(frame, keys)) for path, frame in zip(parts, described, strict=True)]
+    frames = [tables.read(path, "units", described(path)) for path in parts]
+    labels = tables.labels_of("units", frames[0].columns)
+    keys = unit_keys(pd.concat(frames), labels)
+    streams = [_rows(path, positions(frame, keys)) for path, frame in zip(parts, frames, strict=True)]
     # Every shard is sorted like the keys, so its unit numbers ascend.
     by_unit = groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0))
     with tables.writer(out, "units", labels) as writer:
@@ -193,48 +193,7 @@ def matrix(batch: pa.RecordBatch, path: Path) -> np.ndarray:
     return flat.reshape(len(lengths), -1)
 
 
-def _described(path: Path) -> list[str]:
+def described(path: Path) -> list[str]:
     """Return the columns of a units table except clips, tokens and counts."""
     with tables.open_table(path, "units") as file:
         return [c for c in file.schema_arrow.names if c not in ("clips", "tokens", "active")]
-
-
-def read(path: Path, label: str, splits: Sequence[str] | None) -> Units:
-    """Sum a ``units`` table into the groups and classes of one label; ``None`` counts all splits.
-
-    Raises
-    ------
-    TableError
-        If the table has no such label, or its rows differ in their number of neurons.
-    """
-    frame = tables.read(path, "units", _described(path))
-    known = tables.labels_of("units", frame.columns)
-    if label not in known:
-        raise tables.TableError(f"{path}: no label '{label}'; there are {', '.join(known)}")
-    classes = sorted(frame[label].unique(), key=natural)
-    counted = frame["split"].isin(splits).to_numpy() if splits is not None else np.ones(len(frame), bool)
-    pairs = frame.loc[counted, ["group", label]].drop_duplicates().sort_values(["group", label])
-    row_of = np.full(len(frame), -1)
-    row_of[counted] = positions(frame[counted], pairs)
-
-    active, tokens, done = None, np.zeros(len(pairs), np.int64), 0
-    for batch in tables.row_groups(path, "units", ["tokens", "active"]):
-        here = row_of[done : done + len(batch)]
-        done += len(batch)
-        np.add.at(tokens, here[here >= 0], batch["tokens"].to_numpy()[here >= 0])
-        counts = matrix(batch, path)
-        if active is None:
-            active = np.zeros((len(pairs), counts.shape[1]), np.uint32)
-        elif counts.shape[1] != active.shape[1]:
-            raise tables.TableError(f"{path}: not the same neurons in every unit; {tables.REMEDY}")
-        for row, added in zip(here, counts, strict=True):
-            if row >= 0:
-                active[row] += added
-    assert active is not None
-    return Units(
-        active,
-        tokens,
-        pd.Index(classes).get_indexer(pairs[label]).astype(np.int64),
-        pd.factorize(pairs["group"])[0],
-        tuple(classes),
-    )

@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+DIGITS = re.compile(r"\d+")
 WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # a drive or a share
 LARGEST = 20_000  # names in a folder among which the nearest is looked for
 
@@ -81,8 +82,10 @@ class Speller:
         if len(names) > LARGEST:
             return "missing"
         stem = _key(PurePosixPath(part).stem)
+        # Files that differ in their numbers alone are other recordings.
+        others = [key for key in names if DIGITS.sub("", key) != DIGITS.sub("", _key(part))]
         near = [key for key in names if PurePosixPath(key).stem == stem] or difflib.get_close_matches(
-            _key(part), names, 1, 0.8
+            _key(part), others, 1, 0.8
         )
         return f"missing; there is {names[near[0]][0]}" if near else "missing"
 

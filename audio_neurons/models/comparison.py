@@ -76,7 +76,10 @@ def difference(encoder: Encoder, block: Mapping, weights: Path | None, wave: Ten
     finally:
         handle.remove()
     if ours[0].shape != theirs.shape:
-        raise ModelError(f"features are {tuple(ours[0].shape)} here, and {tuple(theirs.shape)} there")
+        raise ModelError(
+            f"features are {tuple(ours[0].shape)} here, and {tuple(theirs.shape)} there; with context: clip, "
+            "clips are encoded at their own length, and with context: full as in transformers"
+        )
     return Difference(float((ours[0] - theirs).abs().max()), float(theirs.std()))
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
+from audio_neurons.activations.rows import read
 from audio_neurons.activations.statistics import class_counts, natural
-from audio_neurons.activations.units import Units, read
+from audio_neurons.activations.units import Units
 from audio_neurons.neurons.measures import MEASURES, auroc, entropy
 from audio_neurons.neurons.ordering import lowest, order_statistic
 from audio_neurons.settings.selection import Rule

@@ -24,7 +24,7 @@ import soundfile
 from audio_neurons import tables
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.datasets.registry import Recording
-from audio_neurons.recordings import audio, preparation
+from audio_neurons.recordings import audio, conversion, preparation
 from audio_neurons.recordings.windows import Cut
 from audio_neurons.running.digest import code_digest
 from audio_neurons.running.files import atomic
@@ -98,7 +98,7 @@ def measure(one: Cut, max_seconds: float, clip_seconds: float) -> Facts:
     """
     watch = _Watch()
     try:
-        recording, samples, halvings = preparation.samples_of(one, max_seconds, watch)
+        recording, samples, halvings = conversion.samples_of(one, max_seconds, watch)
     except audio.AudioError as error:
         return Facts(**watch.facts(one.recording), problem=_why(one, error))
     heard = samples[: round(clip_seconds * tables.SAMPLE_RATE)]
@@ -304,7 +304,7 @@ class _Cache:
         if isinstance(recording.data, Path) and (facts := _stat(recording.data)):
             place = [facts.st_size, facts.st_mtime_ns, recording.onset, recording.offset, cut.search]
             path, stamp = os.path.abspath(recording.data), " ".join(map(str, place))
-        if isinstance(cut.problem, preparation.Excluded):
+        if isinstance(cut.problem, conversion.Excluded):
             path = stamp = ""
             measured: Sequence = astuple(Facts(problem=str(cut.problem)))
         else:

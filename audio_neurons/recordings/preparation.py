@@ -6,29 +6,23 @@ import csv
 import fnmatch
 import inspect
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import soundfile
 
 from audio_neurons import tables
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.datasets.registry import NO_SPLIT, SPLITS, Recording, reader, source
 from audio_neurons.recordings import audio, sampling
+from audio_neurons.recordings.conversion import Clip, Excluded, SilentWindow, convert
 from audio_neurons.recordings.counting import Inventory
-from audio_neurons.recordings.windows import Cut, Tally, cut, loudest
+from audio_neurons.recordings.windows import Cut, Tally, cut
 from audio_neurons.running.files import atomic
 from audio_neurons.running.runtime import progress, tell
 from audio_neurons.settings.datasets import Sample, Windows
 
 ROWS = 64  # clips per row group: about 10 MB, the unit in which extraction reads clips
-IN_FLIGHT = 4  # recordings per worker that are queued or being decoded
 EXAMPLES = 20  # rejected recordings that an error message names
 # Clips by which a shard may be ahead of the smallest before its group continues there: more than most
 # speakers and instruments have, and few against the thousands of a shard.
@@ -37,14 +31,6 @@ AHEAD = 256
 
 class PreparationError(RuntimeError):
     """A dataset could not be prepared; the message says what to check or change."""
-
-
-class Excluded(audio.AudioError):
-    """A recording is left out on purpose; the message is the reason."""
-
-
-class SilentWindow(Excluded):
-    """One of the windows of a recording is silent."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +42,6 @@ class Summary:
     excluded: int
     seconds: float
     scaled: int = 0
-
-
-class Clip(NamedTuple):
-    """Recording as it is stored: its halvings, its file's rate (Hz), and what is not as its header says."""
-
-    flac: bytes
-    frames: int
-    halvings: int = 0
-    rate: int = tables.SAMPLE_RATE
-    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -160,7 +136,7 @@ def prepare(
     dealer = Dealer(len(parts))
     with ExitStack() as stack:
         shards = [_Shard(stack.enter_context(tables.writer(p, "clips", labels)), labels) for p in parts]
-        converted = _in_order(counted.of(cuts(tally), chosen, Excluded), max_seconds, workers, rate)
+        converted = convert(counted.of(cuts(tally), chosen, Excluded), max_seconds, workers, rate)
         for recording, clip in progress(converted, None, f"prepare {name or adapter}", "recordings"):
             if isinstance(clip, audio.AudioError):
                 unused.append((recording.clip_id, clip))
@@ -289,98 +265,6 @@ def _checked(recordings: Iterable[Recording], adapter: str, labels: Sequence[str
         yield recording
     if not seen:
         raise PreparationError(f"{adapter}: its archives hold no recordings")
-
-
-def _converted(
-    cuts: Sequence[Cut], seconds: float, rate: int
-) -> list[tuple[Recording, Clip | audio.AudioError]]:
-    """Convert clips of one file to FLAC; beside a clip that is not used stands the reason."""
-    found: list[tuple[Recording, Clip | audio.AudioError]] = []
-    if (problem := cuts[0].problem) is not None:
-        return [(cuts[0].recording, problem)]
-    try:
-        with audio.opened(cuts[0].recording.data) as file:
-            for recording, search, many, _ in cuts:
-                found.append(_clip(recording, file, seconds, search, many, rate))
-    except audio.AudioError as error:
-        # Of an unreadable file, or unreadable from here on.
-        found += ((one.recording, error) for one in cuts[len(found) :])
-    return found
-
-
-def _clip(
-    recording: Recording,
-    file: soundfile.SoundFile,
-    seconds: float,
-    search: float | None,
-    many: bool,
-    rate: int,
-) -> tuple[Recording, Clip | audio.AudioError]:
-    try:
-        recording, samples, halvings = _part(recording, file, seconds, search, rate)
-        encoded, notes = audio.encode(samples, rate), tuple(file.notes)
-        return recording, Clip(encoded, len(samples), halvings, file.samplerate, notes)
-    except audio.Silent as error:
-        return recording, SilentWindow("silent window") if many else error
-    except audio.AudioError as error:
-        return recording, error
-
-
-def _part(
-    recording: Recording,
-    file: soundfile.SoundFile,
-    seconds: float,
-    search: float | None,
-    rate: int = tables.SAMPLE_RATE,
-    watch: audio.Watch | None = None,
-) -> tuple[Recording, np.ndarray, int]:
-    """Return a clip's recording, where it was found if that is to be searched, its samples, and halvings."""
-    recording = recording if search is None else loudest(recording, file, search)
-    offset = recording.offset
-    own = seconds if offset is None else min(seconds, offset - recording.onset)
-    return recording, *audio.excerpt(file, recording.onset, own, rate, watch)
-
-
-def in_order(
-    recordings: Iterable[Recording], seconds: float, workers: int
-) -> Iterator[tuple[Recording, Clip | audio.AudioError]]:
-    """Convert recordings in parallel, a bounded number at a time, and yield them in input order."""
-    return _in_order(map(Cut, recordings), seconds, workers)
-
-
-def _in_order(
-    cuts: Iterable[Cut], seconds: float, workers: int, rate: int = tables.SAMPLE_RATE
-) -> Iterator[tuple[Recording, Clip | audio.AudioError]]:
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        for together in _together(cuts, seconds):
-            waiting.append(pool.submit(_converted, together, seconds, rate))
-            if len(waiting) >= IN_FLIGHT * workers:
-                yield from waiting.popleft().result()
-        for future in waiting:
-            yield from future.result()
-
-
-def _together(cuts: Iterable[Cut], seconds: float) -> Iterator[list[Cut]]:
-    """Yield clips that are read from one opened file: neighbours that have so many seconds together."""
-    waiting: list[Cut] = []
-    length = 0.0
-    for one in cuts:
-        recording = one.recording
-        own = seconds if recording.offset is None else recording.offset - recording.onset
-        whole = one.problem is not None or one.search is not None
-        if waiting and (whole or length + own > seconds or not _same(waiting[-1].recording, recording)):
-            yield waiting
-            waiting, length = [], 0.0
-        waiting.append(one)
-        length += seconds if whole else own
-    if waiting:
-        yield waiting
-
-
-def _same(one: Recording, other: Recording) -> bool:
-    """Return whether two clips are of one file."""
-    return one.data is other.data or (isinstance(one.data, Path) and one.data == other.data)
 
 
 def tell_scaled(name: str, scaled: Sequence[tuple[str, int]], clips: int) -> None:
@@ -516,19 +400,3 @@ def clips_of(
     for one in cuts():
         if chosen is None or one.recording.clip_id in chosen or isinstance(one.problem, Excluded):
             yield one
-
-
-def samples_of(
-    one: Cut, max_seconds: float, watch: audio.Watch | None = None
-) -> tuple[Recording, np.ndarray, int]:
-    """Decode a clip as :func:`prepare` does: its recording, samples at 16 kHz, and number of halvings.
-
-    Raises
-    ------
-    AudioError
-        If it cannot be used.
-    """
-    if one.problem is not None:
-        raise one.problem
-    with audio.opened(one.recording.data) as file:
-        return _part(one.recording, file, max_seconds, one.search, watch=watch)

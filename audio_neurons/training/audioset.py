@@ -21,7 +21,8 @@ from pathlib import Path
 from audio_neurons import tables
 from audio_neurons.datasets.registry import Recording
 from audio_neurons.recordings.audio import AudioError
-from audio_neurons.recordings.preparation import EXAMPLES, PreparationError, in_order, row_of, tell_scaled
+from audio_neurons.recordings.conversion import in_order
+from audio_neurons.recordings.preparation import EXAMPLES, PreparationError, row_of, tell_scaled
 from audio_neurons.running.runtime import progress
 from audio_neurons.settings.training import AUDIOSET_SECONDS
 from audio_neurons.training.packed import writer

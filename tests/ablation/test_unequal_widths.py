@@ -26,7 +26,7 @@ WIDTHS = [64, 64, 128, 128]
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("htsat")
     save(folder, "clap")
-    block = {"adapter": "huggingface", "weights": {"source": "folder"}}
+    block = {"adapter": "huggingface", "weights": {"source": "folder", "path": str(folder)}}
     return models.load("htsat", block, folder / "config.json")
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from audio_neurons import tables
 from audio_neurons.activations import units
+from audio_neurons.activations.rows import read
 from audio_neurons.tables import TableError
 
 NEURONS = 6
@@ -71,7 +72,7 @@ def test_shards_of_other_neurons_do_not_merge(tmp_path):
 @pytest.mark.parametrize("splits", [None, ["train"], ["test", "valid"]])
 def test_groups_and_classes_of_a_label(tmp_path, splits):
     frame = dataset()
-    found = units.read(write_shard(tmp_path, frame), "octave", splits)
+    found = read(write_shard(tmp_path, frame), "octave", splits)
     assert found.classes == ("-1", "9", "10")
     assert found.active.dtype == np.uint32
     counted = frame if splits is None else frame[frame["split"].isin(splits)]
@@ -92,17 +93,17 @@ def test_groups_and_classes_of_a_label(tmp_path, splits):
 def test_a_class_of_other_splits_is_named_and_has_no_row(tmp_path):
     frame = dataset()
     frame.loc[frame["octave"] == "9", "split"] = "valid"
-    found = units.read(write_shard(tmp_path, frame), "octave", ["train"])
+    found = read(write_shard(tmp_path, frame), "octave", ["train"])
     assert found.classes == ("-1", "9", "10")
     assert set(found.labels) == {0, 2}
 
 
 def test_an_unknown_label_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(TableError, match="no label 'pitch'; there are kind, octave"):
-        units.read(write_shard(tmp_path, dataset(5)), "pitch", None)
+        read(write_shard(tmp_path, dataset(5)), "pitch", None)
 
 
-@pytest.mark.parametrize("reading", [lambda p: units.read(p, "kind", None), lambda p: units.merge([p], p)])
+@pytest.mark.parametrize("reading", [lambda p: read(p, "kind", None), lambda p: units.merge([p], p)])
 def test_units_must_have_the_same_neurons(tmp_path, reading):
     rows = {"split": "train", "fold": 0, "group": ["a", "b"], "clips": 1, "tokens": 7, "kind": "dog"}
     tables.write(tmp_path / "u.parquet", "units", pd.DataFrame(rows | {"active": [[1, 2], [1]]}))
@@ -114,6 +115,6 @@ def test_large_counts_are_kept(tmp_path):
     rows = {"split": "train", "fold": [0, 1], "group": "a", "clips": 1, "tokens": 2**31, "kind": "dog"}
     frame = pd.DataFrame(rows | {"active": [[2**31, 1], [2**30, 2]]})
     tables.write(tmp_path / "u.parquet", "units", frame)
-    found = units.read(tmp_path / "u.parquet", "kind", None)
+    found = read(tmp_path / "u.parquet", "kind", None)
     assert found.active.tolist() == [[2**31 + 2**30, 3]]
     assert found.tokens.tolist() == [2**32]

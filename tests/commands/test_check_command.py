@@ -73,7 +73,7 @@ def test_unusable_recordings_stop_a_run_as_preparation_would(tmp_path, capsys):
     assert check(tmp_path) == 1
     out = capsys.readouterr().out
     assert "error: 2 of 12 recordings cannot be used: " in out
-    assert "missing, or an empty file (1)" in out
+    assert "cannot be used: missing (1); silent (1)." in out
     assert "silent (1)" in out
     assert "1 problem stops a run." in out
     write(tmp_path, ROWS[2:], preparation={"max_rejected": 0.5})

@@ -82,7 +82,7 @@ def test_where_sizes_do_not_go_with_the_class_all_change_places():
     # Eight classes of three rows each: eta² is large by chance alone.
     rng = np.random.default_rng(0)
     noise = [design(replace(rows(*((g, g % 8, int(n)) for g, n in enumerate(rng.integers(5, 50, 24)))),
-                            classes=tuple("abcdefgh")))["value"][0] for _ in range(50)]  # fmt: skip
+                            classes=tuple("abcdefgh")))["value"][0] for _ in range(400)]  # fmt: skip
     assert np.median(noise) == 0
 
 

@@ -18,6 +18,7 @@ from audio_neurons.datasets import Recording, source
 from audio_neurons.datasets.archives import members
 from audio_neurons.recordings import audio, preparation
 from audio_neurons.recordings.preparation import PreparationError, prepare
+from audio_neurons.running import parallel
 
 
 def run(folder, archives, adapter="esc50", parts=1, **options):
@@ -151,7 +152,7 @@ def test_few_recordings_are_in_flight(tmp_path, monkeypatch):
     def recordings(archives):
         for i in range(100):
             taken.append(i)
-            assert len(taken) - len(decoded) <= preparation.IN_FLIGHT * 2 + 1
+            assert len(taken) - len(decoded) <= parallel.IN_FLIGHT * 2 + 1
             yield Recording(str(i), sound(), "train", "g", {"category": "dog"})
 
     monkeypatch.setattr(preparation, "reader", lambda _: recordings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from audio_neurons.datasets import custom
+from audio_neurons.datasets.groups import drawing
 from audio_neurons.study import guessing
 
 CLASSES = [name for name in ("owl", "wren") for _ in range(6)]
@@ -134,7 +135,7 @@ def test_the_seed_is_the_first_that_leaves_every_class_in_train_and_test():
     groups = [group for group in "abcd" for _ in range(2)]
     labels = [["owl", "wren"] * 4]
     seed = guessing.seed(groups, labels)
-    splits = [{custom.draws(custom.SHARES, number)(group) for group in groups} for number in range(seed + 1)]
+    splits = [{drawing(custom.SHARES, number)(group) for group in groups} for number in range(seed + 1)]
     assert {"train", "test"} <= splits[-1]
     assert all(not {"train", "test"} <= found for found in splits[:-1])
 
