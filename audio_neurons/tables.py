@@ -369,6 +369,10 @@ def _nan_for_null(table: pa.Table) -> pa.Table:
     return table
 
 
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())  # Arrow's messages have line breaks
+
+
 def made_by(path: str | os.PathLike) -> dict | None:
     """Return the provenance that a table records, or None.
 
@@ -381,7 +385,7 @@ def made_by(path: str | os.PathLike) -> dict | None:
         metadata = pq.read_metadata(path).metadata or {}
         return json.loads(metadata[provenance.KEY.encode()]) if provenance.KEY.encode() in metadata else None
     except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
+        raise TableError(f"{path}: damaged ({_in_a_line(error)}); {REMEDY}") from error
 
 
 @contextmanager
@@ -500,7 +504,7 @@ def _damage_named(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
+        raise TableError(f"{path}: damaged ({_in_a_line(error)}); {REMEDY}") from error
 
 
 def size(path: str | os.PathLike) -> int:

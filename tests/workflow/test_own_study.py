@@ -38,9 +38,9 @@ def study(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     listed = pd.read_csv(folder / "study/moods.csv")
     config = yaml.safe_load((folder / "study/study.yaml").read_text(encoding="utf-8"))
-    from audio_neurons.datasets import custom
+    from audio_neurons.datasets import custom, groups
 
-    draw = custom.draws(custom.SHARES, config["datasets"]["moods"]["options"]["seed"])
+    draw = groups.drawing(custom.SHARES, config["datasets"]["moods"]["options"]["seed"])
     of = {split: listed[listed["group"].map(draw) == split]["path"].iloc[0] for split in ("train", "test")}
     (folder / "study" / of["test"]).write_bytes((folder / "study" / of["train"]).read_bytes())
     return folder / "study", config
