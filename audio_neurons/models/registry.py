@@ -50,7 +50,8 @@ def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) ->
     """Return the sampling rate of the clips that model ``name`` hears, known before its weights are here.
 
     It is the configuration's, or that of the processor in a model's folder, or that in the name of an M2D
-    checkpoint's folder, or 16 kHz. ``weights`` is the checkpoint's path, where the block does not name it.
+    checkpoint's folder, or 16 kHz. ``weights`` is the path of the checkpoint, or of a file in the model's
+    folder, where the block does not name it.
 
     Raises
     ------
@@ -61,7 +62,8 @@ def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) ->
         return own
     source = block.get("weights", {})
     if source.get("source") == "folder":
-        return folder.sampling_rate(Path(source["path"]).expanduser()) or SAMPLE_RATE
+        place = Path(weights).parent if weights else Path(source["path"]).expanduser()
+        return folder.sampling_rate(place) or SAMPLE_RATE
     file = PurePosixPath(weights or PurePosixPath(name, source.get("file") or ""))
     named = block["adapter"] == "vit" and source.get("source") != "training"
     return names.facts(file.parent.name).get("sample_rate", SAMPLE_RATE) if named else SAMPLE_RATE

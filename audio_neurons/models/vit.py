@@ -322,7 +322,8 @@ def _claims(block: Mapping, weights: Path | None, found: Found | None) -> Claims
         if found.norm_stats is not None:
             claims.add(CHECKPOINT, norm_stats=found.norm_stats.tolist())
         width = claims.get("embed_dim", Architecture.embed_dim)
-        if "num_heads" not in claims and not trained_here and width != Architecture.embed_dim:
+        unknown = "num_heads" not in claims and not trained_here and width != Architecture.embed_dim
+        if unknown and not any(claims.problems()):  # a contradiction is told first
             raise ModelError(
                 f"{found.path}: num_heads is missing, and no shape shows it; the width is {width}, and "
                 "timm's Vision Transformers have one head for every 64"

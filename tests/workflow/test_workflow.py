@@ -247,7 +247,10 @@ def test_encoders_of_another_library_run_like_any_other(done, tmp_path):
     )
     for name, tokens in (("ast", 12 * 15), ("hubert", 79)):  # of 1.59 s
         cells = pd.read_parquet(tmp_path / f"results/statistics/{name}/esc50/cells.parquet")
-        assert (cells["tokens"] == cells["clips"] * tokens).all()
+        assert (cells["window"] == cells["clips"] * tokens).all()
+        assert (cells["tokens"] == cells["window"] - cells["padded"]).all()
+        # A patch of AST begins every 100 ms, the last one within every clip.
+        assert cells["padded"].any() == (name == "hubert")
         counts = pd.read_parquet(tmp_path / f"results/statistics/{name}/esc50/counts.parquet")
         assert counts.groupby("cell").size().unique().tolist() == [2 * 48]
     # Without any change the probe says what it said of the embeddings: padding has no part in either.
@@ -330,7 +333,7 @@ def test_checkpoint_of_another_shape_is_named(done, tmp_path):
     result = run(tmp_path, config, check=False)
     assert result.returncode != 0
     assert "models.mine:" in result.stdout
-    assert "does not fit this architecture" in result.stdout
+    assert "embed_dim is 48 by the configuration, but 32 by the shapes of its weights" in result.stdout
 
 
 def test_ablations_of_a_task_and_a_list_of_ones_own(done, tmp_path):
