@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -497,6 +498,32 @@ def row_groups(path: str | os.PathLike, name: str, columns: Sequence[str]) -> It
             table = file.read_row_group(group, columns=list(columns))
             _refuse_gaps(table, name, os.fspath(path))
             yield from table.to_batches()
+
+
+def runs(
+    path: str | os.PathLike, name: str, key: str, columns: Sequence[str]
+) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield each value of ``key`` and its rows of table ``name``, in which they lie together.
+
+    Only one run of rows is held at a time: a ``neurons`` table of 1,251 classes and 36,864 neurons has 46
+    million rows, which take several GB.
+
+    Raises
+    ------
+    TableError
+        As :func:`blocks`.
+    """
+    waiting: list[pd.DataFrame] = []
+    last: Any = None
+    for batch in row_groups(path, name, [key, *columns]):
+        for value, rows in batch.to_pandas().groupby(key, sort=False):
+            if waiting and value != last:
+                yield last, pd.concat(waiting, ignore_index=True)
+                waiting = []
+            waiting.append(rows)
+            last = value
+    if waiting:
+        yield last, pd.concat(waiting, ignore_index=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ divided into shards.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +59,19 @@ def read_counts(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     TableError
         If cells have different neurons, as when tables of two models are mixed.
     """
-    table = tables.read(path, "counts")
-    cells = int(table["cell"].max()) + 1
-    index = table[["layer", "neuron"]].to_numpy()
-    if (
-        len(table) % cells
-        or not (index.reshape(cells, -1) == index[: len(table) // cells].reshape(1, -1)).all()
-    ):
-        raise tables.TableError(f"{path}: not the same neurons in every cell; delete it and run again")
-    return table["active"].to_numpy().reshape(cells, -1), index[: len(table) // cells]
+    cells = list(_cells(path))
+    return np.stack([active for active, _ in cells]), cells[0][1]
+
+
+def _cells(path: str | Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the counts of one cell after another, int64 (N,), and the neurons, as :func:`read_counts`."""
+    neurons = None
+    for _, rows in tables.runs(path, "counts", "cell", ["layer", "neuron", "active"]):
+        own = rows[["layer", "neuron"]].to_numpy()
+        neurons = own if neurons is None else neurons
+        if own.shape != neurons.shape or (own != neurons).any():
+            raise tables.TableError(f"{path}: not the same neurons in every cell; delete it and run again")
+        yield rows["active"].to_numpy(), neurons
 
 
 def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
@@ -151,15 +155,18 @@ def class_counts(
     if label not in cells.columns:
         known = tables.labels_of("cells", cells.columns)
         raise tables.TableError(f"{statistics}: no label '{label}'; there are {', '.join(known)}")
-    active, neurons = read_counts(statistics / "counts.parquet")
     counted = cells["split"].isin(splits) if splits is not None else pd.Series(True, cells.index)
     names = sorted(cells[label].unique(), key=natural)
     rows = cells[label].map({name: i for i, name in enumerate(names)}).to_numpy()
-    total = np.zeros((len(names), active.shape[1]), np.int64)
-    np.add.at(total, rows[counted], active[counted])
+    total, index = np.zeros((len(names), 0), np.int64), np.zeros((0, 2), int)
+    read = _cells(statistics / "counts.parquet")
+    for row, counts, (active, neurons) in zip(rows, counted, read, strict=True):
+        if not index.size:
+            total, index = np.zeros((len(names), len(active)), np.int64), neurons
+        total[row] += active if counts else 0
     sums = cells[counted].groupby(label)[SUMS].sum().reindex(names, fill_value=0)
     classes = sums.assign(padding=sums.pop("padded") / sums.pop("window"))  # NaN without clips
-    return classes.rename_axis("class").reset_index(), total, neurons
+    return classes.rename_axis("class").reset_index(), total, index
 
 
 def natural(name: str) -> tuple[int, float, str]:

@@ -258,12 +258,16 @@ def of_neurons(task: Task, neurons: Path, units: Path) -> np.ndarray:
     TableError
         If selecting from the units does not give the ``neurons`` table, as when one of them is outdated.
     """
-    chosen = tables.read(neurons, "neurons", ["layer", "neuron", "class", "assigned"])
-    rows = dict(iter(chosen.groupby("class")))
-    for name, assigned in zip(task.units.classes, task.chosen.assigned, strict=True):
-        if name not in rows or not np.array_equal(rows[name]["assigned"].to_numpy(), assigned):
-            raise tables.TableError(f"{neurons}: not the selection from {units}; delete both and run again")
-    return rows[task.units.classes[0]][["layer", "neuron"]].to_numpy()
+    expected, index = dict(zip(task.units.classes, task.chosen.assigned, strict=True)), None
+    for name, rows in tables.runs(neurons, "neurons", "class", ["layer", "neuron", "assigned"]):
+        assigned = expected.pop(name, None)
+        if assigned is not None and not np.array_equal(rows["assigned"].to_numpy(), assigned):
+            expected[name] = assigned
+            break
+        index = rows[["layer", "neuron"]].to_numpy()
+    if expected or index is None:
+        raise tables.TableError(f"{neurons}: not the selection from {units}; delete both and run again")
+    return index
 
 
 def infer_task(
@@ -284,4 +288,7 @@ def infer_task(
     statistics, draws, found = infer(task, settings, threads)
     tables.write(draws_out, "draws", draws)
     tables.write(inference_out, "inference", statistics)
-    tables.write(stability_out, "stability", stability_table(task.units.classes, index, found))
+    with tables.writer(stability_out, "stability") as writer:
+        for name, assigned in zip(task.units.classes, found["assigned"], strict=True):
+            block = stability_table([name], index, {**found, "assigned": assigned})
+            writer.append({column: block[column].to_numpy() for column in block})

@@ -9,7 +9,7 @@ neurons for each class separately, by a measure of :mod:`audio_neurons.neurons.m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from audio_neurons.activations.units import Units
 from audio_neurons.neurons.measures import MEASURES, auroc, entropy
 from audio_neurons.neurons.ordering import lowest, order_statistic
 from audio_neurons.settings.selection import Rule
+
+Neurons = frozenset[tuple[int, int]]  # layer and unit of each
 
 
 class SelectionError(ValueError):
@@ -175,7 +177,11 @@ def select_task(
     p = probabilities(active, tokens)
     units = read(statistics / "units.parquet", label, splits) if rule.measure == "auroc" else None
     chosen = choose(active, tokens, rule, units)
-    tables.write(neurons_out, "neurons", neurons_table(classes, neurons, p, chosen))
+    with tables.writer(neurons_out, "neurons") as writer:
+        for row in range(len(p)):  # all rows of many classes at once would take several GB
+            own = replace(chosen, assigned=chosen.assigned[[row]])
+            block = neurons_table(classes.iloc[[row]], neurons, p[[row]], own)
+            writer.append({name: block[name].to_numpy() for name in block})
     tables.write(classes_out, "classes", classes_table(classes, chosen))
 
 
@@ -222,8 +228,13 @@ def neurons_per_class(classes: pd.DataFrame) -> float:
     return float(classes.loc[classes["clips"] > 0, "neurons"].mean())
 
 
-def specific_neurons(table: pd.DataFrame) -> dict[str, frozenset[tuple[int, int]]]:
+def specific_neurons(table: pd.DataFrame) -> dict[str, Neurons]:
     """Map each class of a ``neurons`` table, in natural order, to its specific neurons (layer, unit)."""
-    found = table[table["assigned"]]
-    sets = {name: frozenset(zip(g["layer"], g["neuron"], strict=True)) for name, g in found.groupby("class")}
+    sets = {name: specific(rows) for name, rows in table[table["assigned"]].groupby("class")}
     return {name: sets.get(name, frozenset()) for name in sorted(table["class"].unique(), key=natural)}
+
+
+def specific(rows: pd.DataFrame) -> Neurons:
+    """Return the specific neurons among rows of a ``neurons`` table."""
+    own = rows[rows["assigned"]]
+    return frozenset(zip(own["layer"], own["neuron"], strict=True))

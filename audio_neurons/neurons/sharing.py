@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import sparse, stats
 
 from audio_neurons import tables
-from audio_neurons.neurons.selection import specific_neurons
-
-Neurons = frozenset[tuple[int, int]]
+from audio_neurons.activations.statistics import natural
+from audio_neurons.neurons.selection import Neurons, specific
 
 
 class SharingError(ValueError):
@@ -117,27 +116,42 @@ def compare(
     """
     rows, columns, matched = compared(list(first), list(second), pairs)
     pool = Pool(pool, pool, pool) if isinstance(pool, int) else pool
-    table = []
-    for a in rows:
-        for b in columns:
-            x, y = first[a], second[b]
-            table.append(
-                {
-                    "class_a": a,
-                    "class_b": b,
-                    "matched": (a, b) in matched,
-                    "neurons_a": len(x),
-                    "neurons_b": len(y),
-                    "common": len(x & y),
-                    "ratio": ratio(x, y),
-                    "pool_a": pool.first,
-                    "pool_b": pool.second,
-                    "pool": pool.both,
-                    "expected": _expected_ratio(len(x), len(y), pool),
-                    "p_value": _p_value(len(x & y), len(x), len(y), pool),
-                }
-            )
+    sizes_a, sizes_b = (
+        np.array([len(of[name]) for name in names], int) for of, names in ((first, rows), (second, columns))
+    )
+    common = _common([first[name] for name in rows], [second[name] for name in columns])
+    a, b = np.repeat(sizes_a, len(columns)), np.tile(sizes_b, len(rows))
+    # Many pairs have the same numbers, whose distribution takes long.
+    cases, case = np.unique(np.stack([common.ravel(), a, b]), axis=1, return_inverse=True)
+    with np.errstate(invalid="ignore"):
+        ratios = common.ravel() / (a + b - common.ravel())
+    table = {
+        "class_a": np.repeat(np.array(rows, object), len(columns)),
+        "class_b": np.tile(np.array(columns, object), len(rows)),
+        "matched": [(x, y) in matched for x in rows for y in columns],
+        "neurons_a": a,
+        "neurons_b": b,
+        "common": common.ravel(),
+        "ratio": ratios,
+        "pool_a": pool.first,
+        "pool_b": pool.second,
+        "pool": pool.both,
+        "expected": np.array([_expected_ratio(int(x), int(y), pool) for _, x, y in cases.T])[case.ravel()],
+        "p_value": np.array([_p_value(int(k), int(x), int(y), pool) for k, x, y in cases.T])[case.ravel()],
+    }
     return pd.DataFrame(table, columns=tables.SCHEMAS["sharing"].names)
+
+
+def _common(first: Sequence[Neurons], second: Sequence[Neurons]) -> np.ndarray:
+    """Return the number of neurons that each set of ``first`` has in common with each of ``second``."""
+    numbers = {one: i for i, one in enumerate(frozenset().union(*first, *second))}
+
+    def members(sets: Sequence[Neurons]) -> sparse.csr_array:
+        columns = [numbers[one] for each in sets for one in each]
+        ends = np.cumsum([0, *map(len, sets)])
+        return sparse.csr_array((np.ones(len(columns), np.int32), columns, ends), (len(sets), len(numbers)))
+
+    return (members(first) @ members(second).T).toarray()
 
 
 def compared(
@@ -160,18 +174,45 @@ def compare_tasks(neurons: Sequence[str], pairs: Sequence[Sequence[str]] | None,
     these. Between tasks, it draws for each from the neurons that could have been specific to its classes
     (``eligible``). Pairs with a class without clips have no ratio.
     """
-    columns = ["layer", "neuron", "class", "response", "selected", "eligible", "assigned"]
-    read = [tables.read(path, "neurons", columns) for path in neurons]
-    kind = "eligible" if len(read) > 1 else "selected"
-    able = [one.drop_duplicates(["layer", "neuron"])[kind].to_numpy() for one in (read[0], read[-1])]
-    pool = Pool(*(int(np.count_nonzero(mask)) for mask in (*able, able[0] & able[1])))
-    first, second = specific_neurons(read[0]), specific_neurons(read[-1])
-    table = compare(first, second, pool, None if pairs is None else [(a, b) for a, b in pairs])
+    read = [_read(path, "eligible" if len(neurons) > 1 else "selected") for path in dict.fromkeys(neurons)]
+    first, second = read[0], read[-1]
+    pool = Pool(*(int(np.count_nonzero(m)) for m in (first.able, second.able, first.able & second.able)))
+    table = compare(
+        first.specific, second.specific, pool, None if pairs is None else [(a, b) for a, b in pairs]
+    )
     # A class without clips has no neurons to share, so a ratio of 0 would be meaningless.
-    silent = [one.loc[one["response"].isna(), "class"].unique() for one in read]
-    lacking = table["class_a"].isin(silent[0]) | table["class_b"].isin(silent[-1])
+    lacking = table["class_a"].isin(first.silent) | table["class_b"].isin(second.silent)
     table.loc[lacking, ["ratio", "expected"]] = np.nan
     tables.write(out, "sharing", table)
+
+
+class Compared(NamedTuple):
+    """What a comparison needs of a ``neurons`` table.
+
+    Attributes
+    ----------
+    specific
+        Class, in natural order → its specific neurons.
+    able
+        bool (N,): neurons from which chance draws.
+    silent
+        Classes without clips.
+    """
+
+    specific: dict[str, Neurons]
+    able: np.ndarray
+    silent: list[str]
+
+
+def _read(path: str, kind: str) -> Compared:
+    found, able, silent = {}, np.zeros(0, bool), []
+    for name, rows in tables.runs(
+        path, "neurons", "class", ["layer", "neuron", "response", kind, "assigned"]
+    ):
+        found[name], able = specific(rows), rows[kind].to_numpy()
+        if rows["response"].isna().any():
+            silent.append(name)
+    return Compared({name: found[name] for name in sorted(found, key=natural)}, able, silent)
 
 
 def mean_ratios(table: pd.DataFrame, within: bool) -> dict[str, float]:

@@ -195,6 +195,20 @@ def test_the_same_table_has_the_same_bytes(path):
     assert written[0] == written[1]
 
 
+def test_runs_of_a_key_cross_row_groups(path):
+    rows = [(0, 5), (0, 6), (1, 5), (1, 6), (2, 5), (2, 6), (0, 7)]
+    with tables.writer(path, "counts") as writer:
+        for start in range(0, len(rows), 3):
+            cell, neuron = (
+                np.array(column, np.int32) for column in zip(*rows[start : start + 3], strict=True)
+            )
+            writer.append(
+                {"cell": cell, "layer": 0 * neuron.astype(np.int16), "neuron": neuron, "active": neuron}
+            )
+    found = [(key, own["neuron"].tolist()) for key, own in tables.runs(path, "counts", "cell", ["neuron"])]
+    assert found == [(0, [5, 6]), (1, [5, 6]), (2, [5, 6]), (0, [7])]
+
+
 def test_blocks_cross_row_groups_and_keep_one_in_memory(path):
     rng = np.random.default_rng(0)
     data = [rng.bytes(20_000) for _ in range(400)]

@@ -28,8 +28,8 @@ def cases(inputs: Mapping[str, Sequence[str]], about: Mapping, *roles: str) -> I
 
 def per_neuron(path: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
     """Read columns of a ``neurons`` or ``stability`` table that are the same for all classes, by neuron."""
-    table = tables.read(path, name, ["layer", "neuron", *columns])
-    return table.drop_duplicates(["layer", "neuron"]).set_index(["layer", "neuron"])
+    _, first = next(tables.runs(path, name, "class", ["layer", "neuron", *columns]))
+    return first.drop(columns="class").set_index(["layer", "neuron"])
 
 
 def outcomes(paths: Sequence[str], about: Mapping) -> pd.DataFrame:
