@@ -186,6 +186,15 @@ SCHEMAS: dict[str, pa.Schema] = {
     # One row per statistic and resample of the groups; NaN where a resample does not define the statistic.
     # The same `draw` is the same resample in all models of a task.
     "draws": _schema(statistic=pa.string(), draw=pa.int32(), value=pa.float64()),
+    # One row per pair of classes of a comparison: its ratio, and those in all draws, by draw number.
+    "pair_draws": _schema(
+        class_a=pa.string(),
+        class_b=pa.string(),
+        matched=pa.bool_(),
+        value=pa.float64(),
+        permuted=pa.list_(pa.float64()),
+        resampled=pa.list_(pa.float64()),
+    ),
     # One row per neuron and class: the neuron's entropy under permuted labels, and how often it is
     # selected, and assigned to the class, when groups are resampled.
     "stability": _schema(

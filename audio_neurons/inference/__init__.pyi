@@ -1,6 +1,8 @@
 from .differences import differences_table as differences_table
 from .inference import infer as infer
 from .inference import infer_task as infer_task
+from .patterns import PairDraws as PairDraws
+from .patterns import contrast as contrast
 from .permutation import Permutation as Permutation
 from .permutation import design as design
 from .resampling import Bootstrap as Bootstrap

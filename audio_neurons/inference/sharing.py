@@ -50,7 +50,18 @@ def infer_ratios(
     settings: Inference,
     threads: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the ``inference`` and ``draws`` tables of a comparison of one task with itself, or of two tasks.
+    """Return the first two tables of :func:`infer_comparison`."""
+    return infer_comparison(tasks, pairs, settings, threads)[:2]
+
+
+def infer_comparison(
+    tasks: Sequence[Task],
+    pairs: Sequence[tuple[str, str]] | None,
+    settings: Inference,
+    threads: int = 1,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the ``inference``, ``draws`` and ``pair_draws`` tables of a comparison of one task with itself,
+    or of two tasks.
 
     Rows are, for every pair of classes, the ``ratio`` and its double-centred value ``centred``
     (:func:`centred`); the ``mean_matched`` ratio of the pairs that mean the same, the ``mean_other`` ratio of
@@ -67,7 +78,7 @@ def infer_ratios(
     ``labels_association`` instead, and no p: their neurons are shared as far as the labels go together, and
     no permutation of both tells that from more.
 
-    Of more than `MOST_PAIRS` pairs there are only the means.
+    Of more than `MOST_PAIRS` pairs there are only the means, and no ``pair_draws``.
     """
     names, places, matched = _pairs(tasks, pairs)
     several = len(names) <= MOST_PAIRS
@@ -128,6 +139,8 @@ def infer_ratios(
     if n:
         found.loc[of_pairs.start : of_pairs.stop - 1, "q_value"] = largest(value[of_pairs], null[:, of_pairs])
     draws = draws_table(COMPARISON, resampled[:, -more:])
+    permuted = null[:0] if tasks[0].together is not None else null
+    of_each = pair_draws(names, matched, value[:n], permuted[:, :n], resampled[:, :n])
     found = with_facts(found, _ranks(names, resampled[:, :n]))
     if len(tasks) > 1:
         if tasks[0].together is None:
@@ -136,8 +149,29 @@ def infer_ratios(
         else:
             found.loc[found["family"] != "", ["p_value", "p_greater", "p_less", "q_value"]] = np.nan
             found = with_facts(found, [("labels_association", "", "", association(tasks))])
-        return found, draws
-    return tuple(rows[~rows["statistic"].isin(OF_TWO)] for rows in (found, draws))
+        return found, draws, of_each
+    found, draws = (rows[~rows["statistic"].isin(OF_TWO)] for rows in (found, draws))
+    return found, draws, of_each
+
+
+def pair_draws(
+    names: Sequence[tuple[str, str]],
+    matched: np.ndarray,
+    value: np.ndarray,
+    permuted: np.ndarray,
+    resampled: np.ndarray,
+) -> pd.DataFrame:
+    """Build the ``pair_draws`` table of P pairs from draws (B, P) and (R, P)."""
+    return pd.DataFrame(
+        {
+            "class_a": [a for a, _ in names],
+            "class_b": [b for _, b in names],
+            "matched": matched[: len(names)],
+            "value": value,
+            "permuted": list(permuted.T),
+            "resampled": list(resampled.T),
+        }
+    )
 
 
 def _ranks(names: Sequence[tuple[str, str]], drawn: np.ndarray) -> Iterator[tuple[str, str, str, float]]:
@@ -273,8 +307,9 @@ def infer_sharing(
     threads: int,
     inference_out: Path,
     draws_out: Path,
+    pairs_out: Path | None = None,
 ) -> None:
-    """Write the ``inference`` and ``draws`` tables of a comparison of one or two tasks."""
+    """Write the ``inference``, ``draws`` and ``pair_draws`` tables of a comparison of one or two tasks."""
     if len(units) > 1 and units[0] == units[1]:
         tasks = read_together(units[0], labels, splits, rules)
     else:
@@ -283,6 +318,8 @@ def infer_sharing(
     for task, counts, chosen in zip(tasks, units, neurons, strict=True):
         of_neurons(task, chosen, counts)
     together = None if pairs is None else [(a, b) for a, b in pairs]
-    statistics, draws = infer_ratios(tasks, together, settings, threads)
-    tables.write(inference_out, "inference", statistics)
+    statistics, draws, of_each = infer_comparison(tasks, together, settings, threads)
     tables.write(draws_out, "draws", draws)
+    if pairs_out is not None:
+        tables.write(pairs_out, "pair_draws", of_each)
+    tables.write(inference_out, "inference", statistics)

@@ -29,7 +29,7 @@ RESPONSES = "results/responses/{model}/{dataset}/part-{shard}.parquet"
 STATISTICS = "results/statistics/{model}/{dataset}/{table}.parquet"
 # Tables of one model and task: neurons, classes, inference, stability, draws, ablation, ...
 OF_TASK = "results/{table}/{model}/{task}/{selector}.parquet"
-# Tables of one model and comparison: sharing, sharing_inference, sharing_draws
+# Tables of one model and comparison: sharing, sharing_inference, sharing_draws, pair_draws
 OF_COMPARISON = "results/{table}/{model}/{comparison}/{selector}.parquet"
 PROBES = "results/probes/{model}/{task}.{kind}"
 SCREENING = "results/{table}/{model}/{task}.parquet"

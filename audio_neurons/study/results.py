@@ -21,6 +21,7 @@ OVERALL = {
 }
 OF_RESAMPLES = ("inference", "stability", "draws")  # tables that only a selector with counts has
 NEED_RESAMPLES = ("entropy",)
+OF_PAIRS = ("sharing_inference", "sharing_draws", "pair_draws")  # likewise, of a comparison
 TABLES = ("clips", "coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap")
 
 
@@ -214,7 +215,7 @@ class Results:
             *(path for table in ("neurons", "classes") for path in tasks.of_tasks(table)),
             *(path for table in ("inference", "stability", "draws") for path in tasks.inferred(table)),
             *tasks.of_comparisons("sharing", list(tasks.compared)),
-            *(path for table in ("sharing_inference", "sharing_draws") for path in tasks.shared(table)),
+            *(path for table in OF_PAIRS for path in tasks.shared(table)),
             *probes,
             *tasks.ablation_tables(),
             *(

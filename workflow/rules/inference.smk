@@ -35,6 +35,7 @@ rule infer_sharing:
     output:
         inference=paths.fill(paths.OF_COMPARISON, table="sharing_inference"),
         draws=paths.fill(paths.OF_COMPARISON, table="sharing_draws"),
+        pairs=paths.fill(paths.OF_COMPARISON, table="pair_draws"),
     log:
         "logs/infer_sharing/{model}/{comparison}/{selector}.log",
     benchmark:

@@ -23,4 +23,5 @@ infer_sharing(
     snakemake.threads,
     snakemake.output.inference,
     snakemake.output.draws,
+    snakemake.output.pairs,
 )
