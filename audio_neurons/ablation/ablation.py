@@ -47,8 +47,8 @@ class Study:
         Label column of the task.
     probe
         File of the task's probes (:mod:`audio_neurons.ablation.probes`).
-    clip_seconds, batch_size, precision, pool
-        As in the extraction whose embeddings the probe was trained on.
+    clip_seconds, batch_size, precision, pool, count
+        As in the extraction whose embeddings the probe was trained on, and whose tokens were counted.
     split
         Split whose clips are measured; replacement values always come from ``train``.
     """
@@ -61,6 +61,13 @@ class Study:
     split: str = "test"
     precision: str = "fp32"
     pool: str = "window"
+    count: str = "window"
+
+    def ends(self, frame: pd.DataFrame, samples: int) -> Tensor | None:
+        """Return the samples (n,) of each recording, if later tokens do not count."""
+        if self.count == "window":
+            return None
+        return torch.tensor(frame["frames"].clip(upper=samples).to_numpy(np.int64))
 
     def embedded(self, encoder: Encoder, features: Tensor, frame: pd.DataFrame) -> Tensor:
         """Return the embeddings (n, D) of the n clips of ``frame``, the first of the features (B, T, D)."""
@@ -203,11 +210,12 @@ class _Replacements:
         if wanted - {"zero"} and not len(names):
             raise AblationError("no clips of split 'train' to take replacements from")
         if "mean" in wanted:
-            means = Means(encoder)
+            means, of_clip = Means(encoder), frame.set_index("clip_id")
             for batch, wave in batches(
                 study.clips, names, self._samples, study.batch_size, encoder.sample_rate
             ):
-                means.add(torch.from_numpy(wave).to(encoder.device), len(batch))
+                ends = study.ends(of_clip.loc[batch], self._samples)
+                means.add(torch.from_numpy(wave).to(encoder.device), len(batch), ends)
             self._values["mean"] = means.values()
         if "resample" in wanted:
             rng = np.random.default_rng(settings.seed)

@@ -94,19 +94,33 @@ class Means:
         self._tokens = torch.zeros(shape[:2], dtype=torch.int64, device=encoder.device)
 
     @torch.inference_mode()
-    def add(self, wave: Tensor, clips: int) -> None:
-        """Add the first ``clips`` of the waveforms (B, samples); padding tokens are not counted."""
-        runs = [0] * self._encoder.depth
+    def add(self, wave: Tensor, clips: int, ends: Tensor | None = None) -> None:
+        """Add the first ``clips`` of the waveforms (B, samples); the encoder's own padding is not counted.
+
+        Nor are, with ``ends``, int64 (clips,), tokens that begin at or after that sample of each clip.
+        """
+        samples = wave.shape[1]
+        runs, placed = [0] * self._encoder.depth, [0] * self._encoder.depth
+        shorter = ends is not None and bool((ends < samples).any())
+        heard = self._encoder.heard(samples, ends) if ends is not None and shorter else None
 
         def hook(layer: int, hidden: Tensor) -> None:
-            tokens = hidden[:clips].double().sum(0)
-            counted = tokens[self._encoder.counted_in(layer, wave.shape[1], runs[layer])]
+            index = self._encoder.counted_in(layer, samples, runs[layer])
             runs[layer] += 1
             width = hidden.shape[2]
+            tokens = hidden[:clips].double().sum(0)
             self._sum[layer, : self._special, :width] += tokens[: self._special]
-            self._sum[layer, self._special, :width] += counted.sum(0)
             self._tokens[layer, : self._special] += clips
-            self._tokens[layer, self._special] += clips * len(counted)
+            if heard is None:
+                counted = tokens[index]
+                number = clips * len(counted)
+            else:
+                counted = hidden[:clips, index].double()
+                own = heard[:, placed[layer] : placed[layer] + counted.shape[1]].to(counted.device)
+                placed[layer] += counted.shape[1]
+                counted, number = counted[own], int(own.sum())
+            self._sum[layer, self._special, :width] += counted.sum(0)
+            self._tokens[layer, self._special] += number
 
         with self._encoder.listening(hook):
             self._encoder(wave)

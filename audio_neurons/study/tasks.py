@@ -213,6 +213,7 @@ class Tasks:
                 "batch_size": extraction.batch_size,
                 "precision": extraction.precision,
                 "pool": extraction.pool,
+                "count": extraction.count,
             }
         )
 

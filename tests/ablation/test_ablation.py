@@ -18,6 +18,7 @@ from audio_neurons.ablation.effects import mcnemar
 from audio_neurons.ablation.intervention import Intervention, InterventionError, Means
 from audio_neurons.ablation.probes import Probes
 from audio_neurons.neurons.selection import specific_neurons
+from audio_neurons.recordings import audio
 from audio_neurons.running import runtime
 from audio_neurons.settings.ablation import Conditions
 from audio_neurons.settings.probe import Probe
@@ -279,6 +280,38 @@ def test_donors_are_training_clips_and_depend_on_the_clip_and_the_seed_alone(wor
     assert donors(donors=3) == donors(donors=3)
     assert donors(seed=1) != every
     assert donors(batch_size=5) == every
+
+
+def test_means_count_what_extraction_counts(world, tmp_path):
+    """Half of every training clip is silence: with ``recording``, means are those of the other half."""
+    encoder, study, _ = world
+    frame = pd.concat([tables.read(path, "clips") for path in study.clips])
+    samples = round(planted.SECONDS * 16_000)
+    names, paths = frame["clip_id"].tolist(), {}
+    for kind, length in (("shorter", samples // 2), ("padded", samples)):
+        waves = [np.zeros(length) for _ in names]
+        for wave, encoded in zip(waves, frame["audio"], strict=True):
+            wave[: samples // 2] = audio.read(encoded, samples // 2, 16_000)
+        paths[kind] = tmp_path / f"{kind}.parquet"
+        coded = [audio.encode(wave) for wave in waves]
+        tables.write(paths[kind], "clips", frame.assign(audio=coded, frames=length))
+    change = Change(frozenset({(0, 0), (2, 3)}), 0.0, "mean")
+
+    def means(kind, count):
+        one = replace(study, clips=[paths[kind]], count=count)
+        made = ablation._Replacements(encoder, one, tables.read(paths[kind], "clips"), [change], SETTINGS)
+        return made.values([])["mean"](0, 0, torch.arange(32), 1)
+
+    whole = means("shorter", "window")
+    assert torch.equal(whole, means("padded", "window"))
+    assert torch.equal(whole, means("padded", "recording"))
+    own = means("shorter", "recording")
+    silence = Means(encoder)
+    silence.add(torch.zeros(1, samples // 2), 1)
+    torch.testing.assert_close(
+        own, 2 * whole - silence.values()(0, 0, torch.arange(32), 1), rtol=1e-4, atol=1e-6
+    )
+    assert not torch.allclose(own, whole, rtol=0.05)
 
 
 def test_donors_are_different_clips_and_only_replacements_need_training_clips(world, tmp_path):

@@ -87,6 +87,28 @@ def test_mean_replacement(encoder, wave, hidden, gain):
     torch.testing.assert_close(found, by_hand(encoder, wave, replace))
 
 
+def test_means_leave_out_tokens_after_the_end_of_a_recording(encoder, wave, hidden):
+    ends = torch.tensor([16_000, 4000, 9000])
+    means = Means(encoder)
+    means.add(wave, 2, ends[:2])  # the last row only fills the batch up
+    means.add(wave[2:], 1, ends[2:])
+    seen = hidden(encoder, wave)
+    starts = (encoder.token_seconds(16_000).double() * 16_000).round()
+    own = starts < ends[:, None]
+    assert own.sum(1).unique().numel() == 3  # every clip has another number of tokens
+    units = torch.tensor([3, 60])
+    for layer in (0, 1):
+        patch = torch.cat([chunk[:, 1:] for chunk in seen[layer]], dim=1).double()[own].mean(0)
+        cls = torch.cat([chunk[:, :1] for chunk in seen[layer]], dim=1).double().mean((0, 1))
+        found = means.values()(layer, 0, units, 3)
+        torch.testing.assert_close(found, torch.stack([cls, patch, patch])[:, units], rtol=1e-12, atol=1e-12)
+    whole, full = Means(encoder), Means(encoder)
+    whole.add(wave, 3)
+    full.add(wave, 3, torch.full((3,), 16_000))
+    assert torch.equal(whole.values()(0, 0, units, 9), full.values()(0, 0, units, 9))
+    assert not torch.allclose(whole.values()(0, 0, units, 9), means.values()(0, 0, units, 9), rtol=1e-3)
+
+
 @pytest.mark.parametrize("gain", [0, 2])
 def test_resampling_takes_the_same_token_of_another_clip(encoder, wave, hidden, gain):
     others = wave.flip(0) * 2
