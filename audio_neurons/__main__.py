@@ -153,6 +153,9 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
     encoder = _load(name, block, options)
     samples = round(SECONDS * encoder.sample_rate)
     wave = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
+    if encoder.lacks_statistics:
+        log_mel = encoder.log_mel(wave)
+        encoder.normalise(float(log_mel.mean()), float(log_mel.std()))
     with Recorder(encoder) as recorder:
         features, batch = forward(encoder, recorder, wave)
     if not features.isfinite().all():

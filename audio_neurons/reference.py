@@ -83,9 +83,10 @@ def _type(schema: Mapping, node: Mapping) -> str:
         return ", ".join(f"`{v}`" for v in node["enum"])
     kind = node.get("type", "")
     if isinstance(kind, list):
-        kind = " or ".join(k for k in kind if k != "null")
-    if kind == "array":
-        kind = f"list of {_type(schema, _resolved(schema, node.get('items', {}))) or 'values'}"
+        kind = " or ".join(sorted((k for k in kind if k != "null"), key=["array"].count))
+    if "array" in kind:
+        inner = _type(schema, _resolved(schema, node.get("items", {}))) or "values"
+        kind = kind.replace("array", f"list of {inner}")
     return "mapping" if kind == "object" else kind
 
 

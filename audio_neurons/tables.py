@@ -114,6 +114,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per neuron: its median activation over sampled tokens of training clips.
     "medians": _schema(**_NEURON, median=pa.float32()),
+    # One row: mean and standard deviation of the log-mel over training clips (norm_stats: dataset).
+    "norm_stats": _schema(mean=pa.float64(), std=pa.float64(), clips=pa.int64()),
     # One row per clip: mean over time of the encoder's frame features.
     "embeddings": _schema(clip_id=pa.string(), embedding=pa.list_(pa.float32())),
     # One row per clip: number of active tokens of every neuron, layer-major (optional; for resampling).

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_neurons import tables
+from audio_neurons.activations import normalisation
 from audio_neurons.activations.medians import read as read_medians
 from audio_neurons.activations.recorder import Batch, Recorder, TopClips
 from audio_neurons.activations.units import Tally
@@ -30,10 +31,13 @@ class ExtractionError(RuntimeError):
     """A clip does not decode, or the encoder's output is not finite."""
 
 
-def load_encoder(name: str, block: Mapping, weights: Sequence[str], device: str) -> Encoder:
+def load_encoder(
+    name: str, block: Mapping, weights: Sequence[str], device: str, norm_stats: str | None = None
+) -> Encoder:
     """Load model ``name`` of a job, and tell what was read from its checkpoint or by default.
 
-    ``weights`` holds the path of the checkpoint, if there is one.
+    ``weights`` holds the path of the checkpoint, if there is one; ``norm_stats`` is the table of the
+    dataset's statistics, if the model normalises by them.
     """
     encoder = models.load(name, block, weights[0] if weights else None, pick_device(device))
     told = [
@@ -43,6 +47,10 @@ def load_encoder(name: str, block: Mapping, weights: Sequence[str], device: str)
     ]
     if told and block["weights"]["source"] == "checkpoint":
         tell(f"{name}: {'; '.join(told)}")
+    if norm_stats:
+        mean, std = normalisation.read(norm_stats)
+        encoder.normalise(mean, std)
+        tell(f"{name}: norm_stats [{mean:g}, {std:g}] ({norm_stats})")
     return encoder
 
 

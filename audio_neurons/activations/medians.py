@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from audio_neurons import tables
 from audio_neurons.models.encoder import Encoder, numerics
-from audio_neurons.recordings.clips import ClipsError, batches
+from audio_neurons.recordings.clips import batches, drawn
 from audio_neurons.running.runtime import Meter
 from audio_neurons.settings.extraction import Median, Pass
 
@@ -77,19 +77,16 @@ def estimate(
     """
     frames = [tables.read(part, "clips", ["clip_id", "split", "frames"]) for part in parts]
     frame = pd.concat(frames)
-    names = np.sort(frame.loc[frame["split"] == "train", "clip_id"].to_numpy(str))
-    if not len(names):
-        raise ClipsError(f"{parts[0]}: no clips of split 'train' to take medians from")
-    drawn = np.random.default_rng(sample.seed).permutation(names)[: sample.clips]
+    names = drawn(frame, sample.clips, sample.seed, parts[0])
     samples = round(settings.clip_seconds * encoder.sample_rate)
-    meter = Meter(len(drawn), name, "clips")
+    meter = Meter(len(names), name, "clips")
 
     ends = frame.set_index("clip_id")["frames"].clip(upper=samples)
     if settings.count == "window":
         ends[:] = samples
 
     def waves() -> Iterator[tuple[Tensor, Tensor]]:
-        for some, wave in batches(parts, drawn.tolist(), samples, settings.batch_size, encoder.sample_rate):
+        for some, wave in batches(parts, names, samples, settings.batch_size, encoder.sample_rate):
             yield torch.from_numpy(wave), torch.tensor(ends[some].to_numpy(np.int64))
             meter.add(len(some))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from audio_neurons.models import folder
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.models.errors import ModelError
+from audio_neurons.models.facts import DATASET
 from audio_neurons.models.huggingface import audio_part, library, quietly, whole_class
 from audio_neurons.models.state import weights_digest
 from audio_neurons.models.towers import HuggingFace
@@ -52,6 +53,8 @@ def difference(encoder: Encoder, block: Mapping, weights: Path | None, wave: Ten
     """
     if not isinstance(encoder, HuggingFace):
         raise ModelError(f"adapter {block['adapter']} is no model of transformers")
+    if block.get("norm_stats") == DATASET:
+        raise ModelError("norm_stats: dataset normalises by other numbers than transformers; try it without")
     place = weights.parent if weights else None
     if place is None or not (place / folder.CONFIG).is_file():
         raise ModelError("transformers loads no model without config.json")

@@ -37,6 +37,11 @@ class Encoder(nn.Module, ABC):
     stepwise
         Whether the encoder can run layer by layer (:meth:`states`, :meth:`expand`, :meth:`project`,
         :meth:`assemble`), so that runs that differ only from some layer on share the layers below it.
+    spectral
+        Whether the input is a log-mel that is normalised by a mean and a standard deviation (:meth:`log_mel`,
+        :meth:`normalise`).
+    lacks_statistics
+        Whether these two are a dataset's (``norm_stats: dataset``), and have not been given yet.
     origins
         What decides the numbers beside the weights: name, value, and where it was read.
     """
@@ -47,6 +52,8 @@ class Encoder(nn.Module, ABC):
     # This hides the method of nn.Module, which no encoder needs.
     bfloat16: bool = False  # type: ignore[assignment]
     stepwise: bool = False
+    spectral: bool = False
+    lacks_statistics: bool = False
     origins: tuple[tuple[str, str, str], ...] = ()
 
     @abstractmethod
@@ -67,6 +74,11 @@ class Encoder(nn.Module, ABC):
 
     def prepared(self, wave: Tensor) -> Tensor:
         """Return the output of :meth:`front_end`, whose products are never rounded to TF32."""
+        if self.lacks_statistics:
+            raise ModelError(
+                "norm_stats: dataset: the mean and the standard deviation of the dataset have not been given "
+                "(Encoder.normalise)"
+            )
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
@@ -126,6 +138,14 @@ class Encoder(nn.Module, ABC):
         first = (seconds.double() * self.sample_rate).round()
         heard = (first.to(recorded.device) < recorded[:, None]).to(features.device, features.dtype)
         return (features * heard[..., None]).sum(1) / heard.sum(1, keepdim=True)
+
+    def log_mel(self, wave: Tensor) -> Tensor:
+        """Return the log-mel of waveforms (B, samples) without padding, as it is before it is normalised."""
+        raise NotImplementedError
+
+    def normalise(self, mean: float, std: float) -> None:
+        """Normalise the log-mel by this mean and standard deviation from now on."""
+        raise NotImplementedError
 
     def states(self, features: Tensor) -> list[Tensor]:
         """Return the input of the first layer, (B, N, D) per chunk of the audio, from the encoder's input."""

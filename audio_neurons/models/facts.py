@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 CONFIGURATION, CHECKPOINT, DEFAULT = "the configuration", "the checkpoint", "default"
+# Value of norm_stats: those of each dataset's own clips.
+DATASET = "dataset"
+FOR_NORM_STATS = (
+    "norm_stats are for encoders of log-mel spectrograms that these normalise: AST, M2D, AudioMAE"
+)
 
 
 class Fact(NamedTuple):

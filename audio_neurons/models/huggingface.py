@@ -20,6 +20,7 @@ import torch
 from audio_neurons.models import fbank, folder
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.extracted import Extracted, Htsat
+from audio_neurons.models.facts import DATASET, FOR_NORM_STATS
 from audio_neurons.models.state import load_encoder
 from audio_neurons.models.towers import Chunked, HuggingFace, Spectrogram, Waveform, Whisper
 from audio_neurons.models.unseen import unseen
@@ -223,13 +224,15 @@ def _origins(encoder: HuggingFace, block: Mapping, source: Source) -> tuple[tupl
             names = {key, *(k for k, v in config.attribute_map.items() if v == key)}
             where = source.where if names & told.keys() else default
             found.append((key, str(value), "configuration" if names & changes.keys() else where))
+    if block.get("norm_stats") == DATASET:
+        found.append(("norm_stats", DATASET, "configuration"))
     for key, value in (
         ("normalize", getattr(encoder, "normalize", None)),
         ("mean", getattr(encoder, "mean", None)),
         ("std", getattr(encoder, "std", None)),
         ("sampling_rate", encoder.sample_rate),
     ):
-        if value is not None:
+        if value is not None and not (key in ("mean", "std") and block.get("norm_stats") == DATASET):
             own = "configuration" if {"normalize", "norm_stats"} & block.keys() else default
             found.append(
                 (key, str(value), "preprocessor_config.json" if source.extractor is not None else own)
@@ -277,7 +280,10 @@ def encoder_of(model: PreTrainedModel, block: Mapping, source: Source) -> Huggin
         if kind not in (None, name):
             return False
         if foreign := options.difference(keys):
-            raise ModelError(f"model_type {config.model_type} has no {', '.join(sorted(foreign))}")
+            raise ModelError(
+                f"model_type {config.model_type} has no {', '.join(sorted(foreign))}"
+                + (f"; {FOR_NORM_STATS}" if "norm_stats" in foreign else "")
+            )
         return True
 
     made: HuggingFace
@@ -329,6 +335,8 @@ def _normalize(block: Mapping, extractor: Any) -> bool:
 def _norm_stats(block: Mapping, extractor: Any) -> tuple[float, float]:
     """Return mean and standard deviation of the log-mel: the extractor's; without one the block's."""
     value = block.get("norm_stats")
+    if value == DATASET:
+        return fbank.NORM_STATS  # until the dataset's are given
     if extractor is not None:
         # The front end divides by twice the deviation, as AST does; 0.5 divides by nothing.
         own = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from audio_neurons.models import folder, names
 from audio_neurons.models.errors import ModelError
+from audio_neurons.models.facts import DATASET, FOR_NORM_STATS
 from audio_neurons.running.rates import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) ->
 def load(name: str, block: Mapping, weights: str | Path | None, device: str = "cpu") -> Encoder:
     """Build model ``name`` in evaluation mode on ``device``.
 
+    With ``norm_stats: dataset`` it awaits the statistics of a dataset (`Encoder.normalise`).
+
     Raises
     ------
     ModelError
@@ -90,6 +93,10 @@ def load(name: str, block: Mapping, weights: str | Path | None, device: str = "c
                 f"the encoder hears {encoder.sample_rate} Hz, but its clips have {rate} Hz; set sample_rate: "
                 f"{encoder.sample_rate} in its block"
             )
+        if block.get("norm_stats") == DATASET:
+            if not encoder.spectral:
+                raise ModelError(f"norm_stats: dataset does not go with this encoder; {FOR_NORM_STATS}")
+            encoder.lacks_statistics = True
         encoder.down_projections()
     except ImportError as error:
         raise ModelError(f"models.{name}: adapter {block['adapter']} cannot be imported: {error}") from error

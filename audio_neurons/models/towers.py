@@ -167,6 +167,7 @@ class Spectrogram(Chunked):
     """
 
     special_tokens = 2  # CLS and distillation
+    spectral = True
     positions: Tensor
 
     def __init__(self, model: PreTrainedModel, norm_stats: tuple[float, float], context: str = "clip"):
@@ -190,7 +191,7 @@ class Spectrogram(Chunked):
         self._patch = config.patch_size
         self.register_buffer("positions", self._embeddings.position_embeddings.detach(), persistent=False)
         self.fbank = fbank.Fbank(config.num_mel_bins)
-        self.mean, self.std = norm_stats
+        self.normalise(*norm_stats)
 
     @property
     def whole(self) -> int:
@@ -216,10 +217,17 @@ class Spectrogram(Chunked):
         With ``context: full`` the filterbank is padded to whole chunks with zeros, then normalised, as in
         training.
         """
-        mel = self.fbank(wave)
+        mel = self.log_mel(wave)
         if self.context == "full":
             mel = nn.functional.pad(mel, (0, 0, 0, -mel.shape[1] % self.length))
         return (mel - self.mean) / (2 * self.std)
+
+    def log_mel(self, wave: Tensor) -> Tensor:
+        return self.fbank(wave)
+
+    def normalise(self, mean: float, std: float) -> None:
+        self.mean, self.std = mean, std
+        self.lacks_statistics = False
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _fit(self, columns: int) -> None:

@@ -28,7 +28,7 @@ from audio_neurons.models import fbank, names
 from audio_neurons.models.checkpoint import check_fit, in_words, open_checkpoint
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.models.errors import ModelError
-from audio_neurons.models.facts import CHECKPOINT, CONFIGURATION, DEFAULT, Claims
+from audio_neurons.models.facts import CHECKPOINT, CONFIGURATION, DATASET, DEFAULT, Claims
 from audio_neurons.tables import SAMPLE_RATE
 
 WINDOW, HOP = 400, 160  # samples at 16 kHz: 25 ms and 10 ms, as at any other sampling rate
@@ -102,6 +102,7 @@ class ViT(Encoder):
     """
 
     stepwise = True
+    spectral = True
     norm_stats: Tensor
 
     def __init__(
@@ -142,9 +143,8 @@ class ViT(Encoder):
             f_max=sample_rate / 2, n_mels=bands, power=2.0, center=True,
             pad_mode="reflect", norm="slaney", mel_scale="slaney",
         )  # fmt: skip
-        self.register_buffer("norm_stats", torch.tensor(norm_stats, dtype=torch.float32))
-        # M2D pads the normalised spectrogram with zeros; AudioMAE pads before normalising.
-        self._padding = -norm_stats[0] / (2 * norm_stats[1]) if self.time_first else 0.0
+        self.register_buffer("norm_stats", torch.empty(2))
+        self.normalise(*norm_stats)
 
     def _image(self, bands_and_frames: tuple[int, int]) -> tuple[int, int]:
         """Return a (frequency, time) pair in the order of the image's axes."""
@@ -156,11 +156,18 @@ class ViT(Encoder):
         The shape for M2D is (B, 1, bands, samples // hop + 1). For AudioMAE it is
         (B, 1, (samples - 400) // 160 + 1, bands), and the divisor is twice the standard deviation.
         """
-        mel = self.mel(wave)
         mean, std = self.norm_stats
-        if self.time_first:
-            return ((mel - mean) / (2 * std)).unsqueeze(1)
-        return (((mel + torch.finfo(torch.float32).eps).log() - mean) / std).unsqueeze(1)
+        return ((self.log_mel(wave) - mean) / (2 * std if self.time_first else std)).unsqueeze(1)
+
+    def log_mel(self, wave: Tensor) -> Tensor:
+        mel = self.mel(wave)
+        return mel if self.time_first else (mel + torch.finfo(torch.float32).eps).log()
+
+    def normalise(self, mean: float, std: float) -> None:
+        self.norm_stats = torch.tensor([mean, std], dtype=torch.float32, device=self.norm_stats.device)
+        # M2D pads the normalised spectrogram with zeros; AudioMAE pads before normalising.
+        self._padding = -mean / (2 * std) if self.time_first else 0.0
+        self.lacks_statistics = False
 
     def encode(self, features: Tensor) -> Tensor:
         """Encode normalised log-mel ``(B, 1, *image)`` to (B, columns of patches, bands / patch * D).
@@ -253,9 +260,8 @@ def build(block: Mapping, weights: Path | None) -> ViT:
     if problems := list(claims.problems()):
         place = weights or _file(block)
         raise ModelError(f"{place}: {'; '.join(problems)}")
-    own: dict[str, Any] = {
-        key: claims[key] for key in ("norm_stats", "front_end", "special_tokens", "sample_rate")
-    }
+    keys = ("norm_stats", "front_end", "special_tokens", "sample_rate")
+    own: dict[str, Any] = {key: claims[key] for key in keys if claims[key] != DATASET}
     architecture = Architecture(**{key: claims[key] for key in Architecture.__dataclass_fields__})
     if found is None:
         with torch.random.fork_rng(devices=[]):
@@ -319,7 +325,7 @@ def _claims(block: Mapping, weights: Path | None, found: Found | None) -> Claims
         claims.add(names.SOURCE, **names.facts((weights or _file(block)).parent.name))
     if found is not None:
         claims.add(TENSORS, **_sizes(found.state, front_end, claims.get("mlp_ratio")))
-        if found.norm_stats is not None:
+        if found.norm_stats is not None and block.get("norm_stats") != DATASET:
             claims.add(CHECKPOINT, norm_stats=found.norm_stats.tolist())
         width = claims.get("embed_dim", Architecture.embed_dim)
         unknown = "num_heads" not in claims and not trained_here and width != Architecture.embed_dim
@@ -328,12 +334,13 @@ def _claims(block: Mapping, weights: Path | None, found: Found | None) -> Claims
                 f"{found.path}: num_heads is missing, and no shape shows it; the width is {width}, and "
                 "timm's Vision Transformers have one head for every 64"
             )
-    if block.get("norm_stats") is not None:
-        claims.add(CONFIGURATION, norm_stats=torch.tensor(block["norm_stats"], dtype=torch.float32).tolist())
+    if (stats := block.get("norm_stats")) is not None:
+        # Rounded as those of a checkpoint are.
+        own = stats if stats == DATASET else torch.tensor(stats, dtype=torch.float32).tolist()
+        claims.add(CONFIGURATION, norm_stats=own)
     claims.add(CONFIGURATION if block.get("front_end") else DEFAULT, front_end=front_end)
     sizes: dict[str, Any] = {name: field.default for name, field in Architecture.__dataclass_fields__.items()}
-    stats = NORM_STATS_OF[front_end]
-    claims.default(**sizes, special_tokens=1, sample_rate=SAMPLE_RATE, norm_stats=stats)
+    claims.default(**sizes, special_tokens=1, sample_rate=SAMPLE_RATE, norm_stats=NORM_STATS_OF[front_end])
     if found is not None and "pos_embed" in found.state:
         rows, columns = (a // b for a, b in zip(claims["input_size"], claims["patch_size"], strict=True))
         claims.add(f"{claims.fact('input_size')}, {claims.fact('patch_size')}", positions=rows * columns)

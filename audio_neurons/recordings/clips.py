@@ -39,6 +39,22 @@ def describe(parts: Sequence[str | Path], label: str) -> pd.DataFrame:
     return frame.sort_values("clip_id", ignore_index=True)
 
 
+def drawn(frame: pd.DataFrame, most: int, seed: int, where: str | Path) -> list[str]:
+    """Return the names of at most ``most`` training clips, drawn by name and seed alone.
+
+    ``frame`` has ``clip_id`` and ``split``; ``where`` is its place in messages.
+
+    Raises
+    ------
+    ClipsError
+        If there are no clips of the training split.
+    """
+    names = np.sort(frame.loc[frame["split"] == "train", "clip_id"].to_numpy(str))
+    if not len(names):
+        raise ClipsError(f"{where}: no clips of split 'train'")
+    return np.random.default_rng(seed).permutation(names)[:most].tolist()
+
+
 def encoded(parts: Sequence[str | Path], wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """Yield ``clip_id`` and FLAC of the wanted clips, in table order, with one row group in memory."""
     wanted = frozenset(wanted)

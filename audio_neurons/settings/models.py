@@ -21,6 +21,12 @@ CONTEXT_NOTES = {
     "full": "It encodes clips padded to its full length (context: full).",
 }
 
+# What they say of norm_stats: dataset.
+DATASET_NOTE = (
+    "Its spectrograms are normalised by mean and standard deviation over training clips of each dataset "
+    "(norm_stats: dataset), which are in results/norm_stats."
+)
+
 
 class Checkpoint(Section):
     """Weights from a file."""
@@ -141,9 +147,9 @@ class Model(Section):
     sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] | None = None
     """Sampling rate in Hz of the model, and of its clips; by default that in the folder's name of an M2D
     checkpoint, or 16000."""
-    norm_stats: tuple[float, float] | None = None
+    norm_stats: tuple[float, float] | Annotated[str, Field(pattern="^dataset$")] | None = None
     """Mean and standard deviation of the log-mel, where the checkpoint has none; of vit by default M2D's or
-    AudioSet's."""
+    AudioSet's. dataset takes those of each dataset's training clips, as EVAR does."""
     note: str | None = None
     """What the captions of figures and tables say of it, and the summary."""
     licence: str | None = None

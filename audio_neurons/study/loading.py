@@ -16,8 +16,9 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from audio_neurons.datasets import registry as datasets
+from audio_neurons.models.facts import DATASET
 from audio_neurons.settings.configuration import Configuration
-from audio_neurons.settings.models import CONTEXT_NOTES, CONTEXTS, spelled_out
+from audio_neurons.settings.models import CONTEXT_NOTES, CONTEXTS, DATASET_NOTE, spelled_out
 from audio_neurons.settings.schema import schema
 from audio_neurons.settings.section import contradictions
 from audio_neurons.settings.selection import PRESETS
@@ -71,7 +72,7 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
             if name in PRESETS:
                 block.setdefault("preset", name)
         for block in completed["models"].values():
-            _say_context(block)
+            _say_input(block)
         study = Configuration(**completed)
         problems = [*contradictions(study), *facts_against(study), *_read_pairs(completed)]
     if not problems:
@@ -85,12 +86,18 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
     return completed
 
 
-def _say_context(block: dict) -> None:
-    """Put the context of an encoder with a fixed input length into its block, and into its note."""
+def _say_input(block: dict) -> None:
+    """Put an encoder's context into its block, and what it does to its input into its note."""
     if (context := block.get("context", CONTEXTS.get(block.get("model_type", "")))) in CONTEXT_NOTES:
-        block["context"], note = context, block.get("note", "")
-        if CONTEXT_NOTES[context] not in note:
-            block["note"] = f"{note} {CONTEXT_NOTES[context]}".lstrip()
+        block["context"] = context
+        _note(block, CONTEXT_NOTES[context])
+    if block.get("norm_stats") == DATASET:
+        _note(block, DATASET_NOTE)
+
+
+def _note(block: dict, told: str) -> None:
+    if told not in (note := block.get("note", "")):
+        block["note"] = f"{note} {told}".lstrip()
 
 
 def _is_false(block: Any) -> bool:

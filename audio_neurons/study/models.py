@@ -113,7 +113,9 @@ class Models:
 
     def trained_model(self, wildcards: Any) -> str:
         """Serialise the settings that decide what a model learns."""
-        block = {k: v for k, v in self.blocks[wildcards.model].items() if k not in TOLD}
+        # A training normalises by the statistics of its pool, whatever those of later passes are.
+        left_out = (*TOLD, "norm_stats")
+        block = {k: v for k, v in self.blocks[wildcards.model].items() if k not in left_out}
         return serialise({**block, "training": self.training(wildcards.model)})
 
     def pools(self, kind: str) -> list[str]:

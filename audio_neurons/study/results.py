@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from audio_neurons.models.facts import DATASET
 from audio_neurons.settings.datasets import Comparison, Task
 from audio_neurons.settings.models import Model
 from audio_neurons.settings.section import serialise
@@ -211,6 +212,12 @@ class Results:
         return [
             *(path for model in models for path in models.weights_of(model) + models.training_files(model)),
             *(fill(table, dataset=name) for name in checked for table in (paths.FACTS, paths.CHECKS)),
+            *(
+                fill(paths.NORM_STATS, model=model, dataset=dataset)
+                for model in models
+                if models[model].norm_stats == DATASET
+                for dataset in tasks.used_datasets()
+            ),
             *statistics,
             *(path for table in ("neurons", "classes") for path in tasks.of_tasks(table)),
             *(path for table in ("inference", "stability", "draws") for path in tasks.inferred(table)),

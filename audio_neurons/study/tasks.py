@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from audio_neurons.models.facts import DATASET
 from audio_neurons.settings.ablation import AblatedTask, NeuronList
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Comparison, Task
@@ -118,6 +119,16 @@ class Tasks:
         """Return the medians that activity ``median`` needs; a path, since Snakemake keeps a list a list."""
         wanted = self.config.extraction.activity == "median"
         return fill(paths.MEDIANS, model=wildcards.model, dataset=wildcards.dataset) if wanted else []
+
+    def norm_stats(self, wildcards: Any) -> str | list[str]:
+        """Return the statistics by which a model normalises a dataset's spectrograms, if they are its own."""
+        if self.models[wildcards.model].norm_stats != DATASET:
+            return []
+        dataset = getattr(wildcards, "dataset", None) or self.dataset(wildcards.task)
+        return fill(paths.NORM_STATS, model=wildcards.model, dataset=dataset)
+
+    def clip_seconds(self, wildcards: Any) -> float:
+        return self.datasets.clip_seconds(wildcards.dataset)
 
     def shard_outputs(self) -> dict[str, str]:
         """Return the outputs of one forward pass, by name."""

@@ -115,6 +115,20 @@ def test_a_rule_carries_only_what_its_numbers_depend_on(studied):
     assert moved("models.r.depth", 3) == {"model"}
 
 
+def test_statistics_of_a_dataset_are_an_input_of_every_pass_over_it(studied):
+    config = changed("models.s", {**MINIMAL["models"]["r"], "norm_stats": "dataset"})
+    study = studied(config)
+    own = "results/norm_stats/s/{}.parquet"
+    assert study.tasks.norm_stats(wildcards(model="s", dataset="mine")) == own.format("mine")
+    assert study.tasks.norm_stats(wildcards(model="s", task="events")) == own.format("esc50")
+    assert study.tasks.norm_stats(wildcards(model="r", dataset="mine")) == []
+    listed = {path for path in study.results.made_between() if "norm_stats" in path}
+    assert listed == {own.format("esc50"), own.format("mine")}
+    (told,) = study.results.model_notes(None)
+    assert "(norm_stats: dataset)" in told
+    assert "results/norm_stats" in told
+
+
 def test_what_is_trained_here(studied):
     config = changed("models.t", TRAINED, changed("pools.p", {"clips": 4, "clip_seconds": 1}))
     study = studied(config)
@@ -128,6 +142,9 @@ def test_what_is_trained_here(studied):
     assert "checkpoint_minutes" not in told["training"]
     assert told["training"]["processes"] == 1
     assert "training" not in json.loads(study.models.architecture(of_t))
+    by_dataset = studied(changed("models.t.norm_stats", "dataset", config))
+    assert by_dataset.models.trained_model(of_t) == study.models.trained_model(of_t)
+    assert by_dataset.models.architecture(of_t) != study.models.architecture(of_t)
 
 
 def test_audioset_comes_in_parts(studied):

@@ -1,4 +1,7 @@
-"""Models of several sampling rates in one run: each hears clips of its own rate, of the same recordings."""
+"""Models of several sampling rates in one run: each hears clips of its own rate, of the same recordings.
+
+One of them normalises by the statistics of the dataset.
+"""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +21,12 @@ CONFIG = {
     "models": {
         "slow": SIZES | {"title": "16 kHz", "weights": {"source": "random", "seed": 0}},
         "fast": SIZES
-        | {"title": "32 kHz", "sample_rate": 32_000, "weights": {"source": "random", "seed": 0}},
+        | {
+            "title": "32 kHz",
+            "sample_rate": 32_000,
+            "norm_stats": "dataset",
+            "weights": {"source": "random", "seed": 0},
+        },
     },
     "extraction": {"device": "cpu", "activity": "median"},
     "selection": {"selectors": {"aape": {"top_share": 0.2}}},
@@ -44,7 +52,7 @@ def test_every_stage_reads_clips_of_the_models_own_rate(tmp_path):
     targets = ("ablations", "inference", "results/sources/own.json")
     again = planned(run(tmp_path, CONFIG, "-n", *targets).stdout)
     assert "prepare_own" not in again  # a model of another rate moves nothing that is there
-    assert again["prepare_own_32000Hz"] == 1
+    assert again["prepare_own_32000Hz"] == again["measure_norm_stats"] == 1
     run(tmp_path, CONFIG, *targets)
 
     results = tmp_path / "results"
@@ -61,6 +69,19 @@ def test_every_stage_reads_clips_of_the_models_own_rate(tmp_path):
     assert (units[0]["active"].map(sum) != units[1]["active"].map(sum)).any()
     for kind in ("medians/{}/own", "screening/{}/pitch", "ablation/{}/pitch/aape", "inference/{}/pitch/aape"):
         assert all(len(pd.read_parquet(results / f"{kind.format(m)}.parquet")) for m in CONFIG["models"])
+    assert not (results / "norm_stats/slow").exists()
+    (stats,) = pd.read_parquet(results / "norm_stats/fast/own.parquet").to_dict("records")
+    assert stats["clips"] == 8
+    assert -16 < stats["mean"] < 0 < stats["std"] < 5
+    for rule, of in (
+        ("extract", "own/000"),
+        ("estimate_medians", "own"),
+        ("ablate", "pitch/aape"),
+        ("screen", "pitch"),
+    ):
+        logs = [(tmp_path / f"logs/{rule}/{model}/{of}.log").read_text() for model in ("slow", "fast")]
+        told = f"norm_stats [{stats['mean']:g}, {stats['std']:g}] (results/norm_stats/fast/own.parquet)"
+        assert [told in log for log in logs] == [False, True]
     listed = (results / "sources/own.json").read_text(encoding="utf-8")
     assert "results/clips/own/part-000.parquet" in listed
     assert "results/clips/own/32000Hz/part-000.parquet" in listed

@@ -28,6 +28,7 @@ rule ablate:
     input:
         clips=study.tasks.clips,
         weights=weights,
+        norm_stats=study.tasks.norm_stats,
         probe=paths.fill(paths.PROBES, kind="safetensors"),
         neurons=paths.fill(paths.OF_TASK, table="neurons"),
         lists=study.tasks.list_files,
@@ -61,6 +62,7 @@ rule screen:
     input:
         clips=study.tasks.clips,
         weights=weights,
+        norm_stats=study.tasks.norm_stats,
         probe=paths.fill(paths.PROBES, kind="safetensors"),
     output:
         screening=paths.fill(paths.SCREENING, table="screening"),

@@ -1,10 +1,34 @@
 """One forward pass per model, dataset and shard; the shards' statistics are added up."""
 
 
+rule measure_norm_stats:
+    input:
+        clips=study.tasks.dataset_clips,
+        weights=weights,
+    output:
+        paths.NORM_STATS,
+    log:
+        "logs/measure_norm_stats/{model}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/measure_norm_stats/{model}/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        model=study.models.architecture,
+        clip_seconds=study.tasks.clip_seconds,
+        weights=study.models.weights_content,
+        code=partial(study.models.code, "activations.normalisation"),
+    message:
+        "Measure the spectrograms of {wildcards.dataset} for {wildcards.model}"
+    script:
+        "../scripts/measure_norm_stats.py"
+
+
 rule estimate_medians:
     input:
         clips=study.tasks.dataset_clips,
         weights=weights,
+        norm_stats=study.tasks.norm_stats,
     output:
         paths.MEDIANS,
     log:
@@ -33,6 +57,7 @@ rule extract:
     input:
         clips=study.tasks.shard_clips,
         weights=weights,
+        norm_stats=study.tasks.norm_stats,
         medians=study.tasks.medians,
     output:
         **study.tasks.shard_outputs(),

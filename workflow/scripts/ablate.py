@@ -13,7 +13,11 @@ from audio_neurons.settings.ablation import Conditions
 
 name = snakemake.wildcards.model
 encoder = load_encoder(
-    name, json.loads(snakemake.params.model), snakemake.input.get("weights"), snakemake.params.device
+    name,
+    json.loads(snakemake.params.model),
+    snakemake.input.get("weights"),
+    snakemake.params.device,
+    snakemake.input.get("norm_stats"),
 )
 study = Study(list(snakemake.input.clips), probe=snakemake.input.probe, **json.loads(snakemake.params.clips))
 ablate_task(

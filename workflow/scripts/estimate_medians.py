@@ -13,7 +13,11 @@ from audio_neurons.settings.extraction import Median, Pass
 
 name = snakemake.wildcards.model
 encoder = load_encoder(
-    name, json.loads(snakemake.params.model), snakemake.input.get("weights"), snakemake.params.device
+    name,
+    json.loads(snakemake.params.model),
+    snakemake.input.get("weights"),
+    snakemake.params.device,
+    snakemake.input.get("norm_stats"),
 )
 estimate(
     encoder,
