@@ -318,8 +318,9 @@ def encode(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
     Lossless for 16-bit mono audio at that rate: `read` returns identical samples. Quiet samples (peak below
     `QUIET`) of finer steps are stored with 24 bits, since 16 would leave them less than 8.
     """
-    steps = np.asarray(samples, np.float64) * 32768
-    integers, subtype = np.clip(np.rint(steps), -32768, 32767).astype(np.int16), "PCM_16"
+    steps = np.asarray(samples) * np.float32(32768)  # exact
+    whole = np.rint(steps)
+    integers, subtype = np.clip(whole, -32768, 32767, out=whole).astype(np.int16), "PCM_16"
     quiet = max(int(integers.max(initial=0)), -int(integers.min(initial=0))) < QUIET * 32768
     if quiet and not np.array_equal(steps, integers):
         # soundfile takes the upper 24 of 32 bits.
