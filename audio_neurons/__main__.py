@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import chdir
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,9 +136,9 @@ def _row(name: str, block: Mapping, options: argparse.Namespace) -> tuple[str, .
 
 
 def _size(encoder: Encoder) -> str:
-    """Return layers and neurons as text; runs of equally wide layers are joined."""
-    runs = [(width, len(list(group))) for width, group in groupby(encoder.widths)]
-    return " + ".join(f"{n} x {width:,}" for width, n in runs) + f" = {sum(encoder.widths):,}"
+    from audio_neurons.models import networks
+
+    return networks.in_words(encoder.widths)
 
 
 def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[str]:
@@ -191,11 +189,13 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
 
 def _layers(encoder: Encoder) -> Iterable[str]:
     """Say which feed-forward network is which layer, if blocks have two of them or widths are unequal."""
-    networks = encoder.networks()
-    blocks = [re.sub(r"(.*\.\d+)\..*", r"\1", name) for name in networks]
-    if len(set(blocks)) < len(blocks) or len(set(encoder.widths)) > 1:
-        for layer, (name, module) in enumerate(networks.items()):
-            yield f"  layer {layer}:  {name} ({module.in_features:,} neurons)"
+    from audio_neurons.models import networks
+
+    table = networks.table(encoder)
+    if table["ffn"].any() or table["neurons"].nunique() > 1:
+        for row in table.itertuples():
+            place = f"block {row.block}, network {row.ffn}"
+            yield f"  layer {row.layer}:  {row.network} ({place}; {row.neurons:,} neurons)"
 
 
 def _read(encoder: Encoder) -> Iterable[str]:

@@ -114,6 +114,10 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # One row per neuron: its median activation over sampled tokens of training clips.
     "medians": _schema(**_NEURON, median=pa.float32()),
+    # One row per layer of a model: the feed-forward network, its block, and its number there.
+    "networks": _schema(
+        layer=pa.int16(), block=pa.int16(), ffn=pa.int16(), network=pa.string(), neurons=pa.int32()
+    ),
     # One row: mean and standard deviation of the log-mel over training clips (norm_stats: dataset).
     "norm_stats": _schema(mean=pa.float64(), std=pa.float64(), clips=pa.int64()),
     # One row per clip: mean over time of the encoder's frame features.

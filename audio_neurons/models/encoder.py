@@ -183,24 +183,7 @@ class Encoder(nn.Module, ABC):
 
     def networks(self) -> dict[str, nn.Linear]:
         """Return name → down-projection of all feed-forward networks (see :meth:`down_projections`)."""
-        linear = {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear)}
-        found = {name: m for name, m in linear.items() if _is_down_projection(name)}
-        if self.ffn is None:
-            found = {name: m for name, m in found.items() if m.in_features > m.out_features}
-        if not found:
-            endings = ", ".join(f"*{ending}" for ending in DOWN_PROJECTIONS)
-            raise ModelError(
-                f"no feed-forward network found: looked for linear layers named {endings}; "
-                f"there are {', '.join(list(linear)[:8]) or 'none'}{', ...' if len(linear) > 8 else ''}"
-            )
-        widths = [m.in_features for m in found.values()]
-        if self.ffn not in (None, (len(found), widths[0])) or (self.ffn and len(set(widths)) > 1):
-            raise ModelError(
-                f"{len(found)} feed-forward networks of {' and '.join(map(str, sorted(set(widths))))} "
-                "neurons "
-                f"found, but the configuration says {self.ffn[0]} of {self.ffn[1]}"
-            )
-        return found
+        return networks_of(self, self.ffn)
 
     @contextmanager
     def listening(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:
@@ -251,6 +234,27 @@ class Encoder(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+def networks_of(model: nn.Module, ffn: tuple[int, int] | None = None) -> dict[str, nn.Linear]:
+    """Return name → down-projection of the feed-forward networks of a model (`Encoder.down_projections`)."""
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = {name: m for name, m in linear.items() if _is_down_projection(name)}
+    if ffn is None:
+        found = {name: m for name, m in found.items() if m.in_features > m.out_features}
+    if not found:
+        endings = ", ".join(f"*{ending}" for ending in DOWN_PROJECTIONS)
+        raise ModelError(
+            f"no feed-forward network found: looked for linear layers named {endings}; "
+            f"there are {', '.join(list(linear)[:8]) or 'none'}{', ...' if len(linear) > 8 else ''}"
+        )
+    widths = [m.in_features for m in found.values()]
+    if ffn not in (None, (len(found), widths[0])) or (ffn and len(set(widths)) > 1):
+        raise ModelError(
+            f"{len(found)} feed-forward networks of {' and '.join(map(str, sorted(set(widths))))} neurons "
+            f"found, but the configuration says {ffn[0]} of {ffn[1]}"
+        )
+    return found
 
 
 def _is_down_projection(name: str) -> bool:

@@ -22,6 +22,7 @@ FACTS = "results/facts/{dataset}.parquet"
 CHECKS = "results/checks/{dataset}.parquet"
 FACTS_CACHE = "resources/facts/{dataset}.parquet"
 MEDIANS = "results/medians/{model}/{dataset}.parquet"
+NETWORKS = "results/networks/{model}.parquet"
 NORM_STATS = "results/norm_stats/{model}/{dataset}.parquet"
 SHARD = "results/shards/{model}/{dataset}/{shard}/{table}.parquet"
 SHARD_TABLES = ("cells", "counts", "units", "top_clips")

@@ -17,7 +17,7 @@ from audio_neurons.study.tasks import Tasks
 # are left out where there are none; `NEED_RESAMPLES` names the figures that then cannot be drawn.
 OVERALL = {
     "coverage": ("classes", "inference"),
-    "layers": ("neurons", "stability"),
+    "layers": ("neurons", "stability", "networks"),
     "entropy": ("neurons", "classes", "stability"),
 }
 OF_RESAMPLES = ("inference", "stability", "draws")  # tables that only a selector with counts has
@@ -145,8 +145,13 @@ class Results:
 
     def overall(self, figure: str) -> dict[str, list[str]]:
         """Return the tables of a figure over all tasks, by name."""
-        of = {True: self.tasks.inferred, False: self.tasks.of_tasks}
-        return {table: of[table in OF_RESAMPLES](table) for table in OVERALL[figure]}
+        found = {table: self.tasks.of_tasks(table) for table in OVERALL[figure]}
+        found |= {table: self.tasks.inferred(table) for table in OF_RESAMPLES if table in found}
+        return found | ({"networks": self.networks()} if "networks" in found else {})
+
+    def networks(self) -> list[str]:
+        """Return the lists of the feed-forward networks of all models."""
+        return [fill(paths.NETWORKS, model=model) for model in self.tasks.models]
 
     def ablation(self, wildcards: Any) -> list[str]:
         models = self.tasks.models_ablated(wildcards.task)
@@ -211,6 +216,7 @@ class Results:
         ]
         return [
             *(path for model in models for path in models.weights_of(model) + models.training_files(model)),
+            *self.networks(),
             *(fill(table, dataset=name) for name in checked for table in (paths.FACTS, paths.CHECKS)),
             *(
                 fill(paths.NORM_STATS, model=model, dataset=dataset)

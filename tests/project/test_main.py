@@ -121,7 +121,7 @@ def test_an_encoder_of_transformers_is_described_and_compared(configured, tmp_pa
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "4 x 32 = 128" in out
-    assert "layer 1:  model.encoder.layers.0.ffn2.output_dense (32 neurons)" in out
+    assert "layer 1:  model.encoder.layers.0.ffn2.output_dense (block 0, network 1; 32 neurons)" in out
     assert "mine/config.json: model_type=wav2vec2-bert, " in out
     assert "num_attention_heads=2" in out
     assert "preprocessor_config.json: sampling_rate=16000" in out

@@ -18,7 +18,7 @@ from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import rule_of
 
 RULE = rule_of("aape", {"top_share": 0.1})
-ROLES = ("neurons", "stability", "classes")
+ROLES = ("neurons", "stability", "classes", "networks")
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,10 @@ def close():
 def world(folder, tasks=2, models=MODELS, depth=4, width=50, classes=4):
     """Real selections of simulated counts, resampled a few times; fewer are planted in each next model."""
     inputs = {role: [] for role in ROLES}
+    for model in models:
+        inputs["networks"].append(folder / f"networks-{model['name']}.parquet")
+        table = {"layer": range(depth), "block": range(depth), "ffn": 0, "network": "fc2", "neurons": width}
+        tables.write(inputs["networks"][-1], "networks", pd.DataFrame(table))
     index = np.stack(np.divmod(np.arange(depth * width), width), axis=1)
     for t in range(tasks):
         for m, model in enumerate(models):
@@ -90,6 +94,24 @@ def test_layers_are_those_of_the_tables(tmp_path):
     assert tuple(first["share"]) in lines
     assert tuple(first["resampled"]) in lines
     assert figure.axes[0].get_ylim()[1] > data["share"].max()
+
+
+def test_layers_of_blocks_with_two_networks_are_told(tmp_path):
+    inputs, about = world(tmp_path, models=MODELS[:2])
+    data = layers.data(inputs, about)
+    assert data["block"].equals(data["layer"])
+    assert layers.draw(data, about)._supxlabel.get_text() == "layer (the first is 0)"
+    table = tables.read(inputs["networks"][1], "networks").assign(block=[0, 0, 1, 1], ffn=[0, 1, 0, 1])
+    tables.write(inputs["networks"][1], "networks", table)
+    data = layers.data(inputs, about)
+    own = data[(data["model"] == "s") & (data["task"] == "t1")]
+    assert list(zip(own["layer"], own["block"], own["ffn"], strict=True)) == [
+        (0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1),
+    ]  # fmt: skip
+    drawn = layers.draw(data, about)
+    title = about["models"][1]["title"]
+    assert drawn._supxlabel.get_text() == f"layer (the first is 0; {title}: 2 per block)"
+    legible(drawn, style.COLUMN)
 
 
 def test_entropies_are_those_of_the_tables(tmp_path):

@@ -1,6 +1,27 @@
 """One forward pass per model, dataset and shard; the shards' statistics are added up."""
 
 
+rule list_networks:
+    input:
+        weights=weights,
+    output:
+        paths.NETWORKS,
+    log:
+        "logs/list_networks/{model}.log",
+    benchmark:
+        "logs/benchmarks/list_networks/{model}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        model=study.models.architecture,
+        weights=study.models.weights_content,
+        code=partial(study.models.code, "models.networks"),
+    message:
+        "List the feed-forward networks of {wildcards.model}"
+    script:
+        "../scripts/list_networks.py"
+
+
 rule measure_norm_stats:
     input:
         clips=study.tasks.dataset_clips,

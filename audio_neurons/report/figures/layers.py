@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from audio_neurons import tables
 from audio_neurons.report.figures import _style as style
 from audio_neurons.report.figures._multiples import multiples
 from audio_neurons.report.figures._reading import cases, per_neuron
@@ -26,15 +27,20 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
     The layer has ``neurons``, of which ``chosen`` were chosen; ``share`` is their fraction of all chosen
     neurons (NaN if none), and ``chance`` the fraction expected if neurons were chosen regardless of layer.
     ``resampled`` is the share over resamples of the groups: each neuron counts as often as it was chosen.
+    ``block`` and ``ffn`` are the network's place: a block may have several feed-forward networks.
 
     Parameters
     ----------
     inputs
         ``neurons`` and, if the selection is resampled, ``stability`` tables: for each task, those of all
-        models.
+        models; ``networks`` of each model.
     about
         ``tasks`` and ``models``.
     """
+    networks = {
+        model["name"]: tables.read(path, "networks", ["layer", "block", "ffn"]).set_index("layer")
+        for model, path in zip(about["models"], inputs["networks"], strict=True)
+    }
     found = []
     for facts, neurons, stability in cases(inputs, about, "neurons", "stability"):
         table = per_neuron(neurons, "neurons", ["selected"])
@@ -49,9 +55,27 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
             resampled=layers["resampled"] / (layers["resampled"].sum() or np.nan),
             chance=layers["neurons"] / layers["neurons"].sum(),
         )
-        found.append(layers.reset_index().assign(**facts))
-    first = ["task", "task_title", "model", "model_title", "kind", "layer", "neurons", "chosen"]
+        found.append(layers.join(networks[facts["model"]]).reset_index().assign(**facts))
+    first = [
+        "task",
+        "task_title",
+        "model",
+        "model_title",
+        "kind",
+        "layer",
+        "block",
+        "ffn",
+        "neurons",
+        "chosen",
+    ]
     return pd.concat(found, ignore_index=True)[[*first, "share", "resampled", "chance"]]
+
+
+def _counted(data: pd.DataFrame) -> str:
+    """Say how layers are counted: of models whose blocks have several networks, each of these is one."""
+    networks = 1 + data.groupby("model_title", sort=False)["ffn"].max()
+    several = [f"{model}: {number} per block" for model, number in networks.items() if number > 1]
+    return "; ".join(["the first is 0", *several])
 
 
 def draw(data: pd.DataFrame, about: Mapping) -> Figure:
@@ -79,7 +103,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
         panel.grid(axis="y")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     shown[0].set_ylim(bottom=0)  # shared by all panels, so set after drawing
-    figure.supxlabel("layer (the first is 0)", size=style.TEXT)
+    figure.supxlabel(f"layer ({_counted(data)})", size=style.TEXT)
     figure.supylabel("share of the chosen neurons", size=style.TEXT)
     sns.despine(figure)
     handles = [
