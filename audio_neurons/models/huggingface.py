@@ -16,8 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from audio_neurons.models import fbank, folder
+from audio_neurons.models.encoder import networks_of
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.extracted import Extracted, Htsat
 from audio_neurons.models.facts import DATASET, FOR_NORM_STATS
@@ -178,6 +180,13 @@ def _part(library: ModuleType, config: PretrainedConfig) -> tuple[PreTrainedMode
     with torch.device("meta"):
         whole = whole_class(library, config)(config)
     return audio_part(library, whole), list(whole.state_dict())
+
+
+def default_networks(kind: str) -> dict[str, nn.Linear]:
+    """Return the feed-forward networks of a model type's default configuration, without weights."""
+    transformers = library()
+    part, _ = _part(transformers, _default(transformers, kind))
+    return networks_of(part)
 
 
 def whole_class(library: ModuleType, config: PretrainedConfig) -> type[PreTrainedModel]:

@@ -1,17 +1,20 @@
-"""Which block and feed-forward network of it a layer is."""
+"""Which block and feed-forward network a layer is, and how many neurons the encoders of transformers have."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from common import TINY
+from common import ROOT, TINY
 
 transformers = pytest.importorskip("transformers", reason="adapter huggingface needs transformers")
 
-from test_huggingface_folders import load  # noqa: E402
+from test_huggingface_folders import ENCODERS, load  # noqa: E402
 from tiny_models import save  # noqa: E402
 
 from audio_neurons import models, tables  # noqa: E402
 from audio_neurons.models import networks  # noqa: E402
+from audio_neurons.models.huggingface import default_networks  # noqa: E402
 
 
 def listed(encoder, path):
@@ -44,3 +47,12 @@ def test_layers_are_networks_of_blocks(kind, expected, tmp_path):
 def test_a_vit_has_one_network_in_each_block(tmp_path):
     encoder = models.load("tiny", TINY, None)
     assert listed(encoder, tmp_path / "n.parquet") == [(0, 0, 64), (1, 0, 64)]
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_the_page_has_the_neurons_of_default_configurations(kind):
+    """As many as the library's own modules have: an input of each feed-forward network's second layer."""
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{re.escape(kind)}`.* \|$", page, re.MULTILINE)
+    found = [network.in_features for network in default_networks(kind).values()]
+    assert row.split(" | ")[-1].removesuffix(" |") == networks.in_words(found)
