@@ -310,7 +310,7 @@ def test_what_the_page_on_models_shows_is_valid(tmp_path, monkeypatch):
     for name in ("config.json", "model.safetensors"):
         Path("models/my-hubert", name).touch()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         if not block.startswith(("models:", "extraction:")):  # one model
             block = f"models:\n{block}"
