@@ -255,11 +255,18 @@ SCHEMAS: dict[str, pa.Schema] = {
         logprob_delta=pa.float64(),
         low=pa.float64(),
         high=pa.float64(),
+        excess=pa.float64(),
+        excess_low=pa.float64(),
+        excess_high=pa.float64(),
+        auroc_before=pa.float64(),
+        auroc=pa.float64(),
+        auroc_delta=pa.float64(),
         specificity=pa.float64(),
         controls=pa.int64(),
         delta_p=pa.float64(),
         logprob_p=pa.float64(),
         specificity_p=pa.float64(),
+        auroc_p=pa.float64(),
     ),
     # One row per set, control, gain, replacement, probe, true class and predicted class: numbers of clips.
     "confusion": _schema(

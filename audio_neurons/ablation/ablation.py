@@ -18,9 +18,11 @@ from torch import Tensor
 
 from audio_neurons import tables
 from audio_neurons.ablation.changes import Change
-from audio_neurons.ablation.conditions import Condition, conditions, membership, read_list, sets_of
+from audio_neurons.ablation.conditions import Condition, membership, read_list, sets_of
+from audio_neurons.ablation.conditions import conditions as conditions_of
 from audio_neurons.ablation.confusion import Confusions
-from audio_neurons.ablation.effects import Measured, effects
+from audio_neurons.ablation.detection import log_odds
+from audio_neurons.ablation.effects import Measured, controls_of, effects
 from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
 from audio_neurons.ablation.probes import Probes, outcome
 from audio_neurons.models.encoder import Encoder, numerics
@@ -111,13 +113,13 @@ def ablate_task(
     for one in lists:
         check(encoder, one.neurons)
     sets = sets_of(table, task["classes"], task["shared"], lists)
-    found = conditions(
+    found = conditions_of(
         sets, table, settings.gains, settings.replacements, settings.shifted, settings.random, settings.bins,
         settings.seed, settings.match,
     )  # fmt: skip
     keep = [i for i, condition in enumerate(found) if condition.control != "random"]
     confusions = Confusions(found)
-    measured = measure(encoder, study, [c.change for c in found], keep, settings, name, confusions)
+    measured = measure(encoder, study, [c.change for c in found], keep, settings, name, confusions, found)
     tables.write(out["ablation"], "ablation", effects(measured, found, settings, selection_split))
     tables.write(out["confusion"], "confusion", confusions.table(measured.classes, measured.seeds))
     tables.write(out["sets"], "ablation_sets", membership(found))
@@ -133,12 +135,14 @@ def measure(
     settings: Conditions,
     name: str = "ablate",
     confusions: Confusions | None = None,
+    found: Sequence[Condition] = (),
 ) -> Measured:
     """Return the probe's outcomes for the clips of a study under every change.
 
     Sums are integers, so they do not depend on how clips are divided among parts. Memory holds sums per
     change, probe and class, and the outcome of every clip under the changes listed in ``keep``. All
-    predictions are added to ``confusions``, if given.
+    predictions are added to ``confusions``, if given. If the changes are those of conditions, ``found``, also
+    sums over the random controls of each, and the log odds of its targets, are kept.
 
     Raises
     ------
@@ -147,7 +151,7 @@ def measure(
         not finite.
     """
     with numerics(encoder, study.precision):
-        return _measure(encoder, study, changes, keep, settings, name, confusions)
+        return _measure(encoder, study, changes, keep, settings, name, confusions, found)
 
 
 def _measure(
@@ -158,6 +162,7 @@ def _measure(
     settings: Conditions,
     name: str,
     confusions: Confusions | None,
+    conditions: Sequence[Condition],
 ) -> Measured:
     frame = describe(study.clips, study.label)
     probes = Probes.load(Path(study.probe)).to(encoder.device)
@@ -166,25 +171,33 @@ def _measure(
     if frame.empty:
         raise AblationError(f"no clips of split '{study.split}'")
     measured = Measured.empty(frame, probes.classes, probes.seeds, len(changes), keep)
+    measured.compare(controls_of(conditions))
+    targets = [
+        [probes.classes.index(name) for name in c.set.targets if name in probes.classes] for c in conditions
+    ]
+    every = sorted({of for some in targets for of in some})
     samples = round(study.clip_seconds * encoder.sample_rate)
     meter = Meter(len(frame) * (len(changes) + 1), name, "clips x conditions")
     for names, wave in batches(study.clips, frame["clip_id"], samples, study.batch_size, encoder.sample_rate):
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         here = frame.iloc[rows]
         values = replace.values(names)
-        found = {}
+        found, odds = {}, {}
         for number, features in run_changes(
             encoder, torch.from_numpy(wave).to(encoder.device), changes, values
         ):
             embedded = study.embedded(encoder, features, here)
             logs = probes.judge(embedded.float(), here["fold"].to_numpy())
             found[number] = outcome(logs, here["class"], probes.classes)
+            for of in every if number < 0 else targets[number] if targets else ():
+                odds[number, of] = log_odds(logs, of)
             meter.add(len(names))
         for number in sorted(found):  # -1, no change, is checked first
             if not np.isfinite(found[number][1]).all():
                 what = f"under {changes[number]}" if number >= 0 else "without any change"
                 raise AblationError(f"features are not finite {what:.200}")
         measured.add(rows, found)
+        measured.add_odds(rows, odds)
         if confusions:
             confusions.add(measured.codes[rows], len(probes.classes), found)
     meter.finish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from audio_neurons import tables
 from audio_neurons.ablation.clustered import sign_flip
 from audio_neurons.ablation.conditions import Condition
+from audio_neurons.ablation.detection import area
 from audio_neurons.settings.ablation import Conditions
 
 ALL = "*"  # stands for the clips of all classes
@@ -38,6 +39,11 @@ class Measured:
         int64 (K, S, C): clips predicted correctly; correct only before the change; correct only under it.
     change
         int64 (K, S, C): summed change of the log-probability, times `FIXED_POINT`.
+    pooled
+        Number of a change → int64 (S, n): change of the log-probability of every clip, times `FIXED_POINT`,
+        summed over the random controls that the change is compared with.
+    odds
+        Number of a change, or -1, and of a class → log odds of the class, float32 (n,), means over probes.
     """
 
     frame: pd.DataFrame
@@ -49,6 +55,9 @@ class Measured:
     lost: np.ndarray
     gained: np.ndarray
     change: np.ndarray
+    pooled: dict[int, np.ndarray] = field(default_factory=dict)
+    odds: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    _pools: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def empty(
@@ -62,13 +71,30 @@ class Measured:
         def outcomes() -> tuple[np.ndarray, np.ndarray]:
             return np.zeros((len(seeds), len(frame)), np.int16), np.zeros((len(seeds), len(frame)))
 
-        sums = (np.zeros((changes, len(seeds), len(classes)), np.int64) for _ in range(4))
-        return cls(frame, tuple(classes), tuple(seeds), outcomes(), {k: outcomes() for k in keep}, *sums)
+        correct, lost, gained, change = np.zeros((4, changes, len(seeds), len(classes)), np.int64)
+        kept = {k: outcomes() for k in keep}
+        return cls(frame, tuple(classes), tuple(seeds), outcomes(), kept, correct, lost, gained, change)
 
     @cached_property
     def codes(self) -> np.ndarray:
         """Class number of every clip."""
         return pd.Index(self.classes).get_indexer(self.frame["class"])
+
+    def compare(self, controls: Mapping[int, Sequence[int]]) -> None:
+        """Prepare `pooled`: number of a change → numbers of the random controls that it is compared with."""
+        shape = self.before[0].shape
+        sums: dict[tuple[int, ...], np.ndarray] = {}  # a set and its shifted control have the same ones
+        for k, others in controls.items():
+            if others:
+                self.pooled[k] = sums.setdefault(tuple(others), np.zeros(shape, np.int64))
+        self._pools = {i: sums[others] for others in sums for i in others}
+
+    def add_odds(self, rows: np.ndarray, found: Mapping[tuple[int, int], np.ndarray]) -> None:
+        """Add a batch of `odds`, (B,) each."""
+        for key, values in found.items():
+            if key not in self.odds:
+                self.odds[key] = np.full(len(self.frame), np.nan, np.float32)
+            self.odds[key][rows] = values
 
     def add(self, rows: np.ndarray, found: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
         """Add a batch: number of the change (-1: no change) → predictions and log-probabilities (S, B)."""
@@ -85,7 +111,10 @@ class Measured:
                 self.correct[k] += now_right.astype(np.int64) @ member
                 self.lost[k] += (right & ~now_right).astype(np.int64) @ member
                 self.gained[k] += (~right & now_right).astype(np.int64) @ member
-                self.change[k] += np.rint((now_true - true) * FIXED_POINT).astype(np.int64) @ member
+                changed = np.rint((now_true - true) * FIXED_POINT).astype(np.int64)
+                self.change[k] += changed @ member
+                if k in self._pools:
+                    self._pools[k][:, rows] += changed
 
 
 def mcnemar(lost: int, gained: int) -> float:
@@ -138,9 +167,12 @@ def effects(
 
     Probes are named by their seed, and ``"mean"`` is the mean over them; class ``"*"`` stands for all
     clips. ``delta`` and ``logprob_delta`` are differences from no change, ``low`` and ``high`` the interval
-    of ``logprob_delta`` over groups. ``specificity`` is the class's ``logprob_delta`` minus the mean over
+    of ``logprob_delta`` over groups. ``excess`` is ``logprob_delta`` less its mean over the random controls,
+    with its own interval. ``specificity`` is the class's ``logprob_delta`` minus the mean over
     the other non-target classes. ``delta_p``, ``logprob_p`` and ``specificity_p`` are one-sided p-values
     for harm: the share of random controls, counting the set itself, whose value is as low or lower.
+    ``auroc`` and its change, of a target class and the mean over probes, are the area under the ROC curve of
+    the class's log odds, averaged over probes, which no bias moves.
     ``groups`` is the number of groups of the class's clips, and ``flip_p``, of the mean over probes, the p of
     sign flips of the groups' net changes of right predictions (:mod:`audio_neurons.ablation.clustered`).
     """
@@ -164,10 +196,16 @@ def effects(
     logprob_delta = per_class(measured.change) / FIXED_POINT
     delta = per_class(measured.gained - measured.lost)
     specificity = _specificity(logprob_delta, classes, conditions)
-    low, high = _intervals(measured, classes, logprob_delta.shape, settings)
-    controls = _controls(conditions)
-
     shape = logprob_delta.shape
+    low, high = _intervals(measured, classes, shape, settings)
+    controls = controls_of(conditions)
+    excess = np.full(shape, np.nan)
+    for k, others in controls.items():
+        if others:
+            excess[k] = logprob_delta[k] - logprob_delta[others].mean(0)
+    excess_low, excess_high = _intervals(measured, classes, shape, settings, controls)
+    auroc_before, auroc = _areas(measured, classes, conditions, shape)
+
     about = pd.DataFrame([_about(condition) for condition in conditions])
     table = about.loc[np.repeat(np.arange(shape[0]), shape[1] * shape[2])].reset_index(drop=True)
     table["selection_split"] = selection_split
@@ -187,10 +225,17 @@ def effects(
         "logprob_delta": logprob_delta,
         "low": low,
         "high": high,
+        "excess": excess,
+        "excess_low": excess_low,
+        "excess_high": excess_high,
+        "auroc_before": auroc_before,
+        "auroc": auroc,
+        "auroc_delta": auroc - auroc_before,
         "specificity": specificity,
         "delta_p": _empirical(delta, controls),
         "logprob_p": _empirical(logprob_delta, controls),
         "specificity_p": _empirical(specificity, controls),
+        "auroc_p": _empirical(auroc - auroc_before, controls),
     }
     table["controls"] = np.repeat([len(controls.get(k, ())) for k in range(shape[0])], shape[1] * shape[2])
     return table.assign(**{name: values.ravel() for name, values in columns.items()})
@@ -258,23 +303,49 @@ def _flips(measured: Measured, classes: Sequence[str], shape: tuple[int, ...], s
     return found
 
 
-def _intervals(
-    measured: Measured, classes: Sequence[str], shape: tuple[int, ...], settings: Conditions
+def _areas(
+    measured: Measured, classes: Sequence[str], conditions: Sequence[Condition], shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Return the ends of the intervals, (2, K, P, 1 + C); NaN where a change's clips were not kept."""
+    """Return the areas without and under each change, (2, K, P, 1 + C); only of targets, over all probes."""
+    found = np.full((2, *shape), np.nan)
+    numbers = {name: number for number, name in enumerate(measured.classes)}
+    for k, condition in enumerate(conditions):
+        for c, name in enumerate(classes):
+            of = numbers.get(name, -1)
+            if name in condition.set.targets and (k, of) in measured.odds:
+                member = measured.codes == of
+                found[:, k, -1, c] = [area(measured.odds[i, of], member) for i in (-1, k)]
+    return found
+
+
+def _intervals(
+    measured: Measured,
+    classes: Sequence[str],
+    shape: tuple[int, ...],
+    settings: Conditions,
+    controls: Mapping[int, Sequence[int]] | None = None,
+) -> np.ndarray:
+    """Return the ends of the intervals, (2, K, P, 1 + C); NaN where a change's clips were not kept.
+
+    With ``controls``, those of the difference to the mean of these; NaN without any.
+    """
     ends = np.full((2, *shape), np.nan)
     for c, name in enumerate(classes):
         mine = _of_class(measured, name)
         group = measured.frame["group"].to_numpy()[mine]
         for k, (_, true) in measured.kept.items():
             values = (true - measured.before[1])[:, mine]
+            if controls is not None:
+                if k not in measured.pooled:
+                    continue
+                values = values - measured.pooled[k][:, mine] / FIXED_POINT / len(controls[k])
             values = np.concatenate([values, values.mean(0, keepdims=True)])
             rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
             ends[:, k, :, c] = cluster_interval(values, group, settings.bootstrap, settings.confidence, rng)
     return ends
 
 
-def _controls(conditions: Sequence[Condition]) -> dict[int, list[int]]:
+def controls_of(conditions: Sequence[Condition]) -> dict[int, list[int]]:
     """Return number of each condition that is not a random control → numbers of its random controls."""
 
     def key(condition: Condition) -> tuple:

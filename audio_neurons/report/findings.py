@@ -53,8 +53,10 @@ with alpha = {alpha:g}:
 - *An ablation* does more harm to a target class than to other classes and than matched sets if q < alpha of
   the specificity and of the log-probability, where p is the share of random sets of neurons, matched in
   number, layer and response to the class, that lower it as much, and the family is all target classes of a
-  task and model; and if the interval is below 0, of at least {fewest} groups. If it does so only in
-  log-probability, it is harm, not shown to be specific. With N random sets p is at least 1 / (1 + N).
+  task and model; and if the interval of the difference to the random sets' mean is below 0, of at least
+  {fewest} groups. If it does so only in log-probability, it is harm, not shown to be specific. With N random
+  sets p is at least 1 / (1 + N). Effects are called where activations are replaced by their mean, if they
+  are: zeroing also shifts what probes were trained on.
 - *Accuracy* changes if q < alpha over the sets of a task and model, where p is that of sign flips of the
   groups' net changes: clips of one group change together, which McNemar's test takes for as many
   observations. Only beside the paper's changes stands McNemar's exact p, which is to be at most alpha with
@@ -71,10 +73,10 @@ UNLIKE = 0.1  # difference of two classes in their share of padding that is told
 def harmful(row: Mapping, alpha: float) -> str:
     """Return ``"specific"``, ``"harm"`` or ``""`` for an ablation's effect on a target class.
 
-    ``"harm"``: it lowers the true class's log-probability more than random sets do; ``"specific"``: also
-    more than that of other classes, compared with the same sets.
+    ``"harm"``: it lowers the true class's log-probability more than random sets do, with an interval of the
+    difference below 0; ``"specific"``: also more than that of other classes, compared with the same sets.
     """
-    if not (row["logprob_q"] < alpha and row["high"] < 0 and row["groups"] >= FEWEST):
+    if not (row["logprob_q"] < alpha and row["excess_high"] < 0 and row["groups"] >= FEWEST):
         return ""
     return "specific" if row["specificity_q"] < alpha else "harm"
 
@@ -178,22 +180,31 @@ def _ablation(rows: Sequence[Mapping], alpha: float) -> Iterator[str]:
     zeroed = [row for row in rows if row["gain"] == 0]
     if not zeroed:
         yield "Nothing was ablated in this run."
+    judged = {row["task_title"] for row in zeroed if row["replacement"] == "mean"}
     for (task, replacement), of_task in by(zeroed, "task_title", "replacement").items():
         yield f"**{plain(task)}**, activations replaced by {REPLACED.get(replacement, replacement)}"
         if replacement == "zero":
+            remedy = (
+                "Effects are called below, where activations are replaced by their mean."
+                if task in judged
+                else "Add mean to ablation.replacements to tell this apart."
+            )
             yield (
                 "Zeroing, the paper's ablation, also shifts what the probes were trained on, even by neurons "
-                "that are equally active in all classes. Add mean to ablation.replacements to tell this "
-                "apart."
+                f"that are equally active in all classes. {remedy}"
             )
-        yield listed([_effects(own, alpha) for own in by(of_task, "model").values()])
+        described = replacement != "mean" and task in judged
+        yield listed([_effects(own, alpha, described) for own in by(of_task, "model").values()])
 
 
 REPLACED = {"zero": "0", "mean": "their mean", "resample": "those in another clip"}
 
 
-def _effects(rows: Sequence[Mapping], alpha: float) -> str:
-    """Describe, for one model and task, the sets that affect their classes and the change of accuracy."""
+def _effects(rows: Sequence[Mapping], alpha: float, described: bool = False) -> str:
+    """Describe, for one model and task, the sets that affect their classes and the change of accuracy.
+
+    If effects are only ``described``, none is called: they are called by another replacement.
+    """
     targets = [row for row in rows if row["target"] and row["class"] != ALL]
     tested = [row for row in targets if not math.isnan(row["logprob_q"])]
     needed, harmed = (
@@ -205,6 +216,13 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
         said.append("no set has a target class that was measured.")
     elif not tested:
         said.append("without random sets no effect can be called.")
+    elif described:
+        mean = sum(row["logprob_delta"] for row in tested) / len(tested)
+        control = sum(row["control_logprob_delta"] for row in tested) / len(tested)
+        said.append(
+            f"log-probability of {many(len(tested), 'target class', 'es')} changes by {mean:+.2f} on "
+            f"average, with random sets by {control:+.2f}. "
+        )
     else:
         sets = min(row["controls"] for row in tested)
         verdict = (
@@ -232,13 +250,14 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
             fits = f"{least} of the {len(tested)} must be that low together for any to be called"
             so = fits if least <= len(tested) else "no effect could have been called, whatever happened"
             said.append(f"With {sets:.0f} random sets p is at least {p_text(1 / (1 + sets))}: {so}. ")
-    few = [row for row in tested if row["groups"] < FEWEST]
+    few = [row for row in tested if row["groups"] < FEWEST and not described]
     if few:
         least = min(row["groups"] for row in few)
         said.append(
             f"Nothing can be called of {many(len(few), 'target class', 'es')}: of fewer than {FEWEST} groups "
             f"(at least {least:.0f}), intervals hold too little. "
         )
+    said.append(_area(tested))
     overall = [row for row in rows if row["class"] == ALL]
     if overall:
         moved = [row for row in overall if changed(row, alpha)]
@@ -248,6 +267,21 @@ def _effects(rows: Sequence[Mapping], alpha: float) -> str:
             f"{many(len(overall), 'set')}; called a change in {len(moved)}."
         )
     return "".join(said).strip()
+
+
+def _area(rows: Sequence[Mapping]) -> str:
+    """Say how the area under the ROC curve of target classes changes, on average."""
+    known = [row for row in rows if not math.isnan(row["auroc_delta"])]
+    if not known:
+        return ""
+    before, after, control = (
+        sum(row[name] for row in known) / len(known)
+        for name in ("auroc_before", "auroc", "control_auroc_delta")
+    )
+    return (
+        f"The area under the ROC curve of target classes, which no shift of all clips moves, is {after:.3f} "
+        f"on average instead of {before:.3f} (with random sets {before + control:.3f}). "
+    )
 
 
 # Beside the paper

@@ -41,6 +41,8 @@ EFFECTS = [
         "control_logprob_high",
     ),
     *("control_delta", "shifted_logprob_delta", "shifted_delta"),
+    *("excess", "excess_low", "excess_high", "auroc_before", "auroc", "auroc_delta", "auroc_p"),
+    "control_auroc_delta",
 ]
 ABLATION = [
     *("task", "task_title", "model", "model_title", "kind", "set", "targets", "neurons", "gain"),
@@ -162,6 +164,7 @@ def _effects(table: pd.DataFrame, level: float) -> pd.DataFrame:
     for end, column in enumerate(("control_logprob_low", "control_logprob_high")):
         ours[column] = random["logprob_delta"].agg(lambda v, end=end: interval(v.to_numpy(), level)[end])
     ours["control_delta"] = random["delta"].mean()
+    ours["control_auroc_delta"] = random["auroc_delta"].mean()
     shifted = of_mean[of_mean["control"] == "shifted"].set_index(keys)
     for column in ("logprob_delta", "delta"):
         ours[f"shifted_{column}"] = shifted[column]

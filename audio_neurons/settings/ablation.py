@@ -49,8 +49,9 @@ class Conditions(Section):
     replacements: Annotated[
         tuple[Literal["zero", "mean", "resample"], ...],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    ] = ("zero",)
-    """What r is: 0, the mean over training clips, or the activation in another training clip."""
+    ] = ("zero", "mean")
+    """What r is: 0 (the paper's), the mean over training clips, by which effects are called, or the
+    activation in another training clip."""
     random: Annotated[int, Field(ge=0)] = 100
     """Random control sets per set, matched in number per layer and response."""
     bins: Count = 10

@@ -23,7 +23,7 @@ from audio_neurons.running import runtime
 from audio_neurons.settings.ablation import Conditions
 from audio_neurons.settings.probe import Probe
 
-SETTINGS = Conditions(random=19, bins=4, bootstrap=200)
+SETTINGS = Conditions(replacements=("zero",), random=19, bins=4, bootstrap=200)
 PROBE = Probe(learning_rate=0.05, batch_size=16, epochs=40, score="loss", seeds=(0, 1))
 TASK = {"classes": None, "shared": [["low", "middle"]], "lists": {}}
 
@@ -76,7 +76,15 @@ def test_ablating_what_carries_a_class_harms_that_class_alone(done):
         assert rows.loc[name, "logprob_delta"] < -1
         assert rows.loc[name, "high"] < -1
         assert rows.loc[name, "specificity"] < -1
-        assert (rows.loc[name, ["delta_p", "logprob_p", "specificity_p"]] == 1 / 20).all()
+        assert (rows.loc[name, ["delta_p", "logprob_p", "specificity_p", "auroc_p"]] == 1 / 20).all()
+        assert rows.loc[name, "excess"] == pytest.approx(rows.loc[name, "logprob_delta"], abs=0.2)
+        assert rows.loc[name, "excess_low"] < rows.loc[name, "excess"] < rows.loc[name, "excess_high"] < -1
+        assert rows.loc[name, "auroc_before"] == 1
+        assert rows.loc[name, "auroc"] == pytest.approx(
+            rows.loc[name, "auroc_before"] + rows.loc[name, "auroc_delta"]
+        )
+        assert rows.loc[name, "auroc_delta"] < -0.1
+        assert rows.drop(index=name)["auroc"].isna().all()
         assert rows.loc[name, "target"]
         # One neuron is of two classes, and the other class keeps one of its own.
         others = rows.drop(index=[name, "*"])
@@ -98,6 +106,27 @@ def test_controls_do_nothing(done):
     own = of(table, "class:low gain=0 zero")
     assert abs(shifted.loc["low", "logprob_delta"]) < 0.1 * abs(own.loc["low", "logprob_delta"])
     assert shifted.loc["none", "delta"] == 0
+
+
+def test_the_difference_to_controls_is_that_of_single_clips(world, done):
+    """Sums over controls, kept while they run, are those of one run of each of them."""
+    encoder, one, _ = world
+    name = "class:high gain=0 zero"
+    rows = of(done["ablation"], name)
+    sets = done["sets"]
+    drawn = sets[(sets["set"] == "class:high") & (sets["control"] == "random")]
+    changes = [
+        Change(frozenset(zip(mine["layer"], mine["neuron"], strict=True)))
+        for _, mine in drawn.groupby("draw")
+    ]
+    measured = measure(encoder, one, changes, range(len(changes)), SETTINGS)
+    after = np.mean([true for _, true in measured.kept.values()], axis=(0, 1))
+    own = done["clips"][done["clips"]["condition"] == name].groupby("clip_id")["log_probability"].mean()
+    excess = (own - pd.Series(after, measured.frame["clip_id"])).groupby(
+        measured.frame.set_index("clip_id")["class"]
+    )
+    for label, expected in excess.mean().items():
+        assert rows.loc[label, "excess"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_shared_neurons_are_part_of_what_two_classes_need(done):
@@ -203,7 +232,7 @@ def test_gains_and_replacements(world, tmp_path):
 
 
 def test_confusion_counts_the_clips_of_every_cell(world, tmp_path):
-    settings = Conditions(random=4, gains=(0,), bootstrap=0)
+    settings = Conditions(replacements=("zero",), random=4, gains=(0,), bootstrap=0)
     done = run(world, tmp_path, settings)
     table, clips = done["confusion"], done["clips"]
     seeds = clips["seed"].unique()
@@ -413,7 +442,7 @@ def test_progress_counts_clips_and_conditions(world, tmp_path, monkeypatch, caps
     monkeypatch.setattr(runtime, "INTERVAL", 0)
     encoder, study, neurons = world
     out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "confusion", "sets")}
-    task, settings = {**TASK, "classes": ["low"], "shared": []}, Conditions(random=1)
+    task, settings = {**TASK, "classes": ["low"], "shared": []}, Conditions(replacements=("zero",), random=1)
     ablate_task(encoder, study, neurons, task, (), settings, out, name="one task")
     told = capsys.readouterr().err
     assert "one task: 8/128 clips x conditions, " in told  # a batch; without any change, and three sets

@@ -6,7 +6,7 @@ import pytest
 
 from audio_neurons import tables
 from audio_neurons.ablation.conditions import Condition, NeuronSet
-from audio_neurons.ablation.effects import ALL, Measured, cluster_interval, effects, mcnemar
+from audio_neurons.ablation.effects import ALL, Measured, cluster_interval, controls_of, effects, mcnemar
 from audio_neurons.ablation.intervention import Change
 from audio_neurons.settings.ablation import Conditions
 
@@ -111,8 +111,11 @@ def study():
     found = [condition for condition, *_ in done]
     keep = [k for k, c in enumerate(found) if c.control != "random"]
     measured = Measured.empty(FRAME, "abcd", (3, 5), len(done), keep)
+    measured.compare(controls_of(found))
     for k, (_, now, change) in enumerate(done):
         one(measured, k, now, change)
+    for k, odds in ((-1, [5, 4, 3, 2, 1, 0, -1, -2, 9]), (3, [5, 4, -1, -3, 1, 0, -1, -2, -9])):
+        measured.add_odds(np.arange(9), {(k, 0): np.array(odds, np.float32)})
     return measured, found
 
 
@@ -166,6 +169,16 @@ def of(table, condition, probe):
         ("mean", "logprob_p", [3 / 4, 3 / 4, 4 / 4, 4 / 4]),
         ("mean", "delta_p", [1 / 4, 1 / 4, 4 / 4, 4 / 4]),
         ("mean", "specificity_p", [np.nan, 1 / 4, 1 / 4, 4 / 4]),
+        # Random sets change clips of class a by -11/6 on average, and no others.
+        ("3", "excess", [-9 / 9 + 4 * 11 / 54, -3 + 11 / 6, 0, 3]),
+        ("mean", "excess", [-8 / 9 + 4 * 11 / 54, -2.5 + 11 / 6, 0, 2]),
+        ("mean", "excess_low", [None, -3.5 + 11 / 6, -0.5, np.nan]),
+        ("mean", "excess_high", [None, -1.5 + 11 / 6, 1 / 6, np.nan]),
+        # Of the 4 x 5 pairs of a clip of class a with another, the latter is lower in 16, later in 11.
+        ("mean", "auroc_before", [np.nan, 16 / 20, np.nan, np.nan]),
+        ("mean", "auroc", [np.nan, (5 + 5 + 2.5 + 1) / 20, np.nan, np.nan]),
+        ("mean", "auroc_delta", [np.nan, -2.5 / 20, np.nan, np.nan]),
+        ("3", "auroc", [np.nan] * 4),
         ("mean", "target", [False, True, False, False]),
         ("mean", "controls", [3] * 4),
     ],
@@ -208,7 +221,7 @@ def test_a_condition_is_compared_with_random_sets_of_its_own_set_gain_and_replac
     }
     assert mean.loc["class:a gain=0.5 zero", "logprob_p"] == 2 / 2
     assert mean.loc["class:a shifted gain=0 zero", "logprob_p"] == 4 / 4
-    p = ["delta_p", "logprob_p", "specificity_p"]
+    p = ["delta_p", "logprob_p", "specificity_p", "excess", "excess_low"]
     without = [name for name, n in mean["controls"].items() if not n]
     assert mean.loc[without, p].isna().all(axis=None)
     assert mean.loc[mean["control"] == "random", ["low", "high"]].isna().all(axis=None)

@@ -159,11 +159,13 @@ def test_a_difference_of_contrasts_is_called_where_both_scales_agree():
 
 
 def test_when_an_ablation_has_an_effect():
-    row = {"logprob_q": 0.01, "specificity_q": 0.01, "high": -0.1, "groups": 10}
+    row = {"logprob_q": 0.01, "specificity_q": 0.01, "excess_high": -0.1, "groups": 10, "high": 0.1}
     assert harmful(row, 0.05) == "specific"
     assert harmful(row | {"specificity_q": 0.05}, 0.05) == "harm"
     assert harmful(row | {"specificity_q": NAN}, 0.05) == "harm"
-    for change in ({"high": 0.0}, {"logprob_q": 0.05}, {"logprob_q": NAN}, {"high": NAN}, {"groups": 9}):
+    for change in (
+        {"excess_high": 0.0}, {"logprob_q": 0.05}, {"logprob_q": NAN}, {"excess_high": NAN}, {"groups": 9}
+    ):  # fmt: skip
         assert harmful(row | change, 0.05) == ""
     assert changed({"flip_q": 0.04}, 0.05)
     assert not changed({"flip_q": 0.05}, 0.05)
@@ -331,6 +333,31 @@ def test_ablation_in_words(tmp_path):
     general = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table.assign(specificity_q=0.5)), "Ablation")
     assert "No effect can be called specific, of 5 target classes. Harm, not shown to be specific:" in general
     assert "5 of the 5 must be that low together" in text
+    area = "of target classes, which no shift of all clips moves, is 0.800 on average instead of 0.900"
+    assert area in text
+
+
+def test_effects_are_called_by_the_mean_and_described_by_zero(tmp_path):
+    table = ablation(tmp_path)
+    both = pd.concat([table, table.assign(replacement="mean")])
+    text = section(text_of({**ABOUT, "alpha": 0.06}, ablation=both), "Ablation")
+    zeroed, averaged = text.split("activations replaced by their mean")
+    assert "Effects are called below, where activations are replaced by their mean." in zeroed
+    assert (
+        "log-probability of 5 target classes changes by -0.50 on average, with random sets by +0.01" in zeroed
+    )
+    assert "More harm" not in zeroed
+    assert "More harm than to other classes and than by matched sets to 5 of 5 target classes" in averaged
+
+
+def test_an_effect_that_may_be_that_of_the_controls_is_not_called(tmp_path):
+    table = ablation(tmp_path).assign(excess_high=0.01)
+    text = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table), "Ablation")
+    assert "No effect can be called specific, of 5 target classes" in text
+
+
+def test_ablation_without_random_sets_is_not_called(tmp_path):
+    table = ablation(tmp_path)
     bare = table.assign(logprob_p=NAN, logprob_q=NAN, controls=0)
     assert "without random sets no effect can be called" in section(text_of(ablation=bare), "Ablation")
     assert section(text_of(), "Ablation") == "Nothing was ablated in this run."

@@ -105,6 +105,13 @@ def effects(sets, random=19, harm=-0.5):
                     **{"groups": 12, "flip_p": 0.03 if probe == "mean" and own else np.nan},
                     **{"logprob_before": -1.0, "logprob_delta": change},
                     **{"low": change - 0.1, "high": change + 0.1, "specificity": change},
+                    **{"excess": change, "excess_low": change - 0.05, "excess_high": change + 0.05},
+                    **{
+                        "auroc_before": 0.9,
+                        "auroc": 0.9 + change / 5,
+                        "auroc_delta": change / 5,
+                        "auroc_p": 0.05,
+                    },
                     **{"controls": random if own else 0, "delta_p": 0.05, "specificity_p": 0.05},
                     "logprob_p": (0.05 if target else 0.9) if own and random else np.nan,
                 }
