@@ -21,10 +21,9 @@ from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.conditions import Condition, membership, read_list, sets_of
 from audio_neurons.ablation.conditions import conditions as conditions_of
 from audio_neurons.ablation.confusion import Confusions
-from audio_neurons.ablation.detection import log_odds
 from audio_neurons.ablation.effects import Measured, controls_of, effects
 from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
-from audio_neurons.ablation.probes import Probes, outcome
+from audio_neurons.ablation.probes import Probes, log_odds, outcome
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, describe, encoded, waveforms
 from audio_neurons.running.runtime import Meter

@@ -8,14 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.stats import rankdata
-from torch import Tensor
-
-
-def log_odds(log_probabilities: Tensor, of: int) -> np.ndarray:
-    """Return the log odds of class ``of``, float32 (n,), as means over probes, of (S, n, C)."""
-    others = [c for c in range(log_probabilities.shape[-1]) if c != of]
-    rest = log_probabilities[..., others].logsumexp(-1)
-    return (log_probabilities[..., of] - rest).mean(0).float().cpu().numpy()
 
 
 def area(values: np.ndarray, member: np.ndarray) -> float:

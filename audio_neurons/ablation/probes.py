@@ -330,3 +330,10 @@ def of_true_class(log_probabilities: Tensor, labels: Sequence[str], classes: Seq
     """Return the true class's log-probability (..., n) of (..., n, C); differentiable."""
     true = torch.from_numpy(pd.Index(classes).get_indexer(labels)).to(log_probabilities.device)
     return log_probabilities[..., torch.arange(len(true), device=true.device), true]
+
+
+def log_odds(log_probabilities: Tensor, of: int) -> np.ndarray:
+    """Return the log odds of class ``of``, float32 (n,), as means over probes, of (S, n, C)."""
+    others = [c for c in range(log_probabilities.shape[-1]) if c != of]
+    rest = log_probabilities[..., others].logsumexp(-1)
+    return (log_probabilities[..., of] - rest).mean(0).float().cpu().numpy()

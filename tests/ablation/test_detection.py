@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from audio_neurons.ablation.detection import area, log_odds
+from audio_neurons.ablation.detection import area
+from audio_neurons.ablation.probes import log_odds
 
 
 @pytest.mark.parametrize(

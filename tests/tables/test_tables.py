@@ -36,6 +36,7 @@ def test_every_table_comes_back_with_its_types(path, name):
         pa.int16(): [1, 2], pa.int32(): [1, 2], pa.int64(): [1, 2], pa.string(): ["x", "ü"],
         pa.binary(): [b"", b"\0\xff"], pa.bool_(): [True, False], pa.float32(): [0.5, np.nan],
         pa.float64(): [0.1, np.nan], pa.list_(pa.float32()): [[0.5], [1.0]],
+        pa.list_(pa.float64()): [[], [0.1, 1.0]],
         pa.list_(pa.string()): [[], ["x", "ü"]],
         pa.list_(pa.uint16()): [[], [65535]], pa.list_(pa.uint32()): [[2**32 - 1], [0]],
     }  # fmt: skip
