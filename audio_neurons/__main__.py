@@ -14,6 +14,7 @@ import yaml
 from audio_neurons.commands import check, init
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.folder import CONFIG
+from audio_neurons.models.twins import owner, resolved
 from audio_neurons.study import paths
 from audio_neurons.study.loading import HOME, ConfigError, complete
 from audio_neurons.study.paths import fill
@@ -101,12 +102,13 @@ def _models(path: Path, directory: Path) -> dict[str, dict]:
     """Return the models of a configuration, after the checks of a run in the working directory."""
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     with chdir(directory):
-        return complete(config, [path])["models"]
+        models = complete(config, [path])["models"]
+    return {name: dict(resolved(models, name)) for name in models}
 
 
 def _weights(name: str, block: Mapping, directory: Path) -> Path | None:
     """Return the path of the model's checkpoint in a run; ``None`` if the model has none."""
-    source = block["weights"]["source"]
+    source, name = block["weights"]["source"], owner(name, block)
     if source == "hub":
         return directory / fill(paths.SNAPSHOT, model=name)
     if source == "folder":
@@ -211,6 +213,8 @@ def _compare(
     encoder: Encoder, block: Mapping, path: Path | None, wave: Tensor, options: argparse.Namespace
 ) -> str:
     """Compare the features of noise with transformers' own pipeline, and record the result if asked to."""
+    if "shuffled" in block:
+        return "not with transformers: its weights are shuffled"
     if block["adapter"] != "huggingface":
         return f"not with transformers: adapter {block['adapter']} is none of its models"
     from audio_neurons.models import comparison

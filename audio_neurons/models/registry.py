@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from audio_neurons.models import folder, names
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.facts import DATASET, FOR_NORM_STATS
+from audio_neurons.models.twins import owner
 from audio_neurons.running.rates import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ ADAPTERS = {
         "special_tokens", "norm_stats",
     ),
     "huggingface": ("model_type", "config", "normalize", "norm_stats", "context"),
+    "logmel": ("config", "norm_stats"),
 }  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) ->
     if source.get("source") == "folder":
         place = Path(weights).parent if weights else Path(source["path"]).expanduser()
         return folder.sampling_rate(place) or SAMPLE_RATE
-    file = PurePosixPath(weights or PurePosixPath(name, source.get("file") or ""))
+    file = PurePosixPath(weights or PurePosixPath(owner(name, block), source.get("file") or ""))
     named = block["adapter"] == "vit" and source.get("source") != "training"
     return names.facts(file.parent.name).get("sample_rate", SAMPLE_RATE) if named else SAMPLE_RATE
 
@@ -73,6 +75,7 @@ def sample_rate(name: str, block: Mapping, weights: str | Path | None = None) ->
 def load(name: str, block: Mapping, weights: str | Path | None, device: str = "cpu") -> Encoder:
     """Build model ``name`` in evaluation mode on ``device``.
 
+    A block that says ``shuffled`` (:mod:`audio_neurons.models.shuffling`) has its weights permuted.
     With ``norm_stats: dataset`` it awaits the statistics of a dataset (`Encoder.normalise`).
 
     Raises
@@ -98,6 +101,10 @@ def load(name: str, block: Mapping, weights: str | Path | None, device: str = "c
                 raise ModelError(f"norm_stats: dataset does not go with this encoder; {FOR_NORM_STATS}")
             encoder.lacks_statistics = True
         encoder.down_projections()
+        if "shuffled" in block:
+            from audio_neurons.models.shuffling import shuffle
+
+            shuffle(encoder, block["shuffled"]["seed"])
     except ImportError as error:
         raise ModelError(f"models.{name}: adapter {block['adapter']} cannot be imported: {error}") from error
     except ModelError as error:

@@ -11,7 +11,7 @@ from audio_neurons.settings.ablation import Ablation
 from audio_neurons.settings.datasets import Comparison, Dataset, Task
 from audio_neurons.settings.extraction import Extraction
 from audio_neurons.settings.inference import Findings, Inference
-from audio_neurons.settings.models import Checkpoint, Model
+from audio_neurons.settings.models import Checkpoint, Model, Random, Shuffled
 from audio_neurons.settings.preparation import Download, Preparation
 from audio_neurons.settings.probe import Probe
 from audio_neurons.settings.section import Name, Section, Seed, unknown
@@ -80,6 +80,13 @@ class Configuration(Section):
                 f"'{model.weights.file}' is no path below resources/weights/{name}; a checkpoint of your own "
                 f"goes into {self.download.archives}/{name}",
             )
+        if isinstance(model.weights, Shuffled):
+            of = f"{path}.weights.of"
+            yield from unknown(of, model.weights.of, self.models, "model")
+            if model.weights.of in self.models and isinstance(
+                weights := self.models[model.weights.of].weights, Random | Shuffled
+            ):
+                yield of, f"{model.weights.of} has {weights.source} weights; name a trained model"
         if model.training is not None:
             yield from unknown(f"{path}.training.pool", model.training.pool, self.pools, "pool")
 

@@ -32,7 +32,7 @@ class Checkpoint(Section):
     """Weights from a file."""
 
     source: Literal["checkpoint"]
-    """A file; training here; the initialisation alone; the Hub; a folder."""
+    """A file; training here; the initialisation alone; the Hub; a folder; another model's, shuffled."""
     file: str
     """Checkpoint under resources/weights/MODEL, safetensors or PyTorch's; for M2D with its folder, which
     tells its sizes."""
@@ -56,23 +56,34 @@ class Trained(Section):
     """Weights from a training here."""
 
     source: Literal["training"]
-    """A file; training here; the initialisation alone; the Hub; a folder."""
+    """A file; training here; the initialisation alone; the Hub; a folder; another model's, shuffled."""
 
 
 class Random(Section):
     """Weights of a random initialisation."""
 
     source: Literal["random"]
-    """A file; training here; the initialisation alone; the Hub; a folder."""
+    """A file; training here; the initialisation alone; the Hub; a folder; another model's, shuffled."""
     seed: Seed
     """Seed of the random initialisation."""
+
+
+class Shuffled(Section):
+    """Weights of another model, permuted within each unit's own: a twin without what training arranged."""
+
+    source: Literal["shuffled"]
+    """A file; training here; the initialisation alone; the Hub; a folder; another model's, shuffled."""
+    of: Text
+    """Name under `models`; the block has that model's architecture."""
+    seed: Seed
+    """Seed of the permutations."""
 
 
 class Hub(Section):
     """Weights and description of a model of the Hugging Face Hub."""
 
     source: Literal["hub"]
-    """A file; training here; the initialisation alone; the Hub; a folder."""
+    """A file; training here; the initialisation alone; the Hub; a folder; another model's, shuffled."""
     name: Text
     """OWNER/NAME."""
     revision: Text | None = None
@@ -83,7 +94,7 @@ class Folder(Section):
     """Weights and description in a folder, as save_pretrained of transformers writes it."""
 
     source: Literal["folder"]
-    """A file; training here; the initialisation alone; the Hub; a folder."""
+    """A file; training here; the initialisation alone; the Hub; a folder; another model's, shuffled."""
     path: Text
     """The folder."""
 
@@ -156,7 +167,7 @@ class Model(Section):
     """Licence of the weights."""
     citation: str | None = None
     """Citation of the model."""
-    weights: Annotated[Checkpoint | Trained | Random | Hub | Folder, Field(discriminator="source")]
+    weights: Annotated[Checkpoint | Trained | Random | Shuffled | Hub | Folder, Field(discriminator="source")]
     """Where the parameters come from; hub and folder say so too."""
     training: PooledTraining | None = None
     """How the model is trained here; with weights.source training."""
@@ -178,7 +189,9 @@ class Model(Section):
             yield "", "weights.source 'training' and a training block go together"
         if trained and (self.adapter != "vit" or {"front_end", "special_tokens"} & self.model_fields_set):
             yield "", "only adapter vit, without front_end and special_tokens, is trained here"
-        described = isinstance(self.weights, Hub | Folder)
+        if isinstance(self.weights, Shuffled) and self.kind != "random":
+            yield "kind", f"a model whose weights are shuffled is of kind random, not {self.kind}"
+        described = isinstance(self.weights, Hub | Folder | Shuffled)
         if self.adapter == "huggingface" and self.model_type is None and not described:
             yield "", "missing key(s) model_type"
 

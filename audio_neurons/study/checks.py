@@ -12,6 +12,7 @@ from audio_neurons.models import folder, names
 from audio_neurons.models import registry as models
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.facts import shown
+from audio_neurons.models.twins import resolved
 from audio_neurons.running.rates import SAMPLE_RATE
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
@@ -160,7 +161,7 @@ def clip_seconds(dataset: Dataset) -> float:
 def sample_rates(config: Configuration) -> dict[str, int]:
     """Return model → sampling rate of the clips that it hears."""
     blocks = {name: model.model_dump(exclude_none=True) for name, model in config.models.items()}
-    return {name: models.sample_rate(name, block) for name, block in blocks.items()}
+    return {name: models.sample_rate(name, resolved(blocks, name)) for name in blocks}
 
 
 def labels(dataset: Dataset) -> tuple[str, ...]:

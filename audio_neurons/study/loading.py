@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from audio_neurons.datasets import registry as datasets
 from audio_neurons.models.facts import DATASET
+from audio_neurons.models.twins import OWN
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.models import CONTEXT_NOTES, CONTEXTS, DATASET_NOTE, spelled_out
 from audio_neurons.settings.schema import schema
@@ -62,6 +63,9 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
     for block in models.values() if isinstance(models, dict) else ():
         if isinstance(block, dict) and block.keys() & {"hub", "folder"}:
             block.setdefault("adapter", "huggingface")
+    if isinstance(models, dict):
+        for block in models.values():
+            _twin(block, models)
     validator = _Completing(schema())
     problems += [line for error in validator.iter_errors(completed) for line in _explain(error)]
     if not problems:
@@ -84,6 +88,18 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
             "the configuration is not valid:\n" + "\n".join(f"  {p}" for p in sorted(set(problems)))
         )
     return completed
+
+
+def _twin(block: Any, models: Mapping) -> None:
+    """Give a shuffled twin the architecture of its model; anything wrong is found later."""
+    weights = block.get("weights") if isinstance(block, dict) else None
+    if not (isinstance(weights, dict) and weights.get("source") == "shuffled"):
+        return
+    of = models.get(str(weights.get("of")))
+    if isinstance(of, dict):
+        block |= {key: deepcopy(value) for key, value in of.items() if key not in {*OWN, *block}}
+        told = f"The weights of {of.get('title') or weights['of']}, those of each unit permuted."
+        block.setdefault("note", told)
 
 
 def _say_input(block: dict) -> None:

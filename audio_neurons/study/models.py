@@ -9,6 +9,7 @@ from typing import Any
 
 from audio_neurons.fetching import sources
 from audio_neurons.models import folder
+from audio_neurons.models.twins import owner, resolved
 from audio_neurons.running.contents import Contents
 from audio_neurons.running.digest import code_digest
 from audio_neurons.settings.configuration import Configuration
@@ -30,7 +31,9 @@ class Models:
 
     def __init__(self, config: Configuration, values: Mapping[str, Any], contents: Contents):
         self.config, self.contents = config, contents
-        self.blocks: Mapping[str, Mapping[str, Any]] = values["models"]
+        own: Mapping[str, Mapping[str, Any]] = values["models"]
+        # Of a shuffled twin: with the weights of the other model.
+        self.blocks = {name: resolved(own, name) for name in own}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.config.models)
@@ -49,7 +52,7 @@ class Models:
         The first is the checkpoint, or a JSON file in the folder that has everything; none for a random
         initialisation.
         """
-        block = self.blocks[model]["weights"]
+        block, model = self.blocks[model]["weights"], owner(model, self.blocks[model])
         if block["source"] == "folder":
             return list(map(str, folder.files(Path(block["path"]).expanduser())))
         return {
@@ -64,7 +67,7 @@ class Models:
 
     def _beside(self, model: str) -> list[str]:
         """Return the descriptions that lie beside a checkpoint and are read with it."""
-        if self[model].weights.source != "checkpoint" or self[model].adapter != "huggingface":
+        if self.blocks[model]["weights"]["source"] != "checkpoint" or self[model].adapter != "huggingface":
             return []
         place = Path(self.weights_of(model)[0]).parent
         found = [place / name for name in (folder.CONFIG, *folder.PREPROCESSORS)]
@@ -79,7 +82,8 @@ class Models:
 
     def weights_by_content(self, wildcards: Any) -> bool:
         """Return whether only the content of weights counts, as in `Datasets.by_content`."""
-        block, lock = self.blocks[wildcards.model]["weights"], fill(paths.WEIGHTS_LOCK, model=wildcards.model)
+        block = self.blocks[wildcards.model]["weights"]
+        lock = fill(paths.WEIGHTS_LOCK, model=owner(wildcards.model, self.blocks[wildcards.model]))
         files = self.weights(wildcards)
         return block["source"] == "checkpoint" and all(sources.settled(file, lock, block) for file in files)
 

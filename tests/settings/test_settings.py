@@ -153,7 +153,7 @@ def test_the_schema_is_written_as_a_person_would():
     assert made["$defs"]["Dataset"]["properties"]["shards"]["type"] == ["integer", "string"]
     assert model["input_size"]["items"] == {"type": "integer", "minimum": 1}
     assert [branch["properties"]["source"]["const"] for branch in model["weights"]["oneOf"]] == [
-        "checkpoint", "training", "random", "hub", "folder",
+        "checkpoint", "training", "random", "shuffled", "hub", "folder",
     ]  # fmt: skip
     text = json.dumps(made)
     assert "anyOf" not in text

@@ -279,7 +279,7 @@ def test_training_clips_are_not_longer_than_those_of_the_pool():
 def test_an_unknown_source_of_weights_is_one_problem():
     assert problems(changed("models.r.weights", {"source": "chekpoint", "file": "x"})) == [
         "models.r.weights.source: 'chekpoint' is not one of ['checkpoint', 'training', 'random', "
-        "'hub', 'folder']"
+        "'shuffled', 'hub', 'folder']"
     ]
     assert problems(changed("models.r.weights", {"source": "checkpoint", "seed": 0})) == [
         "models.r.weights.seed: unknown key; known are source, file, urls, sha256, bytes",
@@ -310,7 +310,7 @@ def test_what_the_page_on_models_shows_is_valid(tmp_path, monkeypatch):
     for name in ("config.json", "model.safetensors"):
         Path("models/my-hubert", name).touch()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         if not block.startswith(("models:", "extraction:")):  # one model
             block = f"models:\n{block}"
