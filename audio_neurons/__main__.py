@@ -124,14 +124,21 @@ def _load(name: str, block: Mapping, options: argparse.Namespace) -> Encoder:
     path = _weights(name, block, options.directory)
     if path is None or path.is_file():
         return models.load(name, block, path)
+    if block["weights"]["source"] == "hub":
+        raise ModelError(
+            f"models.{name}: {block['weights']['name']} is not here yet, and only its files describe it; "
+            "fetch it by `snakemake downloads`"
+        )
     # The file's folder may tell the sizes.
     untrained = {"source": "random", "seed": 0, "file": block["weights"].get("file", "")}
     return models.load(name, {**block, "weights": untrained}, None)
 
 
 def _row(name: str, block: Mapping, options: argparse.Namespace) -> tuple[str, ...]:
-    encoder = _load(name, block, options)
     path = _weights(name, block, options.directory)
+    if block["weights"]["source"] == "hub" and path is not None and not path.is_file() and not options.names:
+        return name, block["kind"], block["adapter"], "?", "?", f"not here yet: {block['weights']['name']}"
+    encoder = _load(name, block, options)
     where = "random" if path is None else str(path) if path.is_file() else f"not here yet: {path}"
     parameters = sum(p.numel() for p in encoder.parameters())
     return name, block["kind"], block["adapter"], _size(encoder), f"{parameters / 1e6:.1f} M", where
@@ -149,6 +156,7 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
 
     from audio_neurons.activations.extraction import forward
     from audio_neurons.activations.recorder import Recorder
+    from audio_neurons.models.towers import Chunked
 
     encoder = _load(name, block, options)
     samples = round(SECONDS * encoder.sample_rate)
@@ -180,6 +188,7 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
     return [
         f"{name}: works",
         f"  neurons:  inputs of {names[layers[0]]} ... {names[layers[-1]]}",
+        *([f"  context:  {encoder.context}"] if isinstance(encoder, Chunked) else []),
         f"  tokens:   {batch.tokens} that count in {SECONDS:g} s, {encoder.special_tokens} special ones",
         f"  features: {features.shape[1]} x {features.shape[2]}",
         f"  active:   {active.min():.0%} to {active.max():.0%} of the tokens of noise, by layer",

@@ -14,11 +14,16 @@ from audio_neurons.settings.training import PooledTraining
 
 Size = tuple[Count, Count]
 # What encoders with a fixed input length do with shorter clips, by model_type; others are padded ("full").
-CONTEXTS = {"audio-spectrogram-transformer": "clip", "whisper": "full"}
+CONTEXTS = {
+    "audio-spectrogram-transformer": "clip", "whisper": "full",
+    "qwen2_audio": "full", "qwen2_audio_encoder": "full",
+}  # fmt: skip
 # What captions say of it.
 CONTEXT_NOTES = {
     "clip": "It encodes clips at their own length (context: clip).",
     "full": "It encodes clips padded to its full length (context: full).",
+    # Of a model of the Hub, the architecture is not known before its download.
+    "hub": "If its input has a fixed length, clips are padded to it, or by AST heard at their own (context).",
 }
 
 # What they say of norm_stats: dataset.

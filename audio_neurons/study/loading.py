@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from audio_neurons.datasets import registry as datasets
+from audio_neurons.models import folder
+from audio_neurons.models.errors import ModelError
 from audio_neurons.models.facts import DATASET
 from audio_neurons.models.twins import OWN
 from audio_neurons.settings.configuration import Configuration
@@ -104,11 +107,22 @@ def _twin(block: Any, models: Mapping) -> None:
 
 def _say_input(block: dict) -> None:
     """Put an encoder's context into its block, and what it does to its input into its note."""
-    if (context := block.get("context", CONTEXTS.get(block.get("model_type", "")))) in CONTEXT_NOTES:
+    if context := block.get("context", CONTEXTS.get(_model_type(block))):
         block["context"] = context
         _note(block, CONTEXT_NOTES[context])
+    elif block["weights"]["source"] == "hub":
+        _note(block, CONTEXT_NOTES["hub"])
     if block.get("norm_stats") == DATASET:
         _note(block, DATASET_NOTE)
+
+
+def _model_type(block: Mapping) -> str:
+    """Return the architecture of a model of transformers, as far as it is known before a download."""
+    weights, found = block["weights"], None
+    if weights["source"] == "folder":
+        with suppress(ModelError):  # which the checks report
+            found = folder.read_json(Path(weights["path"]).expanduser() / folder.CONFIG).get("model_type")
+    return str(found or block.get("model_type", ""))
 
 
 def _note(block: dict, told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 
@@ -137,6 +138,24 @@ def test_an_encoder_of_transformers_is_described_and_compared(configured, tmp_pa
     assert row["transformers"] == transformers.__version__
     assert main(["models", "tiny", *configured(tiny=RANDOM)]) == 0
     assert "compared: not with transformers: adapter vit is none of its models" in capsys.readouterr().out
+
+
+def test_a_model_of_the_hub_that_is_not_here_is_listed_and_cannot_be_checked(configured, capsys):
+    pytest.importorskip("transformers")
+    arguments = configured(tiny=RANDOM, far={"kind": "ssl", "hub": "me/far"})
+    assert main(["models", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^far +ssl +huggingface +\? +\? +not here yet: me/far$", out, re.M)
+    assert "2 x 64 = 128" in out
+    assert main(["models", "far", *arguments]) == 1
+    assert "models.far: me/far is not here yet, and only its files describe it" in capsys.readouterr().err
+
+
+def test_statistics_of_a_dataset_are_those_of_the_noise_in_a_check(configured, capsys):
+    assert main(["models", "tiny", *configured(tiny={**RANDOM, "norm_stats": "dataset"})]) == 0
+    out = capsys.readouterr().out
+    assert "tiny: works" in out
+    assert "norm_stats=dataset" in out
 
 
 def test_verified_models_are_on_the_page():

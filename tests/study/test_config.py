@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from audio_neurons import datasets
 from audio_neurons.settings import serialise
+from audio_neurons.settings.models import CONTEXT_NOTES
 from audio_neurons.study.loading import ConfigError, complete, shards
 
 SHIPPED = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "config").glob("*.yaml")}
@@ -547,8 +548,30 @@ def test_captions_say_whether_clips_are_padded():
         "full", "Of x. It encodes clips padded to its full length (context: full).",
     )  # fmt: skip
     assert told(model_type="whisper")[0] == "full"
+    assert told(model_type="qwen2_audio_encoder")[0] == "full"
     assert told(model_type="hubert") == (None, None)
     assert complete(MINIMAL)["models"]["r"].get("note") is None
+
+
+def test_captions_say_whether_clips_of_a_folder_or_the_hub_are_padded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def told(**source):
+        block = complete(changed("models.a", {"kind": "sl", **source}))["models"]["a"]
+        return block.get("context"), block.get("note")
+
+    for kind, expected in (
+        ("audio-spectrogram-transformer", ("clip", CONTEXT_NOTES["clip"])),
+        ("whisper", ("full", CONTEXT_NOTES["full"])),
+        ("hubert", (None, None)),
+    ):
+        Path(kind).mkdir()
+        Path(kind, "config.json").write_text(json.dumps({"model_type": kind}), encoding="utf-8")
+        Path(kind, "model.safetensors").touch()
+        assert told(folder=kind) == expected
+    assert told(folder="whisper", context="clip") == ("clip", CONTEXT_NOTES["clip"])
+    assert told(hub="me/any") == (None, CONTEXT_NOTES["hub"])
+    assert told(hub="me/any", context="full") == ("full", CONTEXT_NOTES["full"])
 
 
 @pytest.mark.parametrize("gone", ["m2d", "m2d-as", "ast", "random"])
