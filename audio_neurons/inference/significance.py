@@ -40,9 +40,13 @@ def largest(value: np.ndarray, null: np.ndarray) -> np.ndarray:
     Statistics are divided by their standard deviation under the null (of mean 0). The p of each is the share
     of draws whose greatest statistic is at least as great, counting the data: it is at least 1 / (B + 1),
     however many statistics there are (Westfall and Young 1993). Statistics without variance are not tested.
+
+    The data are among the draws whose deviation it is: exchangeable under the null, they are to be treated
+    alike. Divided by that of the others alone, of 16 statistics and 39 draws 0.09 had p <= .05 without any
+    effect, of 100 statistics 0.14.
     """
     found = np.full(len(value), np.nan)
-    spread = np.sqrt(mean(null**2))
+    spread = np.where(np.isnan(value), np.nan, np.sqrt(mean(np.vstack([value, null]) ** 2)))
     tested = ~np.isnan(value) & (spread > 0)
     if tested.any():
         scaled = null[:, tested] / spread[tested]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from audio_neurons.inference.significance import interval, p_values, q_values, table
+from audio_neurons.inference.significance import interval, largest, p_values, q_values, table
 
 
 def test_p_values_by_hand():
@@ -53,3 +53,22 @@ def test_table_by_hand():
     }
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, err_msg=name)
+
+
+def test_p_of_the_greatest_by_hand():
+    value, null = np.array([2.0, 1.0, np.nan]), np.array([[1.0, 2, 0], [0, -3, 1], [-1, 0, 5]])
+    spread = np.sqrt([6 / 4, 14 / 4])  # the data among the draws
+    greatest = (null[:, :2] / spread).max(1)
+    expected = [(1 + np.sum(greatest >= t)) / 4 for t in value[:2] / spread]
+    np.testing.assert_allclose(largest(value, null), [*expected, np.nan])
+    assert np.isnan(largest(np.zeros(2), np.zeros((3, 2)))).all()
+
+
+@pytest.mark.parametrize("statistics", [4, 100])
+def test_the_greatest_of_many_is_called_as_often_as_it_should_be(statistics):
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(1000):
+        draws = rng.standard_t(3, (40, statistics)) * np.arange(1, statistics + 1)
+        p.append(np.nanmin(largest(draws[0], draws[1:])))
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=3 * (0.05 * 0.95 / 1000) ** 0.5)
