@@ -32,7 +32,8 @@ def test_hub_and_folder_from_download_to_neurons(tmp_path, monkeypatch):
         "comparisons": {"esc50": {"tasks": ["esc50"]}},
     }  # fmt: skip
     folder = tmp_path / "run"
-    targets = [f"results/neurons/{model}/esc50/aape.parquet" for model in models]
+    kinds = ("neurons/{}/esc50/aape", "networks/{}")
+    targets = [f"results/{kind.format(model)}.parquet" for kind in kinds for model in models]
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
@@ -54,9 +55,13 @@ def test_hub_and_folder_from_download_to_neurons(tmp_path, monkeypatch):
         chosen = tables.read(folder / f"results/neurons/{model}/esc50/aape.parquet", "neurons")
         assert len(chosen.drop_duplicates(["layer", "neuron"])) == sum(widths)
         assert chosen["response"].between(0, 1).all()
+        networks = tables.read(folder / f"results/networks/{model}.parquet", "networks")
+        assert networks["neurons"].tolist() == widths
+        assert set(chosen["layer"]) == set(networks["layer"])
     # Another file in the folder runs its model again, and no other.
     state = tmp_path / "htsat" / "preprocessor_config.json"
     state.write_text(state.read_text() + "\n")
     jobs = planned(run(folder, config, "-n", *targets).stdout)
     assert jobs["extract"] == 2
+    assert jobs["list_networks"] == 1
     assert "download_snapshot" not in jobs
