@@ -20,7 +20,7 @@ from audio_neurons.datasets import registry as datasets
 from audio_neurons.models import folder
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.facts import DATASET
-from audio_neurons.models.twins import OWN
+from audio_neurons.models.twins import OWN, resolved
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.models import CONTEXT_NOTES, CONTEXTS, DATASET_NOTE, spelled_out
 from audio_neurons.settings.schema import schema
@@ -78,8 +78,8 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
         for name, block in completed["selection"]["selectors"].items():
             if name in PRESETS:
                 block.setdefault("preset", name)
-        for block in completed["models"].values():
-            _say_input(block)
+        for name, block in completed["models"].items():
+            _say_input(block, resolved(completed["models"], name)["weights"])
         study = Configuration(**completed)
         problems = [*contradictions(study), *facts_against(study), *_read_pairs(completed)]
     if not problems:
@@ -105,20 +105,20 @@ def _twin(block: Any, models: Mapping) -> None:
         block.setdefault("note", told)
 
 
-def _say_input(block: dict) -> None:
+def _say_input(block: dict, weights: Mapping) -> None:
     """Put an encoder's context into its block, and what it does to its input into its note."""
-    if context := block.get("context", CONTEXTS.get(_model_type(block))):
+    if context := block.get("context", CONTEXTS.get(_model_type(block, weights))):
         block["context"] = context
         _note(block, CONTEXT_NOTES[context])
-    elif block["weights"]["source"] == "hub":
+    elif weights["source"] == "hub":
         _note(block, CONTEXT_NOTES["hub"])
     if block.get("norm_stats") == DATASET:
         _note(block, DATASET_NOTE)
 
 
-def _model_type(block: Mapping) -> str:
+def _model_type(block: Mapping, weights: Mapping) -> str:
     """Return the architecture of a model of transformers, as far as it is known before a download."""
-    weights, found = block["weights"], None
+    found = None
     if weights["source"] == "folder":
         with suppress(ModelError):  # which the checks report
             found = folder.read_json(Path(weights["path"]).expanduser() / folder.CONFIG).get("model_type")

@@ -571,6 +571,11 @@ def test_captions_say_whether_clips_of_a_folder_or_the_hub_are_padded(tmp_path, 
         assert told(folder=kind) == expected
     assert told(folder="whisper", context="clip") == ("clip", CONTEXT_NOTES["clip"])
     assert told(hub="me/any") == (None, CONTEXT_NOTES["hub"])
+    whisper = {"kind": "ssl", "folder": "whisper"}
+    twin = {"kind": "random", "weights": {"source": "shuffled", "of": "w", "seed": 0}}
+    both = complete(changed("models.t", twin, changed("models.w", whisper)))["models"]
+    assert both["t"]["context"] == "full"
+    assert both["t"]["note"].endswith(CONTEXT_NOTES["full"])
     assert told(hub="me/any", context="full") == ("full", CONTEXT_NOTES["full"])
 
 
