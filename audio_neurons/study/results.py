@@ -181,9 +181,15 @@ class Results:
         return [fill(paths.TABLE, table=name, kind=kind) for name in TABLES for kind in kinds or ("csv",)]
 
     def checks(self) -> list[str]:
-        """Return the checks of the recordings of all datasets in use."""
+        """Return the checks of all datasets in use, and of what two that are compared have in common."""
         checked = self.tasks.datasets.checked(self.tasks.used_datasets())
-        return [fill(paths.CHECKS, dataset=name) for name in checked]
+        own = [fill(paths.CHECKS, dataset=name) for name in checked]
+        pairs: dict[frozenset[str], str] = {}  # one comparison of each pair of datasets
+        for name in self.tasks.compared:
+            datasets = self.tasks.datasets_of(name)
+            if len(datasets) == 2 and set(datasets) <= set(checked):
+                pairs.setdefault(frozenset(datasets), name)
+        return [*own, *(fill(paths.COMMON, comparison=name) for name in pairs.values())]
 
     def source_files(self, wildcards: Any) -> list[str]:
         """Return a dataset's archives, or one's own files, and its clips."""

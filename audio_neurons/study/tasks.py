@@ -48,6 +48,16 @@ class Tasks:
     def dataset(self, task: str) -> str:
         return self.config.tasks[task].dataset
 
+    def datasets_of(self, comparison: str) -> list[str]:
+        """Return the datasets of a comparison's tasks, each once."""
+        return list(dict.fromkeys(map(self.dataset, self.config.comparisons[comparison].tasks)))
+
+    def compared_datasets(self, wildcards: Any) -> list[str]:
+        return self.datasets_of(wildcards.comparison)
+
+    def compared_facts(self, wildcards: Any) -> list[str]:
+        return [fill(paths.FACTS, dataset=name) for name in self.datasets_of(wildcards.comparison)]
+
     def used_datasets(self) -> list[str]:
         used = {task.dataset for task in self.here.values()}
         return [name for name in self.datasets if name in used]

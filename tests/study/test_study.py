@@ -54,6 +54,23 @@ def test_tables_of_tasks_and_comparisons(studied):
     assert study.tasks.used_datasets() == ["esc50", "mine"]
 
 
+def test_datasets_that_are_compared_are_looked_through_for_the_same_recordings(studied):
+    assert not any("common" in path for path in studied(MINIMAL).results.checks())
+    pair = {"tasks": ["events", "sex"], "pairs": [["dog", "male"]]}
+    both = studied(
+        changed(
+            "comparisons", {"x": pair, "y": pair | {"tasks": ["sex", "events"], "pairs": [["male", "dog"]]}}
+        )
+    )
+    assert [path for path in both.results.checks() if "common" in path] == ["results/common/x.parquet"]
+    wildcards = type("W", (), {"comparison": "x"})
+    assert both.tasks.compared_datasets(wildcards) == ["esc50", "mine"]
+    assert both.tasks.compared_facts(wildcards) == [
+        "results/facts/esc50.parquet",
+        "results/facts/mine.parquet",
+    ]
+
+
 def test_targets_follow_from_the_configuration(studied):
     figures = studied(MINIMAL).results.figures("pdf")
     assert figures == [f"results/figures/{name}.pdf" for name in ("e", "coverage", "layers", "entropy")]

@@ -61,3 +61,23 @@ for _dataset in dict.fromkeys(name for name, _ in study.datasets.stored):
             f"Check the recordings of {_dataset}"
         script:
             "../scripts/check.py"
+
+
+rule compare_recordings:
+    input:
+        study.tasks.compared_facts,
+    output:
+        paths.COMMON,
+    log:
+        "logs/compare_recordings/{comparison}.log",
+    benchmark:
+        "logs/benchmarks/compare_recordings/{comparison}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        datasets=study.tasks.compared_datasets,
+        code=code_digest("recordings.common"),
+    message:
+        "Look for recordings in both datasets of {wildcards.comparison}"
+    script:
+        "../scripts/compare_recordings.py"
