@@ -46,7 +46,7 @@ rule all:
         study.results.figures(),
         study.results.tables(),
         paths.SUMMARY,
-        paths.fill(paths.FINDINGS, kind="html"),
+        paths.FINDINGS,
         paths.PROVENANCE,
 
 

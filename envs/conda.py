@@ -24,7 +24,7 @@ dependencies:
 ENVIRONMENTS = {
     "audio-neurons": (
         "What every rule of the full reproduction runs in.",
-        "docutils jsonschema lazy-loader matplotlib numpy pandas pyarrow pydantic pyyaml requests "
+        "jinja2 jsonschema lazy-loader matplotlib numpy pandas pyarrow pydantic pyyaml requests "
         "safetensors scipy seaborn soundfile soxr timm torch torchaudio torchvision transformers urllib3",
     ),
     "demo": (

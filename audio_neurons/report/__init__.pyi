@@ -1,5 +1,4 @@
 from .findings import page as page
-from .findings import render as render
 from .inventory import write_files as write_files
 from .inventory import write_provenance as write_provenance
 from .published import ablation_table as ablation_table

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +15,7 @@ from audio_neurons.recordings import checks
 from audio_neurons.recordings.checks import Terms
 from audio_neurons.recordings.facts import used
 from audio_neurons.report import recordings
+from audio_neurons.report.layout import template
 from audio_neurons.report.recordings import Checked
 
 TEMPLATE = "recordings_page.html.jinja"
@@ -34,11 +33,7 @@ def page(found: Sequence[Checked], title: str) -> str:
     title
         Name of the study.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(text).render(
+    return template(TEMPLATE).render(
         title=title,
         verdict=recordings.verdict(found),
         worst=min((result.level for one in found for result in one.results), key=_rank, default="good"),

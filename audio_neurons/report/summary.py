@@ -281,10 +281,12 @@ def write_text(
     demo: bool,
     notes: Sequence[str] = (),
     more: str = "",
+    answers: Sequence[str] = (),
 ) -> None:
     """Write a short text summary for a terminal.
 
-    ``notes`` are remarks about models; ``more`` says where to read on.
+    ``answers`` are sentences that stand first, ``notes`` remarks about models; ``more`` says where to read
+    on.
     """
     models = list(dict.fromkeys(coverage["model_title"]))
     found = [
@@ -308,7 +310,8 @@ def write_text(
     def line(name: str, cells: Sequence[str]) -> str:
         return f"  {name:<{first}}" + "".join(f"{cell:>{width}}" for cell in cells)
 
-    lines = []
+    lines = [line for number, said in enumerate(answers, 1) for line in _numbered(number, said)]
+    lines += [""] * bool(lines)
     for heading, block in zip(HEADINGS, found, strict=True):
         if block:
             lines += [heading, line("", models), *(line(*row) for row in block), ""]
@@ -320,6 +323,10 @@ def write_text(
         lines += [more, ""]
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+
+
+def _numbered(number: int, text: str) -> list[str]:
+    return textwrap.wrap(f"{number}. {text}", 100, subsequent_indent="   ")
 
 
 HEADINGS = (

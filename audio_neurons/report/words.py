@@ -1,28 +1,26 @@
-"""Words that the sections of the findings have in common, and the rules of a difference between models."""
+"""Words and cells that the sections of the findings have in common, and when a difference is called."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from audio_neurons.report.layout import AGAINST, NO, YES, Cell, Table, matrix
 from audio_neurons.report.summary import with_interval
 
-
-def plain(text: str) -> str:
-    """Escape a text so that reStructuredText takes nothing in it for markup."""
-    return re.sub(r"([\\*`|]|_(?=\W|_|$))", r"\\\1", text)
+NOTHING = "·"  # stands where no difference can be called
+TONES = {"more": YES, "fewer": AGAINST, "": NO, "untested": NO}
 
 
 def p_text(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2g}"
 
 
-def listed(items: Sequence[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
+def percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
-def by(rows: Sequence[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
+def by(rows: Iterable[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
     """Group rows by these columns, in order of first appearance."""
     found: dict[tuple, list[Mapping]] = {}
     for row in rows:
@@ -31,7 +29,7 @@ def by(rows: Sequence[Mapping], *keys: str) -> dict[tuple, list[Mapping]]:
 
 
 def many(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}{plural}"
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{plural}"
 
 
 def called(row: Mapping, alpha: float) -> str:
@@ -56,36 +54,45 @@ def side(row: Mapping, prefix: str, value: str, alpha: float) -> str:
     return "more" if row[value] > row[f"{prefix}_null"] else "fewer"
 
 
-def overview(verdicts: Mapping[tuple[str, str], Sequence[str]], what: str) -> Iterator[str]:
-    """Count, per pair of models, the tasks or comparisons in which a difference is called."""
-    items = []
-    for (a, b), found in verdicts.items():
-        more, fewer = found.count("more"), found.count("fewer")
-        items.append(
-            f"{plain(a)} against {plain(b)}: of {many(len(found), what)}, higher in {more}, lower in "
-            f"{fewer}; in {len(found) - more - fewer} no difference can be called."
-        )
-    if items:
-        yield listed(items)
+def beside_null(row: Mapping, prefix: str, value: str, number: str, alpha: float) -> Cell:
+    """Return a cell of a value with its interval, beside what permuted labels give."""
+    text = with_interval(row[value], row[f"{prefix}_low"], row[f"{prefix}_high"], number)
+    verdict = side(row, prefix, value, alpha)
+    if text == "-" or verdict == "untested":
+        return Cell(text, "" if text == "-" else "not tested")
+    null, q = number.format(row[f"{prefix}_null"]), row[f"{prefix}_q"]
+    beside = f"permuted {null}" + (": the same" if math.isnan(q) else f", q {p_text(q)}")
+    return Cell(text, beside, verdict, YES if verdict else NO)
 
 
-def difference(row: Mapping, number: str, alpha: float, words: Mapping[str, str] | None = None) -> str:
-    """Describe a row of ``differences_table``; ``words`` say what more and fewer mean of model a."""
-    a, b = plain(row["model_a_title"]), plain(row["model_b_title"])
+def differences(
+    rows: Iterable[Mapping], title: str, corner: str, number: str, alpha: float, term: str
+) -> Table | None:
+    """Return the differences of one quantity between models: tasks or comparisons by pairs of models."""
+    pairs: dict[str, str] = {}
+    cells: dict[str, dict[str, Cell]] = {}
+    for row in rows:
+        pair = f"{row['model_a']} {row['model_b']}"
+        pairs[pair] = f"{row['model_a_title']} less {row['model_b_title']}"
+        cells.setdefault(row["title"], {})[pair] = difference(row, number, alpha)
+    return matrix(title, corner, pairs, cells, "differences", term) if cells else None
+
+
+def difference(row: Mapping, number: str, alpha: float) -> Cell:
+    """Return a cell of a row of ``differences_table``."""
+    text = with_interval(row["difference"], row["low"], row["high"], number)
     if math.isnan(row["low"]):
-        value = number.format(row["difference"])
-        return f"{a} against {b}: difference {value}, not resampled: no difference can be called."
-    means = words or {"more": f"higher in {a}", "fewer": f"lower in {a}"}
-    verdict = {**means, "": "no difference can be called"}[called(row, alpha)]
-    value = with_interval(row["difference"], row["low"], row["high"], number)
-    tested = "" if math.isnan(row["q_value"]) else f", q = {p_text(row['q_value'])}"
-    return f"{a} against {b}: difference {value}{tested}: {verdict}{resolution(row, number, alpha)}."
+        return Cell(text, "not resampled")
+    verdict = called(row, alpha)
+    tested = [] if math.isnan(row["q_value"]) else [f"q {p_text(row['q_value'])}"]
+    beside = ", ".join([*tested, *resolution(row, number, alpha)])
+    return Cell(text, beside, {"more": "higher", "fewer": "lower", "": ""}[verdict], TONES[verdict])
 
 
-def resolution(row: Mapping, number: str, alpha: float) -> str:
+def resolution(row: Mapping, number: str, alpha: float) -> Sequence[str]:
     """Say whether models are equivalent, or what would have been seen, where no difference is called."""
     if called(row, alpha) or math.isnan(row["detectable"]):
-        return ""
+        return []
     if row["equivalence_p"] < alpha:
-        return f" (equivalent within {row['equivalence']:g}, p = {p_text(row['equivalence_p'])})"
-    return f" (one of {number.format(row['detectable'])} would have been, in 80 % of such data)"
+        return [f"equivalent within {row['equivalence']:g}, p {p_text(row['equivalence_p'])}"]
+    return [f"{number.format(row['detectable']).lstrip('+')} would have been seen"]

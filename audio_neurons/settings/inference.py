@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from audio_neurons.settings.section import FREE, Count, Probability, Section, Seed
+from audio_neurons.settings.section import FREE, Count, Probability, Section, Seed, Text
 
 
 class Inference(Section):
@@ -36,3 +36,5 @@ class Findings(Section):
     """The p, adjusted for the tests of its family, below which a difference is called."""
     equivalence: Probability = 0.05
     """Difference of two models' AUROC, or normalised contrast, below which they are called equivalent."""
+    expectations: Text | None = None
+    """CSV of patterns that you expect, beside the paper's; see docs/findings.md."""

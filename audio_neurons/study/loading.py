@@ -26,6 +26,7 @@ from audio_neurons.settings.models import CONTEXT_NOTES, CONTEXTS, DATASET_NOTE,
 from audio_neurons.settings.schema import schema
 from audio_neurons.settings.section import contradictions
 from audio_neurons.settings.selection import PRESETS
+from audio_neurons.study import expected
 from audio_neurons.study.checks import facts_against
 
 HOME = Path(__file__).parents[2]  # the checkout, with resources/ and config/
@@ -39,8 +40,8 @@ class ConfigError(ValueError):
 def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
     """Return a copy of ``config`` with defaults filled in, checked, and without what it leaves out.
 
-    Relative paths in it (``files``, ``pairs``) are looked up in the working directory; ``pairs``, which
-    this project ships too, then in the checkout.
+    Relative paths in it (``files``, ``pairs``, ``expectations``) are looked up in the working directory; the
+    last two, which this project ships too, then in the checkout.
 
     Parameters
     ----------
@@ -82,6 +83,7 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
             _say_input(block, resolved(completed["models"], name)["weights"])
         study = Configuration(**completed)
         problems = [*contradictions(study), *facts_against(study), *_read_pairs(completed)]
+        problems += _read_expected(completed)
     if not problems:
         for block in completed["datasets"].values():
             if block["shards"] == "auto":
@@ -279,7 +281,7 @@ def _read_pairs(config: Mapping) -> Iterator[str]:
         file = block.get("pairs")
         if not isinstance(file, str):
             continue
-        path = next((p for p in (Path(file), HOME / file) if p.is_file()), None)
+        path = _here_or_home(file)
         if path is None:
             yield f"comparisons.{name}.pairs: no such file: {file}"
             continue
@@ -293,3 +295,23 @@ def _read_pairs(config: Mapping) -> Iterator[str]:
         block["pairs"] = [[(cell or "").strip() for cell in pair] for pair in cells]
         if not rows or not all(len(pair) == 2 and all(pair) for pair in block["pairs"]):
             yield f"comparisons.{name}.pairs: {path} has no pairs, or an empty class, in its two columns"
+
+
+def _here_or_home(file: str) -> Path | None:
+    return next((path for path in (Path(file), HOME / file) if path.is_file()), None)
+
+
+def _read_expected(config: dict) -> Iterator[str]:
+    """Check the user's file of expectations, and say where it is."""
+    file = config["findings"].get("expectations")
+    if file is None:
+        return
+    path = _here_or_home(file)
+    if path is None:
+        yield f"findings.expectations: no such file: {file}"
+        return
+    config["findings"]["expectations"] = str(path)
+    try:
+        expected.read([HOME / "resources" / "published" / "expectations.csv", path])
+    except expected.ExpectationError as error:
+        yield from (f"findings.expectations: {line}" for line in str(error).splitlines())

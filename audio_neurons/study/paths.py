@@ -39,7 +39,7 @@ SCREENING = "results/{table}/{model}/{task}.parquet"
 # Over all models
 FIGURE = "results/figures/{figure}.{kind}"
 TABLE = "results/tables/{table}.{kind}"
-FINDINGS = "results/findings.{kind}"
+FINDINGS = "results/findings.html"
 # Checksums of what was not made here, by which changes of it are noticed
 CONTENTS = "results/sources/checksums.txt"
 SUMMARY = "results/summary.txt"

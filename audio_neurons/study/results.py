@@ -23,7 +23,10 @@ OVERALL = {
 OF_RESAMPLES = ("inference", "stability", "draws")  # tables that only a selector with counts has
 NEED_RESAMPLES = ("entropy",)
 OF_PAIRS = ("sharing_inference", "sharing_draws", "pair_draws")  # likewise, of a comparison
-TABLES = ("clips", "coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap")
+TABLES = (
+    *("clips", "coverage", "sharing", "pairs", "differences", "published", "ablation", "overlap"),
+    "expectations",
+)
 
 
 def title(blocks: Mapping[str, Task | Model | Comparison], name: str) -> str:
@@ -128,6 +131,11 @@ class Results:
         on = "all splits" if split == "all" else f"the split {split}"
         return f"neurons chosen by {self.tasks.selector} on {on}"
 
+    def about_expectations(self, wildcards: Any) -> str:
+        """Serialise the models, and the comparisons with the names of their tasks."""
+        comparisons = [{"name": name, "tasks": one.tasks} for name, one in self.tasks.compared.items()]
+        return self._about(comparisons=comparisons)
+
     def model_notes(self, wildcards: Any) -> list[str]:
         models = self.config.models
         return [f"{title(models, m)}: {block.note}" for m, block in models.items() if block.note is not None]
@@ -201,9 +209,8 @@ class Results:
 
     def everything(self) -> list[str]:
         """Return the figures, tables and texts that a run is for."""
-        words = [fill(paths.FINDINGS, kind=kind) for kind in ("rst", "html")]
         figures, data = self.figures(), self.figures("parquet", "csv")
-        return [*figures, *data, *self.tables(), *self.tables("parquet"), *words, paths.SUMMARY]
+        return [*figures, *data, *self.tables(), *self.tables("parquet"), paths.FINDINGS, paths.SUMMARY]
 
     def made_between(self) -> list[str]:
         """Return the files that results are made of, less those in the lists of sources."""

@@ -279,6 +279,11 @@ class Tasks:
     def published_file(self, name: str) -> str:
         return str(self.published / f"{name}.csv")
 
+    def expected(self) -> list[str]:
+        """Return the files of expectations: the paper's, and the user's."""
+        own = self.config.findings.expectations
+        return [self.published_file("expectations"), *([own] if own else [])]
+
     def all_published_lists(self) -> list[str]:
         return sorted(map(str, self.published.glob("neurons/*.csv")))
 

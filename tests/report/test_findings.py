@@ -1,17 +1,19 @@
+import base64
 import re
+from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from docutils.utils import SystemMessage
 from test_published import MODELS, TASKS, ablation
 
 from audio_neurons import tables
 from audio_neurons.inference import differences
-from audio_neurons.report import findings, published, summary
-from audio_neurons.report.findings import changed, harmful, page, render
+from audio_neurons.report import conditions, findings, published, summary
+from audio_neurons.report.ablations import changed, harmful
 from audio_neurons.report.ratios import agreed, beyond_chance
 from audio_neurons.report.specificity import replicates
-from audio_neurons.report.words import called, plain, side
+from audio_neurons.report.words import called, side
+from audio_neurons.study.results import TABLES as WRITTEN
 
 NAN = float("nan")
 MORE = ("evenness", "colligation")
@@ -22,10 +24,42 @@ ABOUT = {
 }  # fmt: skip
 
 
-def section(text, title):
-    """The paragraphs under a heading, on one line."""
-    found = re.search(rf"^{title}\n-+\n(.*?)(?=^[^\n]+\n-+$|\Z)", text, re.M | re.S)
-    return " ".join(found[1].split())
+class Text(HTMLParser):
+    """Text of a page, its anchors and its links, and the text of each section by its anchor."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.anchors, self.links, self.sections, self.tags, self.inside = [], [], {}, [], ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        self.anchors += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        if tag in ("section", "h1"):
+            self.inside = given.get("id", "top")
+        if tag in ("tr", "li", "p", "h3", "dt"):
+            self.handle_data("\n\n")
+        if tag in ("td", "th", "small", "span"):
+            self.handle_data(" ")
+
+    def handle_data(self, data):
+        self.sections[self.inside] = self.sections.get(self.inside, "") + data
+
+
+def section(page, anchor):
+    """The text of a section, one line per row, item and paragraph, with single spaces."""
+    lines = Text(page).sections[anchor].split("\n\n")
+    return "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
+
+
+def row_of(text, *parts):
+    """The line of a section that has all of these parts."""
+    found = [line for line in text.splitlines() if all(part in line for part in parts)]
+    assert found, (parts, text)
+    return found[0]
 
 
 def coverage_row(model, value, p, q, null=0.5, **more):
@@ -49,6 +83,7 @@ def difference_row(quantity="auroc", value=0.3, low=0.1, high=0.5, q=0.01, model
         "model_b": b["name"],
         "model_b_title": b["title"],
     }
+    names |= {"kind_a": a["kind"], "kind_b": b["kind"]}
     return {"quantity": quantity, "name": "t", "title": "Task", **names, "difference": value} | {
         "low": low, "high": high, "q_value": q, "detectable": 0.2, "equivalence": 0.05, "equivalence_p": 0.5
     }  # fmt: skip
@@ -66,39 +101,29 @@ def sharing_row(model, same=0.4, q=0.01, low=0.2):
 def pair_row(model, a, b, ratio, q):
     names = {"comparison": "t", "model": model["name"], "class_a": a, "class_b": b}
     row = {**names, "ratio": ratio, "null": 0.2, "centred": ratio - 0.1, "centred_q": q}
-    return row | {"first": ratio, "top3": 2 * ratio}
+    return row | {"first": ratio, "top3": 2 * ratio, "low": ratio - 0.02, "high": ratio + 0.02}
 
 
 def tables_of(**given):
     """Tables of these rows; tables that are not given are empty, with all their columns."""
     nothing = pd.DataFrame()
     empty = {
-        "coverage": pd.DataFrame(
-            columns=[
-                "coverage_p",
-                "fewest_groups",
-                "neurons_per_class",
-                "auroc",
-                "classes_per_neuron",
-                "padding_least",
-                "padding_most",
-            ]
-        ),
+        "clips": conditions.clips_table([], []),
+        "coverage": pd.DataFrame(),
         "sharing": summary.sharing_table([], [], MODELS, []),
         "pairs": summary.pairs_table([], [], MODELS, []),
         "differences": pd.DataFrame(columns=differences.COLUMNS),
         "published": nothing,
         "ablation": pd.DataFrame(columns=published.ABLATION),
         "overlap": pd.DataFrame(columns=published.OVERLAP),
+        "expectations": tables.read_all([], "expectations"),
         "checks": tables.read_all([], "checks"),
     }
     return empty | {name: rows if len(rows) else empty[name] for name, rows in given.items()}
 
 
 def text_of(about=ABOUT, **given):
-    text = page(tables_of(**{name: pd.DataFrame(rows) for name, rows in given.items()}), about)
-    render(text)  # which raises if it is no clean reStructuredText
-    return text
+    return findings.page(tables_of(**{name: pd.DataFrame(rows) for name, rows in given.items()}), about, {})
 
 
 # Rules
@@ -172,80 +197,127 @@ def test_when_an_ablation_has_an_effect():
     assert not changed({"flip_q": NAN}, 0.05)
 
 
-# Sentences
+# The answer
 
 
-def test_what_replicates_in_words():
+def test_the_answer_counts_what_is_called_model_by_model(tmp_path):
     rows = [coverage_row(MODELS[0], 0.9, 0.001, 0.002), coverage_row(MODELS[1], 0.69, 0.04, 0.08)]
-    text = section(text_of(coverage=rows, differences=[difference_row()]), "What replicates")
-    assert "of 1 task, higher in 1, lower in 0; in 0 no difference can be called" in text
-    assert "**Task** (6 classes): M2D 0.90 [0.80, 1.00] (permuted labels 0.50, q = 0.002: replicates)" in text
-    assert "the same class again in 90 % (permuted 50 %)" in text
-    assert "random 0.69 [0.59, 0.79] (permuted labels 0.50, q = 0.08: not shown to replicate)" in text
-    assert text.endswith("M2D against random: difference 0.30 [0.10, 0.50], q = 0.01: higher in M2D.")
+    rows += [row | {"task": "u", "task_title": "Other", "auroc_q": 0.5} for row in rows]
+    shared = [sharing_row(MODELS[0]), sharing_row(MODELS[1], q=0.2, low=-0.1)]
+    pairs = [pair_row(MODELS[0], "a", "b", 0.3, 0.01), pair_row(MODELS[0], "a", "c", 0.2, 0.3)]
+    given = [difference_row()]
+    page = text_of(coverage=rows, sharing=shared, pairs=pairs, differences=given, ablation=ablation(tmp_path))
+    text = section(page, "answer")
+    assert "Neurons for classes: what half of the groups choose" in text
+    assert "in the other half in 1 of 2 tasks for M2D, none of 2 for random." in text
+    assert "M2D does so better than random in 1 of 1 tasks; in the others no difference" in text
+    assert "than others in 1 of 1 comparisons for M2D, none of 1 for random; 1 of 2 pairs of classes" in text
+    assert "in none of 5 target classes for M2D." in text
+    assert "this run tests no pattern that is expected" in text
+    assert row_of(text, "Tasks whose neurons replicate") == (
+        "Tasks whose neurons replicate on other groups 1 of 2 0 of 2"
+    )
+    assert row_of(text, "Pairs of classes that stand out").endswith("1 of 2 -")
+
+
+def test_a_model_that_is_worse_than_the_random_one_is_told():
+    worse = difference_row(value=-0.3, low=-0.5, high=-0.1)
+    text = section(text_of(differences=[worse]), "answer")
+    assert "M2D does so better than random in none of 1 tasks and worse in 1" in text
+
+
+def test_what_was_not_tested_is_no_answer():
+    text = section(text_of({**ABOUT, "models": [SL]}), "answer")
+    assert "whether they replicate was not tested" in text
+    assert "cannot be told, for this run has no random model" in text
+    assert "What classes share: not tested." in text
+    assert "not tested; no ablation has random sets" in text
+    assert "nan" not in text
+
+
+def test_the_answer_is_five_sentences_and_one_table():
+    rows = [coverage_row(model, 0.9, 0.001, 0.002) for model in MODELS]
+    page = text_of(coverage=rows, sharing=[sharing_row(MODELS[0])])
+    answer = re.search(r'<section id="answer">.*?</section>', page, re.S)[0]
+    assert answer.count("<li>") == 5
+    assert answer.count("<table>") == 1
+
+
+# Class-specific neurons
+
+
+def test_what_replicates():
+    rows = [coverage_row(MODELS[0], 0.9, 0.001, 0.002), coverage_row(MODELS[1], 0.69, 0.04, 0.08)]
+    text = section(text_of(coverage=rows, differences=[difference_row()]), "specific")
+    assert row_of(text, "Task (6)", "replicates") == (
+        "Task (6) 0.90 [0.80, 1.00] replicates permuted 0.50, q 0.002 0.69 [0.59, 0.79] permuted 0.50, q 0.08"
+    )
+    assert row_of(text, "+0.30") == "Task +0.30 [+0.10, +0.50] higher q 0.01"
+    assert "M2D less random" in text
 
 
 def test_several_random_models_are_a_baseline():
     twins = [{"name": f"r{n}", "title": f"random {n}", "kind": "random"} for n in range(3)]
     rows = [coverage_row(MODELS[0], 0.9, 0.001, 0.002)]
     rows += [coverage_row(m, value, 0.04, 0.08) for m, value in zip(twins, (0.7, 0.8, 0.9), strict=True)]
-    text = section(text_of(coverage=rows), "What replicates")
-    assert "Of 3 random models (mean 0.80, standard deviation 0.10), 1 reach M2D: p = 0.5." in text
+    text = section(text_of(coverage=rows), "specific")
+    assert "of 3 random models (mean AUROC 0.80, standard deviation 0.10), 1 reach M2D: p = 0.5." in text
     assert "random models" not in text_of(coverage=rows[:2])
 
 
 def test_fewer_classes_per_neuron_are_no_negative_result():
     rows = [coverage_row(MODELS[0], 1.1, 0.001, 0.002, null=1.9), coverage_row(MODELS[1], 1.9, 0.6, 0.6)]
     given = difference_row("classes_per_neuron", value=-0.8, low=-0.9, high=-0.7)
-    text = section(text_of(coverage=rows, differences=[given]), "Specificity")
-    assert "M2D 1.10 [1.00, 1.20] classes per neuron (permuted labels 1.90: fewer, as where neurons" in text
-    assert "random 1.90 [1.80, 2.00] classes per neuron (permuted labels 0.50: no difference" in text
-    assert text.endswith("q = 0.01: its neurons belong to fewer classes each.")
+    text = section(text_of(coverage=rows, differences=[given]), "specific")
+    assert "1.10 [1.00, 1.20] fewer permuted 1.90, q 0.002 1.90 [1.80, 2.00] permuted 0.50, q 0.6" in text
+    assert "Fewer than with permuted labels is what neurons that tell classes apart give" in text
+    assert "-0.80 [-0.90, -0.70] lower q 0.01" in text
 
 
-def test_counts_are_told_with_their_direction_and_called_nothing_more():
+def test_counts_are_told_with_their_direction_and_what_they_are_not():
     rows = [coverage_row(MODELS[0], 79.5, 0.01, 0.017, null=103.7), coverage_row(MODELS[1], 90.0, 0.1, 0.2)]
-    given = [difference_row("coverage"), difference_row("neurons_per_class")]
-    text = section(text_of(coverage=rows, differences=given), "Coverage and neurons per class")
-    assert "neurons per class: M2D 79.5 [79.4, 79.6] (permuted labels 103.7: fewer, q = 0.017)" in text
-    assert "random 90.0 [89.9, 90.1] (permuted labels 0.5: no difference can be called, p = 0.1" in text
-    assert "More neurons per class are less specific ones" in text
-    assert "higher in M2D" not in text
-    assert "not more than chance" not in text
+    text = section(text_of(coverage=rows), "specific")
+    assert "79.5 [79.4, 79.6] fewer permuted 103.7, q 0.017 90.0 [89.9, 90.1] permuted 0.5, q 0.2" in text
+    assert "more neurons per class, of a fixed number, are less specific ones" in text
 
 
 def test_coverage_that_all_permutations_have_says_nothing():
     rows = [coverage_row(model, 1.0, 1.0, NAN, null=1.0) for model in MODELS]
-    text = section(text_of(coverage=rows), "Coverage and neurons per class")
-    assert text.startswith(
-        "Coverage is 1.00 in all tasks and models, as with permuted labels: it says nothing"
-    )
-    assert "(permuted labels 1.0: the same)" in text
+    text = section(text_of(coverage=rows), "specific")
+    assert "Coverage is 1.00 in all tasks and models, as with permuted labels: it says nothing" in text
+    assert "permuted 1.0: the same" in text
 
 
 def test_no_difference_is_called_where_there_is_none():
     rows = [coverage_row(model, 1.0, 0.01, 0.02, classes=1) for model in MODELS]
     none = difference_row(value=0, low=-0.01, high=0.01, q=1.0)
-    text = section(text_of(coverage=rows, differences=[none]), "What replicates")
-    assert "q = 1: no difference can be called (one of 0.20 would have been, in 80 % of such data)." in text
-    assert "(1 class)" in text
-    assert not re.search("higher in (M2D|random)|lower in (M2D|random)", text)
-    text = section(text_of(coverage=rows, differences=[none | {"equivalence_p": 0.01}]), "What replicates")
-    assert "no difference can be called (equivalent within 0.05, p = 0.01)" in text
+    text = section(text_of(coverage=rows, differences=[none]), "specific")
+    assert "+0.00 [-0.01, +0.01] q 1, 0.20 would have been seen" in text
+    assert "higher q" not in text
+    assert "lower q" not in text
+    text = section(text_of(coverage=rows, differences=[none | {"equivalence_p": 0.01}]), "specific")
+    assert "q 1, equivalent within 0.05, p 0.01" in text
 
 
 def test_what_was_not_resampled_is_said():
     nothing = dict.fromkeys(coverage_row(SL, 1.0, NAN, NAN), NAN)
     known = {k: coverage_row(SL, 1.0, NAN, NAN)[k] for k in ("task", "task_title", "classes", "coverage")}
-    rows = [nothing | known | {"model_title": m["title"], "neurons_per_class": 3.0} for m in MODELS]
+    rows = [
+        nothing | known | {"model": m["name"], "model_title": m["title"], "neurons_per_class": 3.0}
+        for m in MODELS
+    ]
     text = text_of(coverage=rows, differences=[difference_row("coverage", low=NAN, high=NAN, q=NAN)])
-    found = section(text, "Coverage and neurons per class")
-    assert "M2D 1.00 (not tested against permuted labels)" in found
-    assert "cannot be resampled" in section(text, "What this run cannot say")
-    assert "nan" not in text
+    found = section(text, "specific")
+    assert row_of(found, "Task (6)", "1.00") == "Task (6) 1.00 not tested 1.00 not tested"
+    assert "+0.30 not resampled" in found
+    assert "cannot be resampled" in section(text, "limits")
+    assert "nan" not in "".join(Text(text).sections[name] for name in ("specific", "answer", "limits"))
 
 
-def test_sharing_in_words():
+# Sharing
+
+
+def test_what_classes_share():
     rows = [sharing_row(MODELS[0]), sharing_row(MODELS[1], q=0.2, low=-0.1)]
     pairs = [
         *(
@@ -255,112 +327,113 @@ def test_sharing_in_words():
         pair_row(MODELS[1], "a", "b", NAN, NAN),
     ]
     given = [difference_row(quantity) for quantity in ("contrast", "normalised", "transfer")]
-    text = section(text_of(sharing=rows, pairs=pairs, differences=given), "Sharing")
-    first, second = text.split("- random: ")
-    assert "the same share 0.400 [0.200, 0.600] (permuted labels 0.300: more, q = 0.01; random sets" in first
-    assert "others share 0.050 [0.200, 0.600] (permuted labels 0.300: less, q = 0.01; random sets" in first
-    assert "contrast 0.350 [0.200, 0.600], q = 0.01, relative to what is shared at all 0.50" in first
-    assert ": more than chance" in first
-    assert "Of 3 pairs, 2 share more than their classes share with others: a and c 0.500 (permuted" in first
-    assert "The greatest ratio is that of a and c; it is the greatest in 50 % of the resamples" in first
-    assert "no contrast can be called" in second
-    assert "no difference can be called, q = 0.2" in second
-    assert "difference of the contrast +0.300 [+0.100, +0.500], q = 0.01; relative to" in second
-    assert second.endswith("higher in M2D.")
+    text = section(text_of(sharing=rows, pairs=pairs, differences=given), "sharing")
+    first, second = row_of(text, "M2D", "0.400"), row_of(text, "random 0.400")
+    assert "0.400 [0.200, 0.600] more permuted 0.300, q 0.01; random sets 0.100" in first
+    assert "0.050 [0.200, 0.600] less permuted 0.300, q 0.01; random sets 0.100" in first
+    assert "0.350 [0.200, 0.600] more than chance q 0.01 0.50 [0.20, 0.60]" in first
+    assert "0.80 [0.20, 0.60] permuted 0.30, q 0.01" in first  # the interval contains 0.5
+    assert "more than chance" not in second
+    assert row_of(text, "M2D 2 of 3") == (
+        "M2D 2 of 3 a and c; a and b a and c 0.500 greatest in 50 % of the resamples, among three in 100 %"
+    )
+    assert "2 pairs that stand out" in text
+    assert row_of(text, "M2D a and c") == "M2D a and c 0.500 [0.480, 0.520] permuted 0.200 +0.400 0.02"
+    assert row_of(text, "M2D less random").endswith("+0.30 [+0.10, +0.50] higher q 0.01 higher")
 
 
 def test_a_difference_that_depends_on_the_scale_is_not_called():
     lower = difference_row("contrast", value=-0.13, low=-0.157, high=-0.034)
     given = [lower, difference_row("normalised", value=0.73, low=0.51, high=0.86)]
-    text = section(text_of(sharing=[sharing_row(m) for m in MODELS], differences=given), "Sharing")
-    assert "depends on the scale; nothing is called" in text
-    assert "higher in 0, lower in 0; in 1 no difference can be called" in text
-    assert "lower in M2D" not in text
+    text = section(text_of(sharing=[sharing_row(m) for m in MODELS], differences=given), "sharing")
+    assert row_of(text, "M2D less random").endswith("depends on the scale")
 
 
 def test_what_two_classes_and_common_recordings_cannot_show_is_said():
     two = sharing_row(MODELS[0]) | {"identity_p": 0.5, "identities": 2, "common_groups": 3.0}
     text = text_of(sharing=[two])
-    assert "With two classes this is one observation" in section(text, "Sharing")
-    assert "Across: 3 groups of the two datasets have the same name" in section(
-        text, "What this run cannot say"
-    )
+    assert "With two classes this is one observation" in section(text, "sharing")
+    assert "0.5 of 2 ways" in section(text, "sharing")
+    assert "Across: 3 groups of the two datasets have the same name" in section(text, "limits")
     joint = sharing_row(MODELS[0]) | {"labels_association": 0.6, "contrast_q": NAN}
-    assert "nothing is called, for both labels are of the same recordings" in section(
-        text_of(sharing=[joint]), "Sharing"
+    found = section(text_of(sharing=[joint]), "sharing")
+    assert (
+        "Nothing is called: both labels are of the same recordings and go together (Cramér's V 0.60)" in found
     )
+    assert "more than chance" not in found
 
 
 def test_within_a_task_no_class_is_the_same_and_classes_without_neurons_share_nothing():
     bare = {"same": NAN, "contrast": NAN, "normalised": NAN, "transfer": NAN}
     within = sharing_row(MODELS[0]) | bare
     empty = sharing_row(MODELS[1]) | bare | {"other": NAN}
-    text = section(text_of(sharing=[within, empty]), "Sharing")
-    assert "M2D: classes share 0.050" in text
-    assert "less, q = 0.01: their neurons differ" in text
-    assert "mean the same" not in text
-    assert "random: no class has a specific neuron." in text
+    text = section(text_of(sharing=[within, empty]), "sharing")
+    assert row_of(text, "M2D 0.050").startswith("M2D 0.050 [0.200, 0.600] less permuted 0.300, q 0.01")
+    assert "same meaning" not in text
+    assert "random - no specific neuron" in text
 
 
-def test_designs_that_weaken_the_tests_are_told():
-    row = coverage_row(MODELS[0], 1.0, 0.01, 0.01, size_association=0.8, least_movable=0.0)
-    text = section(text_of(coverage=[row | {"fewest_effective": 1.4}]), "What this run cannot say")
-    assert "Task: the amount of recordings per group goes with the class (ε² 0.80)" in text
-    assert "labels of some class cannot change at all, and nothing can be called of it" in text
-    assert "Fewest effective groups of a class, where they are below 5: Task 1.4." in text
-    assert "p of 999 permutations is at least 0.001, two-sided 0.002; of replication at least 0.005" in text
-    all_clips = section(text_of({**ABOUT, "selection_split": "all"}), "What this run cannot say")
-    assert "its effects are circular" in all_clips
-    assert "circular" not in text
+def test_a_task_that_is_called_as_its_comparison_is_named_once():
+    assert "Across (A x B)" in section(text_of(sharing=[sharing_row(MODELS[0])]), "sharing")
+    alone = sharing_row(MODELS[0]) | {"tasks": "Across"}
+    assert "Across (" not in section(text_of(sharing=[alone]), "sharing")
 
 
-def test_ablation_in_words(tmp_path):
+# Ablation
+
+
+def test_what_an_ablation_harms(tmp_path):
     table = ablation(tmp_path)
-    text = section(text_of(ablation=table), "Ablation")
-    assert "No effect can be called specific, of 5 target classes" in text  # q = 0.05
-    assert "With 19 random sets p is at least 0.05: no effect could have been called" in text
-    assert "changes by +0.00 to +0.00 points over 3 sets; called a change in 3" in text
-    few = section(text_of(ablation=table.assign(groups=4)), "Ablation")
+    text = section(text_of(ablation=table), "ablation")
+    assert row_of(text, "M2D 0") == (  # q = 0.05
+        "M2D 0 5 of 3 sets -0.50 random sets +0.01 0.800 before 0.900, random sets 0.902 "
+        "0 of 5 0 of 5 +0.00 to +0.00 points a change in 3 3 sets, 265 clips"
+    )
+    assert "M2D: with 19 random sets p is at least 0.05: no effect could have been called" in text
+    few = section(text_of(ablation=table.assign(groups=4)), "ablation")
     assert "Nothing can be called of 5 target classes: of fewer than 10 groups (at least 4)" in few
     assert "Add mean to ablation.replacements" in text
-    text = section(text_of(about={**ABOUT, "alpha": 0.06}, ablation=table), "Ablation")
-    assert (
-        "More harm than to other classes and than by matched sets to 5 of 5 target classes, strongest" in text
+    text = section(text_of(about={**ABOUT, "alpha": 0.06}, ablation=table), "ablation")
+    assert "random sets 0.902 5 of 5 0 of 5" in text
+    assert row_of(text, "list:paper ANG").startswith(
+        "M2D, replaced by 0 list:paper ANG -0.50 [-0.60, -0.40] random sets 0.01 -0.5"
     )
-    assert (
-        "ANG of list:paper -0.50 [-0.60, -0.40] (random sets 0.01, q = 0.05; more than other classes" in text
-    )
-    general = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table.assign(specificity_q=0.5)), "Ablation")
-    assert "No effect can be called specific, of 5 target classes. Harm, not shown to be specific:" in general
+    assert row_of(text, "list:paper ANG").endswith("q 0.05 -0.50 q 0.05 specific")
+    general = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table.assign(specificity_q=0.5)), "ablation")
+    assert "0 of 5 5 of 5" in general
+    assert "harm, not shown to be specific" in general
     assert "5 of the 5 must be that low together" in text
-    area = "of target classes, which no shift of all clips moves, is 0.800 on average instead of 0.900"
-    assert area in text
 
 
 def test_effects_are_called_by_the_mean_and_described_by_zero(tmp_path):
     table = ablation(tmp_path)
     both = pd.concat([table, table.assign(replacement="mean")])
-    text = section(text_of({**ABOUT, "alpha": 0.06}, ablation=both), "Ablation")
-    zeroed, averaged = text.split("activations replaced by their mean")
-    assert "Effects are called below, where activations are replaced by their mean." in zeroed
-    assert (
-        "log-probability of 5 target classes changes by -0.50 on average, with random sets by +0.01" in zeroed
-    )
-    assert "More harm" not in zeroed
-    assert "More harm than to other classes and than by matched sets to 5 of 5 target classes" in averaged
+    page = text_of({**ABOUT, "alpha": 0.06}, ablation=both)
+    text = section(page, "ablation")
+    assert "Effects are called where activations are replaced by their mean." in text
+    zeroed, averaged = row_of(text, "M2D 0"), row_of(text, "M2D the mean")
+    assert "-0.50 random sets +0.01" in zeroed
+    assert zeroed.count("- called by the mean") == 2
+    assert "5 of 5 0 of 5" in averaged
+    assert "5 target classes harmed" in text
+    assert "replaced by 0" not in text
+    assert "in 5 of 5 target classes for M2D" in section(page, "answer")
 
 
 def test_an_effect_that_may_be_that_of_the_controls_is_not_called(tmp_path):
     table = ablation(tmp_path).assign(excess_high=0.01)
-    text = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table), "Ablation")
-    assert "No effect can be called specific, of 5 target classes" in text
+    text = section(text_of({**ABOUT, "alpha": 0.06}, ablation=table), "ablation")
+    assert "0 of 5 0 of 5" in row_of(text, "M2D 0")
 
 
 def test_ablation_without_random_sets_is_not_called(tmp_path):
     table = ablation(tmp_path)
     bare = table.assign(logprob_p=NAN, logprob_q=NAN, controls=0)
-    assert "without random sets no effect can be called" in section(text_of(ablation=bare), "Ablation")
-    assert section(text_of(), "Ablation") == "Nothing was ablated in this run."
+    assert "without random sets nothing can be called" in section(text_of(ablation=bare), "ablation")
+    assert "Nothing was ablated in this run." in section(text_of(), "ablation")
+
+
+# Beside the paper
 
 
 def test_beside_the_paper(tmp_path):
@@ -377,121 +450,185 @@ def test_beside_the_paper(tmp_path):
     }
     overlap |= {"common": 9, "expected": 0.02, "q_value": 1e-9, "remark": ""}
     text = text_of(published=[facts, silent, silent], ablation=ablation(tmp_path), overlap=[overlap])
-    text = section(text, "Beside the paper")
-    assert "published 172 (read), ours 170.00 [160.00, 171.00]. The published number is outside our" in text
-    assert "9 are among the 30 that are specific to exactly these classes in M2D" in text
-    assert "q = 1e-09: more than chance" in text
-    assert "Ablating list:paper in M2D, accuracy of ANG: published -1.51 points, ours -5.00" in text
-    assert "(McNemar's p 0.01 to 0.2): no change can be called." in text
-    assert "ANG -4 of 265 (p at least 0.125: no change can be called)" in text
-    assert "all clips unchanged in number" in text
-    assert "all clips +2 of 290 (p at least 0.5: no change can be called)" in text
-    assert "- 13: this run has no such task." in text  # 2, and GTZAN's 11
+    text = section(text, "paper")
+    assert row_of(text, "t neurons per class M2D 172 read").endswith(
+        "170.00 [160.00, 171.00] the published number is outside our interval"
+    )
+    assert row_of(text, "ANG+HAP M2D") == (
+        "ANG+HAP M2D 30 specific to exactly these classes 22 9 0.02 more than chance q 1e-09"
+    )
+    assert "list:paper M2D ANG -1.51 points -5.00 points 0.01 to 0.2" in text
+    assert "a change" not in row_of(text, "list:paper M2D ANG")
+    assert row_of(text, "ANG+HAP ANG") == "ANG+HAP ANG -4 of 265 0.125"
+    assert row_of(text, "ANG+HAP NEU") == "ANG+HAP NEU none of 227 -"
+    assert "13 this run has no such task" in text  # 2, and GTZAN's 11
+    assert "13 published numbers without one of ours" in text
 
 
 def test_of_a_run_that_has_nothing_of_the_papers_only_that_is_said(tmp_path):
     alone = ablation(tmp_path).assign(delta=NAN, remark="this run has no such task")
-    text = section(text_of(ablation=alone), "Beside the paper")
-    assert text.startswith("No number of this run is one that the paper has published too. Published numbers")
+    text = section(text_of(ablation=alone), "paper")
+    assert "No number of this run is one that the paper has published too." in text
     assert "by themselves" not in text
 
 
-def test_a_task_that_is_called_as_its_comparison_is_named_once():
-    assert "**Across** (A x B)" in text_of(sharing=[sharing_row(MODELS[0])])
-    assert "**Across**\n" in text_of(sharing=[sharing_row(MODELS[0]) | {"tasks": "Across"}])
+# What limits a run
+
+
+def test_designs_that_weaken_the_tests_are_told():
+    row = coverage_row(MODELS[0], 1.0, 0.01, 0.01, size_association=0.8, least_movable=0.0)
+    text = section(text_of(coverage=[row | {"fewest_effective": 1.4}]), "limits")
+    assert "Task: the amount of recordings per group goes with the class (ε² 0.80)" in text
+    assert "labels of some class cannot change at all, and nothing can be called of it" in text
+    assert "Fewest effective groups of a class, where they are below 5: Task 1.4." in text
+    assert "p of 999 permutations is at least 0.001, two-sided 0.002; of replication at least 0.005" in text
+    all_clips = section(text_of({**ABOUT, "selection_split": "all"}), "limits")
+    assert "its effects are circular" in all_clips
+    assert "circular" not in text
 
 
 def test_why_there_may_be_no_specific_neuron_is_said():
     empty = [coverage_row(model, 0, 1, 1, classes=3) for model in MODELS]
-    text = section(text_of(coverage=empty), "What this run cannot say")
+    text = section(text_of(coverage=empty), "limits")
     assert "No class has a specific neuron: Task in M2D, Task in random. With few recordings" in text
-    assert "specific neuron" not in section(
-        text_of(coverage=[coverage_row(MODELS[0], 1, 1, 1)]), "What this run cannot say"
-    )
+    one = section(text_of(coverage=[coverage_row(MODELS[0], 1, 1, 1)]), "limits")
+    assert "specific neuron" not in one
 
 
 def test_what_a_run_cannot_say():
-    text = section(
-        text_of(coverage=[coverage_row(MODELS[0], 1, 0.01, 0.01, fewest_groups=1)]),
-        "What this run cannot say",
-    )
+    page = text_of(coverage=[coverage_row(MODELS[0], 1, 0.01, 0.01, fewest_groups=1)])
+    text = section(page, "limits")
     assert "no supervised model" in text
     assert "no self-supervised" not in text
     assert "Some class of Task has a single group" in text
-    assert "synthetic" not in text
+    assert "synthetic" not in page
     models = [SL | {"note": "it *stands* in_"}]
     about = {**ABOUT, "models": models, "demo": True, "left_out": ["VoxCeleb1", "GTZAN"]}
-    text = section(text_of(about=about), "What this run cannot say")
+    page = text_of(about=about)
+    text = section(page, "limits")
     assert "no self-supervised model" in text
     assert "no random model" in text
-    assert "tagger: it \\*stands\\* in\\_" in text
+    assert "tagger: it *stands* in_" in text
     assert "recordings are missing: VoxCeleb1, GTZAN" in text
-    assert "synthetic recordings" in text
+    assert page.count("synthetic recordings") == 1  # at the top
 
 
 def test_classes_that_differ_in_padding_are_told():
     rows = [coverage_row(MODELS[0], 1, 0.01, 0.01, padding_least=0.18, padding_most=0.64)]
     about = {**ABOUT, "count": "window"}
-    text = section(text_of(coverage=rows, about=about), "What this run cannot say")
+    text = section(text_of(coverage=rows, about=about), "limits")
     told = "differ in the share of tokens after the end of their recordings: Task (18 % to 64 %)."
     assert f"{told} These tokens are counted" in text
-    text = section(text_of(coverage=rows, about={**about, "count": "recording"}), "What this run cannot say")
+    text = section(text_of(coverage=rows, about={**about, "count": "recording"}), "limits")
     assert f"{told} These tokens are not counted" in text
     alike = [coverage_row(MODELS[0], 1, 0.01, 0.01)]
     assert "differ in the share" not in text_of(coverage=alike, about=about)
 
 
-def test_rules_stand_at_the_top_with_their_numbers():
-    text = text_of(about={**ABOUT, "alpha": 0.01, "level": 0.9})
-    assert text.index("Rules") < text.index("What replicates\n") < text.index("Specificity\n")
-    assert "alpha = 0.01" in section(text, "Rules")
-    assert "Intervals hold 90 % (those of ablation: 95 %) of" in section(text, "Rules")
-    assert "Intervals hold 95 % of" in section(text_of(), "Rules")
+def test_the_kinds_of_warnings_stand_at_the_top_and_lead_to_them():
+    rows = [coverage_row(MODELS[0], 1, 0.01, 0.01, padding_least=0.18, padding_most=0.64)]
+    page = text_of({**ABOUT, "selection_split": "all"}, coverage=rows)
+    top = page.partition('<section id="answer">')[0]
+    for anchor in ("limits-padding", "limits-circular-selection", "limits-models"):
+        assert f'href="#{anchor}"' in top
+        assert f'id="{anchor}"' in page
+    assert "limits-recordings" not in page
 
 
-# The page
-
-
-@pytest.mark.parametrize(
-    "title", ["a_", "a__ b", "*x*", "`x`_", "|x|", "a\\b", "x_y", "[1]_", "_`x`", "http_"]
-)
-def test_nobodys_words_are_markup(title):
-    html = render(f"A\n=\n\n- see {plain(title)} there\n")
-    assert f"see {title} there" in html
-    assert "<a " not in html.partition("<main")[2]
-
-
-def test_the_page_is_one_file_that_needs_no_other(tmp_path):
-    given = tables_of(coverage=pd.DataFrame([coverage_row(MODELS[0], 1, 0.01, 0.01)]))
-    for name in ("a", "b"):
-        findings.write(given, ABOUT, tmp_path / f"{name}.rst", tmp_path / f"{name}.html")
-    html = (tmp_path / "a.html").read_text()
-    assert html == (tmp_path / "b.html").read_text()
-    assert "<h2>Coverage and neurons per class</h2>" in html
-    assert not re.search(r"<(link|script|img|iframe)\b|@import", html)
-    assert (tmp_path / "a.rst").read_text() == page(given, ABOUT)
-
-
-def test_broken_markup_is_an_error():
-    with pytest.raises(SystemMessage):
-        render("see `this")
-
-
-# Recordings
-
-
-def test_what_endangers_the_results_stands_first_under_recordings():
+def test_what_endangers_the_results_is_told_and_notes_unfold():
     row = {"check": "c", "affected": 1, "examples": []}
     rows = [
         {**row, "dataset": "birds", "level": "note", "label": "", "message": "2 are `short`"},
         {**row, "dataset": "birds", "level": "warning", "label": "kind_", "message": "a *leak*"},
         {**row, "dataset": "ants", "level": "note", "label": "", "message": "1 is clipped"},
     ]
-    text = section(text_of(checks=rows), "Recordings")
-    assert text == (
-        r"**ants** - note: 1 is clipped **birds** - warning: kind\_: a \*leak\* - note: 2 are \`short\`"
+    page = text_of(checks=rows)
+    text = section(page, "limits")
+    assert "Recordings\nbirds, warning: kind_: a *leak*" in text
+    assert "warning kind_ a *leak*\nnote 2 are short" in text
+    assert "<code>short</code>" in page
+    assert text.index("All checks of ants (1)") < text.index("All checks of birds (2)")
+
+
+# The page
+
+
+def test_definitions_have_the_runs_numbers():
+    text = section(text_of(about={**ABOUT, "alpha": 0.01, "level": 0.9, "equivalence": 0.07}), "glossary")
+    assert "q < 0.01" in text
+    assert "q < 0.05" not in text
+    assert "It holds 90 % (those of ablation: 95 %) of" in text
+    assert "differ by less than 0.07" in text
+    assert "It holds 95 % of" in section(text_of(), "glossary")
+
+
+def full(tmp_path, **about):
+    facts = {"task": "t", "quantity": "coverage", "published": 1.0, "standing": "read", "remark": ""}
+    facts |= {"model_title": "M2D", "ours": 1.0, "low": 0.9, "high": 1.0}
+    return text_of(
+        {**ABOUT, **about},
+        coverage=[coverage_row(model, 0.9, 0.001, 0.002) for model in MODELS],
+        sharing=[sharing_row(model) for model in MODELS],
+        pairs=[pair_row(MODELS[0], "a", "b", 0.3, 0.01), pair_row(MODELS[0], "a", "c", 0.2, 0.3)],
+        differences=[difference_row(q) for q in ("auroc", "contrast", "normalised")],
+        published=[facts],
+        ablation=ablation(tmp_path),
     )
 
 
-def test_without_checks_the_section_says_so():
-    assert "this run has no such table" in section(text_of(), "Recordings")
+def test_every_number_leads_to_its_table_and_its_definition(tmp_path):
+    text = Text(full(tmp_path, alpha=0.06))
+    inside = {link[1:] for link in text.links if link.startswith("#")}
+    assert inside <= set(text.anchors)
+    assert len(text.anchors) == len(set(text.anchors))
+    outside = {link for link in text.links if not link.startswith("#")}
+    assert outside >= {f"tables/{name}.csv" for name in ("coverage", "sharing", "pairs", "ablation")}
+    assert outside <= {f"tables/{name}.csv" for name in WRITTEN}
+    assert {"def-auroc", "def-contrast", "def-specific", "def-pair"} <= inside
+
+
+def test_each_question_stands_in_the_papers_order(tmp_path):
+    page = full(tmp_path)
+    order = [page.index(f'<section id="{name}">') for name in
+             ("answer", "specific", "sharing", "ablation", "paper", "limits", "glossary")]  # fmt: skip
+    assert order == sorted(order)
+
+
+def test_what_is_not_called_is_said_once(tmp_path):
+    page = full(tmp_path)
+    assert len(re.findall("no difference can be called|nothing can be told", page)) <= 2
+
+
+@pytest.mark.parametrize("title", ["<b>x</b>", "a & b", "\"x\" onload='y'", "{{ 7 * 7 }}", "a`b"])
+def test_nobodys_words_are_markup(title):
+    def page_with(words):
+        model = {**MODELS[0], "title": words, "note": words}
+        rows = [coverage_row(model, 0.9, 0.001, 0.002) | {"task_title": words}]
+        return text_of({**ABOUT, "models": [model], "left_out": [words]}, coverage=rows)
+
+    page = page_with(title)
+    found, calm = Text(page), Text(page_with("plain"))
+    assert [tag for tag, _ in found.tags if tag != "code"] == [tag for tag, _ in calm.tags if tag != "code"]
+    assert title.replace("`", "") in "".join(found.sections.values())
+
+
+def test_the_page_is_one_file_that_opens_alone(tmp_path):
+    figure = tmp_path / "figures" / "dose" / "t.png"
+    figure.parent.mkdir(parents=True)
+    figure.write_bytes(b"\x89PNG drawn")
+    coverage = tmp_path / "figures" / "coverage.png"
+    coverage.write_bytes(b"\x89PNG bars")
+    given = tables_of(coverage=pd.DataFrame([coverage_row(MODELS[0], 1, 0.01, 0.01)]))
+    for name in ("a", "b"):
+        findings.write(given, ABOUT, [str(coverage), str(figure)], tmp_path / f"{name}.html")
+    html = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert html == (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert html.startswith("<!doctype html>")
+    (image,) = [given["src"] for tag, given in Text(html).tags if tag == "img"]  # nothing was ablated
+    assert base64.b64decode(image.removeprefix("data:image/png;base64,")) == coverage.read_bytes()
+    assert not re.search(r"<(link|script|iframe)\b|@import|https?://", html)
+
+
+def test_what_is_folded_is_printed():
+    print_rules = text_of().partition("@media print")[2].partition("</style>")[0]
+    assert re.search(r"::details-content \{[^}]*content-visibility: visible", print_rules)

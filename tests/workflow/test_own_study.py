@@ -71,7 +71,7 @@ def test_the_check_is_read_once_and_its_warnings_are_in_the_findings(study):
     output = run(folder, config).stdout
     assert f"moods: warning: {warning}" in output  # told at the beginning, and in the summary
     results = folder / "results"
-    for page in ("findings.rst", "summary.txt"):
+    for page in ("findings.html", "summary.txt"):
         assert warning in (results / page).read_text(encoding="utf-8").replace("\n", " ")
     checks = pd.read_parquet(results / "checks/moods.parquet").set_index("check")
     assert checks.loc["duplicates across splits", ["level", "affected"]].tolist() == ["warning", 2]

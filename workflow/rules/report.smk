@@ -220,6 +220,35 @@ rule tabulate_published:
         "../scripts/tabulate_published.py"
 
 
+rule tabulate_expectations:
+    input:
+        pair_draws=study.tasks.shared("pair_draws"),
+        differences=paths.fill(paths.TABLE, table="differences", kind="parquet"),
+        expected=study.tasks.expected(),
+    output:
+        csv=report(
+            paths.fill(paths.TABLE, table="expectations", kind="csv"),
+            caption="../report/expectations_table.rst",
+            category="The paper's numbers",
+            labels={"figure": "expected patterns"},
+        ),
+        data=paths.fill(paths.TABLE, table="expectations", kind="parquet"),
+    log:
+        "logs/tabulate_expectations.log",
+    benchmark:
+        "logs/benchmarks/tabulate_expectations.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        about=study.results.about_expectations,
+        clips=study.results.told_of_clips,
+        code=code_digest("report.expectations", "inference.patterns", "study.expected"),
+    message:
+        "Compare the results with what is expected"
+    script:
+        "../scripts/tabulate_expectations.py"
+
+
 rule summarize:
     input:
         clips=paths.fill(paths.TABLE, table="clips", kind="parquet"),
@@ -230,11 +259,12 @@ rule summarize:
         published=paths.fill(paths.TABLE, table="published", kind="parquet"),
         ablation=paths.fill(paths.TABLE, table="ablation", kind="parquet"),
         overlap=paths.fill(paths.TABLE, table="overlap", kind="parquet"),
+        expectations=paths.fill(paths.TABLE, table="expectations", kind="parquet"),
         checks=study.results.checks(),
+        figures=study.results.figures("png"),
     output:
-        text=paths.fill(paths.FINDINGS, kind="rst"),
         html=report(
-            paths.fill(paths.FINDINGS, kind="html"),
+            paths.FINDINGS,
             caption="../report/findings.rst",
             category="Findings",
             labels={"figure": "in words"},

@@ -12,10 +12,11 @@ from audio_neurons.report import findings, recordings, summary
 
 about = json.loads(snakemake.params.about)
 given = dict(snakemake.input.items())
+figures = list(given.pop("figures"))
 found = {"checks": tables.read_all(given.pop("checks"), "checks")}
 found |= {name: tables.read_frame(path) for name, path in given.items()}
-findings.write(found, about, snakemake.output.text, snakemake.output.html)
-more = f"What may be said of it, and by which rules: {Path(snakemake.output.html).name}, beside this file"
+findings.write(found, about, figures, snakemake.output.html)
+more = f"What may be said of it, with figures: {Path(snakemake.output.html).name}, beside this file"
 summary.write_text(
     found["coverage"],
     found["sharing"],
@@ -23,4 +24,5 @@ summary.write_text(
     demo=about["demo"],
     notes=[*snakemake.params.notes, *recordings.warnings(found["checks"].to_dict("records"))],
     more=more,
+    answers=[f"{said.lead} {said.text}" for said in findings.answered(found, about).sentences],
 )
