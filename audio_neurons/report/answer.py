@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from audio_neurons.inference.patterns import FOUND, OPPOSITE
 from audio_neurons.report import ablations, expectations, ratios, specificity
-from audio_neurons.report.layout import NO, YES, Cell, Head, Table, titles
+from audio_neurons.report.layout import AGAINST, NO, YES, Cell, Head, Table, titles
 from audio_neurons.report.words import by, called
 
 
@@ -82,16 +82,17 @@ def _table(counts: Mapping[str, Counts], models: Mapping[str, str]) -> Table:
     for name, text, term in LINES:
         if counts[name]:
             own = [counts[name].get(model) for model in models]
-            cells.append([Cell(text, term=term), *(_of(one) for one in own)])
+            tone = AGAINST if name == "opposite" else YES
+            cells.append([Cell(text, term=term), *(_of(one, tone) for one in own)])
     heads = [Head("what is called"), *(Head(title) for title in models.values())]
     return Table("What is called, of how many", heads, cells)
 
 
-def _of(count: tuple[int, int] | None) -> Cell:
+def _of(count: tuple[int, int] | None, tone: str) -> Cell:
     if count is None:
         return Cell("-")
     yes, of = count
-    return Cell(f"{yes:,} of {of:,}", tone=YES if yes else NO)
+    return Cell(f"{yes:,} of {of:,}", tone=tone if yes else NO)
 
 
 def _sentences(
@@ -122,8 +123,9 @@ def _sentences(
     else:
         yield Said("Whether they matter:", "not tested; no ablation has random sets.", "ablation")
     if counts["expected"]:
-        opposite = any(yes for yes, _ in counts["opposite"].values())
-        against = f"; the opposite of {told('opposite', 'patterns')}" if opposite else ""
+        opposite = [f"{counts['opposite'][m][0]:,} for {title}" for m, title in models.items()
+                    if counts["opposite"].get(m, (0, 0))[0]]  # fmt: skip
+        against = f"; the opposite of {', '.join(opposite)}" if opposite else ""
         text = f"of the patterns that are expected, {told('expected', 'patterns')} are found{against}."
         yield Said("Beside the paper:", text, "paper")
     else:

@@ -14,7 +14,7 @@ def code_digest(*modules: str) -> str:
     """Return a digest of modules of this package and of all its modules that they import, recursively.
 
     The sources are parsed, not imported. Comments, docstrings and layout do not count: a reworded
-    comment re-runs nothing.
+    comment re-runs nothing. The templates of a module that loads some count with it.
 
     Parameters
     ----------
@@ -61,7 +61,17 @@ def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
                 imports.append(_file(name.removeprefix(f"{PACKAGE.name}.")))
             except ValueError:
                 continue  # a function, class or subpackage, not a module
-    return hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest(), tuple(imports)
+    text = ast.dump(_without_docstrings(tree)).encode() + _templates(path, tree)
+    return hashlib.sha256(text).hexdigest(), tuple(imports)
+
+
+def _templates(path: Path, tree: ast.Module) -> bytes:
+    """Return the templates beside a module that loads them, whole."""
+    if not any(isinstance(node, ast.Attribute) and node.attr == "PackageLoader" for node in ast.walk(tree)):
+        return b""
+    return b"".join(
+        file.name.encode() + file.read_bytes() for file in sorted(path.parent.glob("templates/*"))
+    )
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -226,6 +226,18 @@ def test_a_model_that_is_worse_than_the_random_one_is_told():
     assert "M2D does so better than random in none of 1 tasks and worse in 1" in text
 
 
+def test_the_answer_tells_of_which_patterns_the_opposite_is_found():
+    row = dict.fromkeys(tables.SCHEMAS["expectations"].names, NAN) | {"quantity": "ratio", "reason": ""}
+    row |= {"statement": "s", "standing": "read", "comparison": "c", "expectation": "e", "pairs_absent": 0}
+    rows = [
+        row | {"model": MODELS[0]["name"], "model_title": "M2D", "verdict": "found"},
+        row | {"model": MODELS[1]["name"], "model_title": "random", "verdict": "opposite"},
+    ]
+    text = section(text_of(expectations=rows), "answer")
+    assert "1 of 1 patterns for M2D, none of 1 for random are found; the opposite of 1 for random." in text
+    assert row_of(text, "Expected patterns of which the opposite").endswith("0 of 1 1 of 1")
+
+
 def test_what_was_not_tested_is_no_answer():
     text = section(text_of({**ABOUT, "models": [SL]}), "answer")
     assert "whether they replicate was not tested" in text

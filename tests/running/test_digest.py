@@ -44,6 +44,13 @@ def test_code_of_a_module_and_of_all_that_it_imports_counts(package, file):
     assert code_digest("neurons.selection") != before
 
 
+def test_templates_count_with_what_is_made_of_them(package):
+    before, other = code_digest("report.findings"), code_digest("report.figures.sharing")
+    edit(package / "report" / "templates" / "glossary.html.jinja", "by chance", "by accident")
+    assert code_digest("report.findings") != before
+    assert code_digest("report.figures.sharing") == other
+
+
 def test_comments_docstrings_and_layout_do_not(package):
     before = code_digest("neurons.selection")
     for file in ("neurons/measures.py", "settings/selection.py", "activations/statistics.py"):
