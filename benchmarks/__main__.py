@@ -17,7 +17,7 @@ from benchmarks.common import HISTORY, HOME, line
 # In the order of the table: the cost of the statistics comes first.
 ALL = (
     "extraction", "alternatives", "ablation", "inference", "end_to_end", "memory", "growth", "workflow",
-    "preparation", "encoders", "precision", "context",
+    "preparation", "encoders", "precision", "context", "counting",
 )  # fmt: skip
 
 
