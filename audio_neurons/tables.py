@@ -208,6 +208,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         **{"class": pa.string()},
         null_entropy=pa.float64(),
         p_value=pa.float64(),
+        pooled_p=pa.float64(),
         q_value=pa.float64(),
         selected=pa.float64(),
         assigned=pa.float64(),

@@ -30,7 +30,7 @@ from audio_neurons.inference.resampling import (
     observed,
     pooled,
 )
-from audio_neurons.inference.significance import q_values, table
+from audio_neurons.inference.significance import pooled_p, q_values, table
 from audio_neurons.neurons.selection import Selection
 from audio_neurons.neurons.specificity import MEASURES, specificity
 from audio_neurons.settings.inference import Inference
@@ -92,6 +92,7 @@ def ratios(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return common / union
 
 
+POOLED = 1 << 24  # entropies under permuted labels that are pooled over neurons, at least a draw of each
 TASK = ("coverage", "neurons_per_class", "entropy", *MEASURES)
 
 
@@ -126,11 +127,15 @@ def infer(
     neurons, classes = len(task.chosen.entropy), len(task.units.classes)
     below, expected = np.zeros((2, neurons))
     null, resampled = [], []
+    pool: list[np.ndarray] = []
+    most, top = 1 + POOLED // neurons, np.log(len(np.unique(task.units.labels)))
     plan, permuted = draws_of("draws", settings, threads), (scheme or Permutation)(task.units)
     for (chosen,) in draw(task.units, task.rule, permuted, plan):
         below += chosen.entropy <= task.chosen.entropy
         expected += chosen.entropy
         null.append(task_statistics(chosen))
+        if len(pool) < most:
+            pool.append((top - chosen.entropy).clip(0).astype(np.float32))
     selected, assigned = np.zeros(neurons), np.zeros((classes, neurons))
     plan = draws_of("bootstrap", settings, threads)
     for (chosen,) in draw(task.units, task.rule, Bootstrap(task.units), plan):
@@ -163,7 +168,8 @@ def infer(
     found = {
         "null_entropy": expected / settings.draws,
         "p_value": p,
-        "q_value": q_values(p),
+        "pooled_p": (together := pooled_p((top - task.chosen.entropy).clip(0), np.stack(pool))),
+        "q_value": q_values(together),
         "selected": selected / settings.bootstrap,
         "assigned": assigned / settings.bootstrap,
     }

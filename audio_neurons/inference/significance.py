@@ -56,6 +56,25 @@ def largest(value: np.ndarray, null: np.ndarray) -> np.ndarray:
     return found
 
 
+def pooled_p(value: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Return p-values of N statistics that are small under the null, from the draws of all of them, (N,).
+
+    Every statistic (at least 0) and its draws (B, N) are divided by their mean, the data among them; the p of
+    each is the share of all N x B such ratios that are at least as great. It is at least 1 / (N B + 1), where
+    draws of the statistic alone allow 1 / (B + 1). It supposes that under the null statistics differ in scale
+    and not in shape; ``docs/validity.md`` says how far that holds. NaN where a statistic or one of its draws
+    is, or where all are 0.
+    """
+    average = (value + null.sum(0)) / (len(null) + 1)
+    tested = average > 0  # false for NaN
+    found = np.full(len(value), np.nan)
+    ratios = (null[:, tested] / average[tested]).ravel()
+    ratios.sort()
+    own = (value[tested] / average[tested]).astype(ratios.dtype)
+    found[tested] = (1 + len(ratios) - ratios.searchsorted(own * (1 - 1e-6))) / (1 + len(ratios))
+    return found
+
+
 def interval(draws: np.ndarray, level: float) -> np.ndarray:
     """Return the two percentiles, (2, S), that enclose ``level`` of the draws (B, S) that are not NaN."""
     ends, gaps = [(1 - level) / 2, (1 + level) / 2], np.isnan(draws)

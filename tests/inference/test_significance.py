@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from audio_neurons.inference.significance import interval, largest, p_values, q_values, table
+from audio_neurons.inference.significance import interval, largest, p_values, pooled_p, q_values, table
 
 
 def test_p_values_by_hand():
@@ -72,3 +72,22 @@ def test_the_greatest_of_many_is_called_as_often_as_it_should_be(statistics):
         draws = rng.standard_t(3, (40, statistics)) * np.arange(1, statistics + 1)
         p.append(np.nanmin(largest(draws[0], draws[1:])))
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=3 * (0.05 * 0.95 / 1000) ** 0.5)
+
+
+def test_pooled_p_by_hand():
+    value, null = np.array([3.0, 1.0, np.nan, 0.0]), np.array([[1.0, 2, 1, 0], [2, 3, 1, 0], [2, 2, 1, 0]])
+    ratios = np.concatenate([null[:, 0] / 2, null[:, 1] / 2])  # means 8 / 4 and 8 / 4, the data among them
+    expected = [(1 + np.sum(ratios >= own)) / 7 for own in (1.5, 0.5)]
+    np.testing.assert_allclose(pooled_p(value, null), [*expected, np.nan, np.nan])
+
+
+def test_pooled_p_is_uniform_where_statistics_differ_in_scale_and_reaches_far_below_one_in_the_draws():
+    rng = np.random.default_rng(0)
+    drawn = rng.chisquare(3, (40, 5000)) * 10 ** rng.uniform(-4, 0, 5000)
+    p = pooled_p(drawn[0], drawn[1:])
+    for alpha in (0.05, 0.001):
+        assert np.mean(p <= alpha) == pytest.approx(alpha, abs=4 * (alpha / 5000) ** 0.5)
+    drawn[0, :20] = 8 * drawn[1:, :20].mean(0)
+    found = pooled_p(drawn[0], drawn[1:])
+    assert (q_values(found)[:20] < 0.05).all()
+    assert found.min() < 1 / 40 / 100
