@@ -9,6 +9,7 @@ from audio_neurons.ablation.conditions import Condition, NeuronSet
 from audio_neurons.ablation.effects import ALL, Measured, cluster_interval, controls_of, effects, mcnemar
 from audio_neurons.ablation.intervention import Change
 from audio_neurons.settings.ablation import Conditions
+from benchmarks import validity
 
 SETTINGS = Conditions(bootstrap=200, confidence=0.9)
 A, B = (NeuronSet("class", name, (name,), frozenset({(2, 1), (1, 5)})) for name in "ab")
@@ -252,3 +253,11 @@ def test_no_conditions_have_an_empty_table(study):
     found = effects(study[0], [], SETTINGS, "train")
     assert found.empty
     assert found.columns.tolist() == tables.SCHEMAS["ablation"].names
+
+
+def test_the_interval_of_the_difference_to_controls_calls_what_is_more_than_they_do():
+    """Where every set harms alike, the change has an interval below 0 in all data; p alone guards it."""
+    nothing, more = (validity.harm(10, extra, 150) for extra in (0.0, 0.3))
+    bound = 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5
+    assert nothing["p and interval of the excess"] <= nothing["p alone"] < bound
+    assert more["p and interval of the excess"] > 0.8
