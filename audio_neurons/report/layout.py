@@ -12,11 +12,8 @@ from typing import Any
 
 import jinja2
 
-YES, AGAINST, NO = (
-    "yes",
-    "against",
-    "no",
-)  # tones of a verdict: called, called in the other direction, nothing
+# Tones of a verdict: called, called in the other direction, nothing
+YES, AGAINST, NO = "yes", "against", "no"
 
 
 @cache

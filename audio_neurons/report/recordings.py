@@ -1,8 +1,8 @@
-"""Report on recordings: for a terminal, for the page of findings, and the numbers of both and of the page."""
+"""Report on recordings: for a terminal, for the summary of a run, and the numbers of it and of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from audio_neurons.datasets.registry import SPLITS
 from audio_neurons.recordings import checking, checks
-from audio_neurons.recordings.checks import ERROR, LEVELS, NOTE, WARNING, Result, Terms, many
+from audio_neurons.recordings.checks import ERROR, NOTE, WARNING, Result, Terms, many
 from audio_neurons.recordings.facts import LABEL, used
 
 CLASSES = 12  # classes of a label that are listed in a terminal
@@ -171,24 +171,6 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
-
-
-def paragraphs(rows: Sequence[Mapping], plain: Callable[[str], str]) -> Iterator[str]:
-    """Yield the name of each dataset, and a list of what its check found, for the page of findings.
-
-    Parameters
-    ----------
-    rows
-        Rows of the table ``checks``, of all datasets.
-    plain
-        Escapes a text.
-    """
-    by: dict[str, list[str]] = {}
-    for row in sorted(rows, key=lambda row: LEVELS.index(row["level"])):
-        by.setdefault(row["dataset"], []).append(f"- {plain(_worded(row))}")
-    for dataset, items in sorted(by.items()):
-        yield f"**{plain(dataset)}**"
-        yield "\n".join(items)
 
 
 def warnings(rows: Sequence[Mapping]) -> list[str]:

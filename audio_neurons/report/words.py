@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from audio_neurons.report.layout import AGAINST, NO, YES, Cell, Table, matrix
 from audio_neurons.report.summary import with_interval
 
-NOTHING = "·"  # stands where no difference can be called
 TONES = {"more": YES, "fewer": AGAINST, "": NO, "untested": NO}
 
 
