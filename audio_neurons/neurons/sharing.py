@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -186,7 +187,8 @@ def compare_tasks(neurons: Sequence[str], pairs: Sequence[Sequence[str]] | None,
     tables.write(out, "sharing", table)
 
 
-class Compared(NamedTuple):
+@dataclass(frozen=True)
+class Compared:
     """What a comparison needs of a ``neurons`` table.
 
     Attributes

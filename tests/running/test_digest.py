@@ -105,8 +105,8 @@ def test_a_door_is_no_module_and_its_names_count_for_nothing(package):
 def test_an_import_inside_a_function_counts(package):
     edit(
         package / "neurons" / "selection.py",
-        "    found = table",
-        "    from audio_neurons.datasets import archives\n\n    found = table",
+        "    own = rows",
+        "    from audio_neurons.datasets import archives\n\n    own = rows",
     )
     before = code_digest("neurons.selection")
     (package / "datasets" / "archives.py").write_text("ADDED = 1\n")
