@@ -1,15 +1,17 @@
 """What `context: clip` changes and saves against `full`, for an encoder with a fixed input length.
 
 Clips of lists of recordings are drawn, balanced over the first label of each list. Both contexts run on the
-same clips in turns, batch by batch. Compared are the time of a forward pass, the sign of every activation on
-the tokens that both have, the chosen (neuron, class) pairs of each task (AAPE's preset, training clips), and
-the accuracy of linear probes (groups apart).
+same clips in turns, batch by batch, in alternating order. Compared are the time of a forward pass (of the
+process on a CPU, so that other work on the machine does not count), the sign of every activation on
+the tokens that both have, the chosen (neuron, class) pairs of each task (AAPE's preset, all clips), and the
+accuracy of linear probes, each clip by probes that heard no clip of its group.
 """
 
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -28,6 +30,7 @@ from benchmarks.common import Report, now, options
 from benchmarks.precision import jaccard
 
 CONTEXTS = ("full", "clip")
+FOLDS = 5  # of groups, by which probes are cross-validated
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
 
@@ -61,6 +64,11 @@ def drawn(table: pd.DataFrame, wanted: int) -> pd.DataFrame:
     return shuffled.assign(turn=turn).sort_values(["turn", label]).head(wanted).drop(columns="turn")
 
 
+def clock(device: str) -> float:
+    """Return the seconds of this process on a CPU, else those of the clock."""
+    return process_time() if device == "cpu" else now(device)
+
+
 class Counts:
     """Signs of the hidden units of one forward pass."""
 
@@ -80,69 +88,62 @@ class Counts:
         return embedding.cpu().numpy(), [torch.cat(chunks, 2) for chunks in layers]
 
 
-def times(encoders: dict[str, Encoder], parts: Sequence[Path], args) -> list[float]:
-    """Return the ratio of the seconds of a forward pass, full / clip, in each turn."""
-    names = tables.read(parts[0], "clips", ["clip_id"])["clip_id"][: args.batch_size]
-    ((_, wave),) = clips.batches(parts, names, round(args.seconds * 16_000), args.batch_size)
-    ratios = []
-    for turn in range(args.runs + 1):
-        seconds = {}
-        for context in CONTEXTS if turn % 2 else CONTEXTS[::-1]:
-            began = now(args.device)
-            with torch.inference_mode():
-                encoders[context](torch.from_numpy(wave).to(args.device))
-            seconds[context] = now(args.device) - began
-        ratios.append(seconds["full"] / seconds["clip"])
-    return ratios[1:]
+def compare(
+    encoders: dict[str, Encoder], parts: Sequence[Path], args
+) -> tuple[dict, dict, float, list[float]]:
+    """Return names, embeddings and active tokens of clips, tokens of a clip, share of changes, and ratios.
 
-
-def compare(encoders: dict[str, Encoder], parts: Sequence[Path], args) -> tuple[dict, dict, float]:
-    """Return names, embeddings and active tokens of clips, tokens of a clip, and the share of changes."""
+    The ratios are those of the seconds of a forward pass, full / clip, of each batch but the first.
+    """
     names = [name for part in parts for name in tables.read(part, "clips", ["clip_id"])["clip_id"]]
     found, active = defaultdict(list), defaultdict(list)
     changed = total = 0
     samples = round(args.seconds * 16_000)
     order: list[str] = []
+    ratios: list[float] = []
     for some, wave in clips.batches(parts, names, samples, args.batch_size):
         order += some
-        signs = {}
-        for context in CONTEXTS:
+        signs, seconds = {}, {}
+        for context in CONTEXTS if len(ratios) % 2 else CONTEXTS[::-1]:
             counts = Counts(encoders[context])
+            began = clock(args.device)
             embedding, signs[context] = counts.run(torch.from_numpy(wave).to(args.device))
+            seconds[context] = clock(args.device) - began
             found[context].append(embedding[: len(some)])
             active[context].append(
                 torch.stack([layer[: len(some)].sum((1, 2)) for layer in signs[context]], 1).cpu().numpy()
             )
+        ratios.append(seconds["full"] / seconds["clip"])
         for full, own in zip(signs["full"], signs["clip"], strict=True):
             columns = min(full.shape[2], own.shape[2])
             differ = full[: len(some), :, :columns] != own[: len(some), :, :columns]
             changed, total = changed + int(differ.sum()), total + differ.numel()
     every = {c: (order, np.concatenate(found[c]), np.concatenate(active[c])) for c in CONTEXTS}
     tokens = {c: len(encoders[c].token_seconds(samples)) for c in CONTEXTS}
-    return every, tokens, changed / total
+    return every, tokens, changed / total, ratios[1:]
 
 
 def tasks(parts: Sequence[Path], labels: Sequence[str], every: dict, tokens: dict, args) -> pd.DataFrame:
-    """Return for each label the Jaccard index of chosen pairs, and the accuracy of probes of both."""
+    """Return for each label its classes, the Jaccard index of pairs, and the accuracy of the probes."""
     rows = []
     for label in labels:
         frame = clips.describe(parts, label)
         classes = sorted(frame["class"].unique())
-        train = frame["split"].to_numpy() == "train"
+        frame["fold"] = pd.factorize(frame["group"])[0] % FOLDS
         pairs, score = {}, {}
         for context, (order, features, active) in every.items():
             place = pd.Index(order).get_indexer(frame["clip_id"])
-            inside = [(frame["class"].to_numpy() == one) & train for one in classes]
+            inside = [frame["class"].to_numpy() == one for one in classes]
             sums = np.stack([active[place[rows_]].reshape(rows_.sum(), -1).sum(0) for rows_ in inside])
             counted = np.array([rows_.sum() * tokens[context] for rows_ in inside])
             chosen = selection.select(selection.probabilities(sums, counted), rule_of("aape", {}))
             pairs[context] = set(map(tuple, np.argwhere(chosen.assigned)))
-            settings = Probe(epochs=args.epochs, learning_rate=0.003, score="loss", seeds=[0, 1, 2])
+            settings = Probe(epochs=args.epochs, learning_rate=0.003, score="loss", seeds=[0])
             trained = probes.train(features[place], frame, settings)
             scored = probes.score(trained, features[place], frame, settings)
             score[context] = (scored["prediction"] == scored["class"]).mean()
         same = jaccard(*(pairs[context] for context in CONTEXTS))
-        rows.append({"label": label, "pairs": same, **score})
+        rows.append({"label": label, "classes": len(classes), "pairs": same, **score})
     return pd.DataFrame(rows)
 
 
@@ -176,14 +177,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             prepare(
                 "custom", {"files": named}, [part], Path(temporary) / "rejected.parquet", max_rejected=0.5
             )
-            every, tokens, changed = compare(encoders, [part], args)
+            every, tokens, changed, ratios = compare(encoders, [part], args)
             about = f"{path.stem}, {len(every['full'][0])} clips"
-            report.add(f"{about}: time of a forward pass, full / clip", times(encoders, [part], args))
+            report.add(f"{about}: time of a forward pass, full / clip", ratios)
             report.add(f"{about}: share of activations whose sign differs", [changed])
             for row in tasks([part], labels, every, tokens, args).to_dict("records"):
-                report.add(f"{about}, {row['label']}: Jaccard index of (neuron, class) pairs", [row["pairs"]])
+                about_task = f"{about}, {row['label']} ({row['classes']} classes)"
+                report.add(f"{about_task}: Jaccard index of (neuron, class) pairs", [row["pairs"]])
                 for context in CONTEXTS:
-                    report.add(f"{about}, {row['label']}: probe, {context}", [row[context]])
+                    report.add(f"{about_task}: probe, {context}", [row[context]])
 
 
 if __name__ == "__main__":

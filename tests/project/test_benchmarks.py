@@ -59,7 +59,7 @@ def test_it_runs_and_writes_down_what_it_measures(name, tmp_path, capsys):
     assert (rows["low"] <= rows["value"]).all()
     assert (rows["value"] <= rows["high"]).all()
     row = rows.set_index("what").loc[MEASURED[name]]
-    assert row["runs"] == {"memory": 1, "counting": 1, "encoders": 3}.get(name, 2)
+    assert row["runs"] == {"memory": 1, "counting": 1, "context": 1, "encoders": 3}.get(name, 2)
     said = capsys.readouterr().out
     assert said.startswith(f"{name}: ")
     assert all(f"  {what}: " in said for what in rows["what"])
