@@ -37,7 +37,7 @@ class ConfigError(ValueError):
     """The configuration asks for something impossible; every problem is listed with its path."""
 
 
-def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
+def complete(config: Mapping, files: Iterable[str | os.PathLike] = (), given: Mapping | None = None) -> dict:
     """Return a copy of ``config`` with defaults filled in, checked, and without what it leaves out.
 
     Relative paths in it (``files``, ``pairs``, ``expectations``) are looked up in the working directory; the
@@ -49,6 +49,8 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
         The values that Snakemake has read: ``files``, changed by its ``--config``.
     files
         Given these, a name that is set to false and stands in none of them is a problem.
+    given
+        The values of ``--config`` alone. In them Snakemake reads numbers and switches within a block as text.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def complete(config: Mapping, files: Iterable[str | os.PathLike] = ()) -> dict:
         for block in models.values():
             _twin(block, models)
     validator = _Completing(schema())
+    _give_types(completed, given or {}, validator)
     problems += [line for error in validator.iter_errors(completed) for line in _explain(error)]
     if not problems:
         for name, block in completed["datasets"].items():
@@ -218,6 +221,27 @@ def _fill_defaults(
 
 
 _Completing = validators.extend(Draft202012Validator, {"properties": _fill_defaults})
+
+
+def _give_types(config: dict, given: Mapping, validator: Any) -> None:
+    """Turn text of the command line into numbers and switches where the schema wants them."""
+    waiting = list(validator.iter_errors(deepcopy(config))) if given else []
+    while waiting:
+        error = waiting.pop()
+        waiting += error.context
+        text, path = error.instance, list(error.absolute_path)
+        if isinstance(text, str) and _at(given, path) == text:
+            _at(config, path[:-1])[path[-1]] = yaml.safe_load(text)
+
+
+def _at(values: Any, path: Iterable[str | int]) -> Any:
+    """Return the value at a path of keys and indices, or None."""
+    for key in path:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

@@ -121,6 +121,22 @@ def test_what_is_set_is_kept():
     assert full["extraction"]["top_clips"] == 5
 
 
+def test_text_of_the_command_line_becomes_what_the_schema_wants():
+    text = {"extraction": {"batch_size": "3", "responses": "true"}, "ablation": {"gains": ["0", "0.5"]}}
+    config = SHIPPED["config"] | {
+        section: SHIPPED["config"].get(section, {}) | text[section] for section in text
+    }
+    config = changed("tasks.gtzan.title", "8", config)
+    full = complete(config, given=text | {"tasks": {"gtzan": {"title": "8"}}})
+    assert full["extraction"]["batch_size"] == 3
+    assert full["extraction"]["responses"] is True
+    assert full["ablation"]["gains"] == [0, 0.5]
+    assert full["tasks"]["gtzan"]["title"] == "8"
+    for others in (None, {"ablation": text["ablation"]}):  # a file that has text there is wrong
+        with pytest.raises(ConfigError, match=r"extraction\.batch_size: '3' is not of type 'integer'"):
+            complete(config, given=others)
+
+
 def test_shards_follow_from_the_number_of_clips():
     full = complete(SHIPPED["config"])
     assert {name: block["shards"] for name, block in full["datasets"].items()} == {

@@ -15,7 +15,8 @@ from snakemake.exceptions import WorkflowError
 
 try:
     # A job gets the run's complete configuration; only the main process checks the configuration files.
-    config = complete(config, workflow.configfiles if workflow.is_main_process else [])
+    told = (workflow.configfiles, workflow.config_settings.config) if workflow.is_main_process else ()
+    config = complete(config, *told)
     study = Study(config, Path(workflow.basedir))
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
