@@ -173,7 +173,7 @@ since some options, such as `--configfile`, consume every word that follows.
 |---|---|
 | `-n`, `-n --quiet rules` | list the jobs, or only count them, without running any |
 | `--configfile FILE` | use another configuration instead of `config/config.yaml` |
-| `--config 'datasets={{voxforge: false}}' 'ablation={{random: 20}}'` | change the configuration: leave something out, or set values |
+| `--config 'datasets={{voxforge: false}}' 'ablation={{random: 20}}'` | leave something out, or set values |
 | `--directory FOLDER` | folder of `resources/`, `results/` and `logs/` (default: the current one) |
 | `--forcerun RULE` | run a rule again, and all jobs that depend on it |
 | `--set-threads RULE=N` | number of threads for a rule's jobs |
