@@ -11,6 +11,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from time import process_time
 
 import numpy as np
@@ -30,6 +31,16 @@ from benchmarks.common import Report, now, options
 from benchmarks.precision import jaccard
 
 CONTEXTS = ("full", "clip")
+# Of a measurement on lists of recordings.
+OPTIONS: dict[str, Any] = {
+    "lists": ([Path("noise")], "lists of recordings (path, labels, group), or folders of classes"),
+    "folder": (Path("none"), "folder of the encoder (config.json beside weights); none: random weights"),
+    "model_type": ("audio-spectrogram-transformer", "the encoder of random weights"),
+    "clips": (150, "clips per list"),
+    "seconds": (3.0, "length of a clip"),
+    "batch_size": (8, "clips per forward pass"),
+    "epochs": (100, "epochs of the probes"),
+}
 FOLDS = 5  # of groups, by which probes are cross-validated
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
@@ -148,18 +159,7 @@ def tasks(parts: Sequence[Path], labels: Sequence[str], every: dict, tokens: dic
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = options(
-        __doc__,
-        argv,
-        {"seconds": 0.5, "clips": 16, "epochs": 2},
-        lists=([Path("noise")], "lists of recordings (path, labels, group), or folders of classes"),
-        folder=(Path("none"), "folder of the encoder (config.json beside weights); none: random weights"),
-        model_type=("audio-spectrogram-transformer", "the encoder of random weights"),
-        clips=(150, "clips per list"),
-        seconds=(3.0, "length of a clip"),
-        batch_size=(8, "clips per forward pass"),
-        epochs=(100, "epochs of the probes"),
-    )
+    args = options(__doc__, argv, {"seconds": 0.5, "clips": 16, "epochs": 2}, **OPTIONS)
     here = (args.folder / "config.json").is_file()
     block = {"adapter": "huggingface", "weights": {"source": "random", "seed": 0}}
     block |= {} if here else {"model_type": args.model_type, "config": SIZES if args.quick else {}}

@@ -25,7 +25,7 @@ from audio_neurons.settings.extraction import Pass
 from audio_neurons.settings.probe import Probe
 from audio_neurons.settings.selection import rule_of
 from benchmarks.common import Report, options
-from benchmarks.context import SIZES, drawn, listed
+from benchmarks.context import OPTIONS, SIZES, drawn, listed
 from benchmarks.precision import jaccard
 
 WAYS = ("window", "recording")
@@ -91,18 +91,7 @@ def shared(first: Chosen, second: Chosen) -> Iterator[tuple[str, float, float]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = options(
-        __doc__,
-        argv,
-        {"seconds": 0.8, "clips": 16, "epochs": 2},
-        lists=([Path("noise")], "lists of recordings (path, labels, group), or folders of classes"),
-        folder=(Path("none"), "folder of the encoder (config.json beside weights); none: random weights"),
-        model_type=("audio-spectrogram-transformer", "the encoder of random weights"),
-        clips=(150, "clips per list"),
-        seconds=(3.0, "length of a clip"),
-        batch_size=(8, "clips per forward pass"),
-        epochs=(100, "epochs of the probes"),
-    )
+    args = options(__doc__, argv, {"seconds": 0.8, "clips": 16, "epochs": 2}, **OPTIONS)
     here = (args.folder / "config.json").is_file()
     block = {"adapter": "huggingface", "context": "clip", "weights": {"source": "random", "seed": 0}}
     block |= {} if here else {"model_type": args.model_type, "config": SIZES if args.quick else {}}
