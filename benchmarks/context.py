@@ -11,8 +11,8 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from time import process_time
+from typing import Any
 
 import numpy as np
 import pandas as pd
