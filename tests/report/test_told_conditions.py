@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.text import Text
-from test_findings import section, text_of
+from test_findings import row_of, section, text_of
 
 from audio_neurons import tables
 from audio_neurons.report import conditions
@@ -71,10 +71,10 @@ def test_published_numbers_stand_beside_the_conditions_of_ours(tmp_path):
     assert list(published_table(coverage, tmp_path / "p.csv", models, demo=True)["conditions"]) == ["", ""]
 
 
-def test_the_findings_begin_with_the_clips(clips):
-    told = section(text_of(clips=clips), "Recordings")
-    assert f"cremad: {DRAWN} (used: train 369, test 130)." in told
-    assert "esc50: all 2,000 clips (used: train 1,500, test 500)." in told
+def test_the_findings_say_of_which_clips_they_are(clips):
+    told = section(text_of(clips=clips), "limits")
+    assert row_of(told, "cremad", DRAWN, "train 369, test 130")
+    assert row_of(told, "esc50", "all 2,000 clips", "train 1,500, test 500")
 
 
 def test_figures_have_a_note_of_what_is_not_all_or_not_the_start(inventories):
