@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.models.errors import ModelError
+from audio_neurons.models.vit import NORM_STATS, hop, logarithm, mel_spectrogram
 from audio_neurons.tables import SAMPLE_RATE
 
-WINDOW, HOP, LOWEST = 400, 160, 50.0  # as M2D's front end: samples at 16 kHz, and Hz
-NORM_STATS = (-7.1, 4.2)  # M2D's
 SIZES = {"bands": 80, "thresholds": 16}
 FARTHEST = 2.0  # standard deviations of the outermost thresholds from the mean
 
@@ -73,19 +71,14 @@ class LogMel(Encoder):
     ):
         super().__init__()
         self.ffn = (1, bands * thresholds)
-        self.sample_rate, self.hop = sample_rate, HOP * sample_rate // SAMPLE_RATE
-        window = WINDOW * sample_rate // SAMPLE_RATE
-        self.mel = torchaudio.transforms.MelSpectrogram(
-            sample_rate, n_fft=window, win_length=window, hop_length=self.hop, f_min=LOWEST,
-            f_max=sample_rate / 2, n_mels=bands, power=2.0, center=True,
-            pad_mode="reflect", norm="slaney", mel_scale="slaney",
-        )  # fmt: skip
+        self.sample_rate, self.hop = sample_rate, hop(sample_rate)
+        self.mel = mel_spectrogram(bands, sample_rate)
         self.layer = Exceedances(bands, thresholds)
         self.register_buffer("norm_stats", torch.empty(2))
         self.normalise(*norm_stats)
 
     def log_mel(self, wave: Tensor) -> Tensor:
-        return (self.mel(wave) + torch.finfo(torch.float32).eps).log()
+        return logarithm(self.mel(wave))
 
     def normalise(self, mean: float, std: float) -> None:
         self.norm_stats = torch.tensor([mean, std], dtype=torch.float32, device=self.norm_stats.device)

@@ -85,6 +85,29 @@ class Architecture:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
+def mel_spectrogram(bands: int, sample_rate: int) -> torchaudio.transforms.MelSpectrogram:
+    """Return M2D's mel spectrogram: (B, samples) to powers (B, bands, samples // hop + 1).
+
+    As nnAudio, which M2D uses: Slaney's scale and normalisation, periodic Hann, reflection padding.
+    """
+    window = WINDOW * sample_rate // SAMPLE_RATE
+    return torchaudio.transforms.MelSpectrogram(
+        sample_rate, n_fft=window, win_length=window, hop_length=hop(sample_rate), f_min=LOWEST,
+        f_max=sample_rate / 2, n_mels=bands, power=2.0, center=True,
+        pad_mode="reflect", norm="slaney", mel_scale="slaney",
+    )  # fmt: skip
+
+
+def hop(sample_rate: int) -> int:
+    """Return the samples from one frame of M2D's spectrogram to the next: 10 ms."""
+    return HOP * sample_rate // SAMPLE_RATE
+
+
+def logarithm(mel: Tensor) -> Tensor:
+    """Return the logarithm of a mel spectrogram as M2D takes it."""
+    return (mel + torch.finfo(torch.float32).eps).log()
+
+
 class ViT(Encoder):
     """Vision Transformer over the patches of a spectrogram, with or without a CLS token.
 
@@ -118,7 +141,7 @@ class ViT(Encoder):
             raise ModelError(f"front_end fbank has no sample_rate {sample_rate}, only {SAMPLE_RATE}")
         self.architecture = architecture
         self.sample_rate = sample_rate
-        self.hop = HOP * sample_rate // SAMPLE_RATE
+        self.hop = hop(sample_rate)
         self.special_tokens = special_tokens
         self.time_first = front_end == "fbank"
         self.ffn = (architecture.depth, int(architecture.embed_dim * architecture.mlp_ratio))
@@ -136,13 +159,7 @@ class ViT(Encoder):
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
         bands = architecture.input_size[0]
-        # As nnAudio, which M2D uses: Slaney's scale and normalisation, periodic Hann, reflection padding.
-        window = WINDOW * sample_rate // SAMPLE_RATE
-        self.mel = fbank.Fbank(bands) if self.time_first else torchaudio.transforms.MelSpectrogram(
-            sample_rate, n_fft=window, win_length=window, hop_length=self.hop, f_min=LOWEST,
-            f_max=sample_rate / 2, n_mels=bands, power=2.0, center=True,
-            pad_mode="reflect", norm="slaney", mel_scale="slaney",
-        )  # fmt: skip
+        self.mel = fbank.Fbank(bands) if self.time_first else mel_spectrogram(bands, sample_rate)
         self.register_buffer("norm_stats", torch.empty(2))
         self.normalise(*norm_stats)
 
@@ -161,7 +178,7 @@ class ViT(Encoder):
 
     def log_mel(self, wave: Tensor) -> Tensor:
         mel = self.mel(wave)
-        return mel if self.time_first else (mel + torch.finfo(torch.float32).eps).log()
+        return mel if self.time_first else logarithm(mel)
 
     def normalise(self, mean: float, std: float) -> None:
         self.norm_stats = torch.tensor([mean, std], dtype=torch.float32, device=self.norm_stats.device)
