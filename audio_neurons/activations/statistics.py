@@ -159,11 +159,13 @@ def class_counts(
     names = sorted(cells[label].unique(), key=natural)
     rows = cells[label].map({name: i for i, name in enumerate(names)}).to_numpy()
     total, index = np.zeros((len(names), 0), np.int64), np.zeros((0, 2), int)
-    read = _cells(statistics / "counts.parquet")
-    for row, counts, (active, neurons) in zip(rows, counted, read, strict=True):
+    path = statistics / "counts.parquet"
+    for row, counts, (active, neurons) in zip(rows, counted, _cells(path), strict=False):
         if not index.size:
             total, index = np.zeros((len(names), len(active)), np.int64), neurons
         total[row] += active if counts else 0
+    if tables.size(path) != len(rows) * len(index):
+        raise tables.TableError(f"{path}: not of the cells of cells.parquet; delete both and run again")
     sums = cells[counted].groupby(label)[SUMS].sum().reindex(names, fill_value=0)
     classes = sums.assign(padding=sums.pop("padded") / sums.pop("window"))  # NaN without clips
     return classes.rename_axis("class").reset_index(), total, index

@@ -237,3 +237,17 @@ def test_cells_are_the_combinations_that_occur_sorted():
         }
     )
     assert statistics.cell_keys(frame, ["kind"]).to_numpy().tolist() == [["test", 1, "a"], ["train", 2, "b"]]
+
+
+def test_counts_of_other_cells_are_refused(tmp_path):
+    cells = pd.DataFrame({"cell": [0, 1], "split": "train", "fold": 0, "label": ["a", "b"]})
+    cells[["clips", "tokens", "window", "padded"]] = [1, 4, 4, 0]
+    tables.write(tmp_path / "cells.parquet", "cells", cells)
+    for number in (1, 3):
+        write_counts(tmp_path / "counts.parquet", np.ones((number, 4), np.int64), 2)
+        with pytest.raises(
+            tables.TableError, match=r"counts\.parquet: not of the cells of cells\.parquet; delete"
+        ):
+            class_counts(tmp_path, "label", None)
+    write_counts(tmp_path / "counts.parquet", np.ones((2, 4), np.int64), 2)
+    assert class_counts(tmp_path, "label", ["train"])[1].tolist() == [[1] * 4] * 2
