@@ -147,10 +147,12 @@ def _beyond_random(found: Mapping, about: Mapping) -> str:
     ]
     if not compared:
         return "not tested."
-    told = []
+    told, undecided = [], False
     for (title, other), rows in by(compared, "model_a_title", "model_b_title").items():
         verdicts = [called(row, about["alpha"]) for row in rows]
         more, fewer = verdicts.count("more"), verdicts.count("fewer")
         worse = f" and worse in {fewer:,}" if fewer else ""
+        undecided |= more + fewer < len(rows)
         told.append(f"{title} does so better than {other} in {_none(more)} of {len(rows):,} tasks{worse}")
-    return f"{'; '.join(told)}; in the others no difference can be called."
+    others = "; in the others no difference can be called" if undecided else ""
+    return f"{'; '.join(told)}{others}."

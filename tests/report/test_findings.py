@@ -210,10 +210,13 @@ def test_the_answer_counts_what_is_called_model_by_model(tmp_path):
     text = section(page, "answer")
     assert "Neurons for classes: what half of the groups choose" in text
     assert "in the other half in 1 of 2 tasks for M2D, none of 2 for random." in text
-    assert "M2D does so better than random in 1 of 1 tasks; in the others no difference" in text
+    assert "M2D does so better than random in 1 of 1 tasks. " in text.replace("\n", " ") + " "
     assert "than others in 1 of 1 comparisons for M2D, none of 1 for random; 1 of 2 pairs of classes" in text
     assert "in none of 5 target classes for M2D." in text
     assert "this run tests no pattern that is expected" in text
+    page = text_of(coverage=rows, differences=[*given, difference_row(q=0.3) | {"name": "u"}])
+    told = "M2D does so better than random in 1 of 2 tasks; in the others no difference can be called."
+    assert told in section(page, "answer")
     assert row_of(text, "Tasks whose neurons replicate") == (
         "Tasks whose neurons replicate on other groups 1 of 2 0 of 2"
     )
