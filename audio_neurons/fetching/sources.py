@@ -15,7 +15,7 @@ from audio_neurons.fetching import collection
 from audio_neurons.fetching.checksums import Lock, mismatch
 from audio_neurons.fetching.download import DownloadError, ensure_space, fetch
 from audio_neurons.fetching.urls import unset
-from audio_neurons.running.files import atomic, checksum
+from audio_neurons.running.files import atomic, checksum, write_text
 from audio_neurons.running.runtime import tell
 from audio_neurons.settings.preparation import Download
 from audio_neurons.settings.section import serialise
@@ -79,8 +79,7 @@ def settled(path: str | Path, lock: str | Path, facts: Mapping) -> bool:
 
 
 def _fetched(lock: str | Path, facts: Mapping) -> None:
-    with atomic(Path(lock).with_suffix(".identity")) as temporary:
-        temporary.write_text(serialise(identity(facts)), encoding="utf-8")
+    write_text(Path(lock).with_suffix(".identity"), serialise(identity(facts)))
 
 
 def fetch_archive(

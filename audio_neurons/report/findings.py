@@ -15,7 +15,7 @@ from audio_neurons.ablation.clustered import FEWEST
 from audio_neurons.report import ablations, beside, cautions, expectations, ratios, specificity
 from audio_neurons.report.answer import Answer, answer
 from audio_neurons.report.layout import Section, embedded, figures_of, template
-from audio_neurons.running.files import atomic
+from audio_neurons.running.files import write_text
 
 TEMPLATE = "findings.html.jinja"
 
@@ -70,8 +70,7 @@ def write(
 ) -> None:
     """Write the page, with the figures at these paths (``.../figures/NAME.png``)."""
     text = page(found, about, figures_of(figures))
-    with atomic(html) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(html, text)
 
 
 def answered(found: Mapping[str, pd.DataFrame], about: Mapping) -> Answer:

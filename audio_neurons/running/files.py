@@ -37,6 +37,12 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file in UTF-8 that is there whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def _claimed(handle: int) -> bool:
     """Try to lock a file for this process; the system releases the locks of dead processes."""
     with suppress(OSError):  # locked by another process, or a file system without locks

@@ -14,6 +14,7 @@ from audio_neurons.datasets import registry as datasets
 from audio_neurons.datasets.registry import SPLITS
 from audio_neurons.fetching import preflight, sources
 from audio_neurons.running.contents import Contents
+from audio_neurons.running.digest import code_digest
 from audio_neurons.running.rates import SAMPLE_RATE
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.settings.datasets import Dataset
@@ -63,11 +64,17 @@ class Datasets:
         """Datasets whose archives are downloaded or brought by a person."""
         return [name for name in self if self[name].synthesis is None and self[name].files is None]
 
-    def clips_made(self, name: str) -> int:
-        """Recordings to synthesise."""
+    def making(self, name: str) -> dict[str, Any]:
+        """Return all that decides the archives of a dataset that is synthesised."""
         synthesis = self[name].synthesis
         assert synthesis is not None
-        return synthesis.clips
+        return {
+            "adapter": self.adapter(name),
+            "clips": synthesis.clips,
+            "seconds": self.clip_seconds(name),
+            "seed": self.config.seed,
+            "code": code_digest("synthesis.making"),
+        }
 
     # Archives
 
@@ -271,14 +278,17 @@ class Datasets:
     def by_content(self, name: str) -> bool:
         """Return whether only the content of a dataset's files counts, and not their times.
 
-        It does of one's own recordings, and of archives that are there. Those that are made here, or of which
-        the configuration says something else than when they were fetched, may be made or fetched again, which
-        must be noticed in the same run.
+        It does of one's own recordings, and of archives that are there. Those of which the configuration says
+        something else than when they were fetched or made may be fetched or made again, which must be
+        noticed in the same run.
         """
         if self[name].files is not None:
             return True
         if self[name].synthesis is not None:
-            return False
+            there = all(Path(path).is_file() for path in self.archive_files(name))
+            record = Path(fill(paths.SYNTHESIS, dataset=name))
+            made = record.read_text(encoding="utf-8") if record.is_file() else None
+            return there and made == serialise(self.making(name))
         return all(
             sources.settled(
                 self._archive(name, file), fill(paths.ARCHIVE_LOCK, dataset=name, file=file), facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 # Archives, weights, and what models are trained on
 ARCHIVE = "resources/archives/{dataset}/{file}"
 ARCHIVE_LOCK = "resources/checksums/{dataset}/{file}.sha256"
+SYNTHESIS = "resources/checksums/{dataset}/synthesis.json"
 WEIGHTS = "resources/weights/{model}/{file}"
 WEIGHTS_LOCK = "resources/checksums/{model}.sha256"
 SNAPSHOT = "resources/weights/{model}/hub/snapshot.json"

@@ -146,6 +146,33 @@ def test_times_alone_run_nothing_again_and_a_changed_byte_does(folder):
     assert planned(dry()).keys() == again
 
 
+def test_recordings_that_are_synthesised_go_by_content_until_others_are_asked_for(folder):
+    config = configuration("one-task")
+    dataset = config["datasets"]["esc50"]
+
+    def dry(seed=1):
+        return run(folder, config | {"seed": seed}, "-n", "clips").stdout
+
+    run(folder, config, "clips")
+    assert "Nothing to be done" in dry()
+    (archive,) = (folder / "resources/archives/esc50").iterdir()
+    os.utime(archive)
+    assert "Nothing to be done" in dry()
+    before = archive.read_bytes()
+    archive.write_bytes(before + b"0")
+    assert planned(dry())["prepare_esc50"] == 1
+    archive.write_bytes(before)
+    assert "Nothing to be done" in dry()
+    # Others are made and used in one run.
+    dataset["synthesis"]["clips"] += 5
+    assert {"synthesize_esc50", "prepare_esc50"} <= planned(dry()).keys()
+    dataset["synthesis"]["clips"] -= 5
+    assert {"synthesize_esc50", "prepare_esc50"} <= planned(dry(seed=2)).keys()
+    # An archive without a record, as earlier versions made it, counts by its time.
+    (folder / "resources/checksums/esc50/synthesis.json").unlink()
+    assert planned(dry())["prepare_esc50"] == 1
+
+
 def test_a_list_or_a_recording_that_is_replaced_by_an_older_one_is_noticed(folder):
     run(folder, CONFIG, "clips")
     assert "Nothing to be done" in run(folder, CONFIG, "-n", "clips").stdout

@@ -39,11 +39,9 @@ for _dataset in study.datasets.made_here:
         conda:
             "../../envs/demo.yaml"
         params:
-            adapter=study.datasets.adapter(_dataset),
-            clips=study.datasets.clips_made(_dataset),
-            seconds=study.datasets.clip_seconds(_dataset),
-            seed=study.config.seed,
-            code=code_digest("synthesis.making"),
+            **study.datasets.making(_dataset),
+            record=paths.fill(paths.SYNTHESIS, dataset=_dataset),
+            making=serialise(study.datasets.making(_dataset)),
         message:
             f"Make the recordings of {_dataset}"
         script:

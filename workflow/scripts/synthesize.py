@@ -4,6 +4,7 @@ from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads)
 
+from audio_neurons.running.files import write_text
 from audio_neurons.synthesis import make_archives
 
 make_archives(
@@ -13,3 +14,4 @@ make_archives(
     seconds=snakemake.params.seconds,
     seed=snakemake.params.seed,
 )
+write_text(snakemake.params.record, snakemake.params.making)
