@@ -16,12 +16,54 @@ from audio_neurons import tables
 from audio_neurons.activations.statistics import natural, positions
 from audio_neurons.activations.units import Units, described, matrix
 
+WEIGHT = 2**16  # tokens of a group in a class, if groups have equal weights
+
 
 @dataclass(frozen=True)
 class NamedUnits(Units):
-    """Units with the names of their groups; empty if they have none."""
+    """Units with the names of their groups, and the tokens that were counted before groups got equal weights.
+
+    Attributes
+    ----------
+    names
+        Names of the groups; empty if they have none.
+    counted
+        int64 (R,), or None if ``tokens`` are what was counted (see :func:`equal_groups`).
+    """
 
     names: tuple[str, ...] = ()
+    counted: np.ndarray | None = None
+
+
+def counted(units: Units) -> np.ndarray:
+    """Return how many tokens were counted for each row, (R,): its rate is as exact as these allow."""
+    own = units.counted if isinstance(units, NamedUnits) else None
+    return units.tokens if own is None else own
+
+
+def sums(units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts (C, N) and tokens (C,) of the classes, int64."""
+    active = np.zeros((len(units.classes), units.active.shape[1]), np.int64)
+    for label, counts in zip(units.labels, units.active, strict=True):
+        active[label] += counts
+    return active, np.bincount(units.labels, units.tokens, len(units.classes)).astype(np.int64)
+
+
+def equal_groups(units: Units) -> NamedUnits:
+    """Return units in which all groups of a class have the same number of tokens, `WEIGHT`, and their rates.
+
+    Counts stay integers, so that sums stay exact. The probability of a class is then the mean of the rates
+    of its groups, each rounded to a multiple of 1 / `WEIGHT`. If a group has several rows in a class, these
+    share its weight as they share its tokens.
+    """
+    of = np.unique(np.stack([units.groups, units.labels]), axis=1, return_inverse=True)[1].ravel()
+    share = units.tokens / np.bincount(of, units.tokens)[of]
+    tokens = np.maximum(np.rint(WEIGHT * share), 1).astype(np.int64)
+    active = np.empty(units.active.shape, np.uint32)
+    for row, own in enumerate(units.active):  # row by row, since all at once may take gigabytes in float64
+        active[row] = np.rint(own * (tokens[row] / units.tokens[row]))
+    names = units.names if isinstance(units, NamedUnits) else ()
+    return NamedUnits(active, tokens, units.labels, units.groups, units.classes, names, counted(units))
 
 
 def read(path: Path, label: str, splits: Sequence[str] | None) -> NamedUnits:

@@ -31,7 +31,7 @@ from audio_neurons.inference.resampling import (
     pooled,
 )
 from audio_neurons.inference.significance import pooled_p, q_values, table
-from audio_neurons.neurons.selection import Selection
+from audio_neurons.neurons.selection import Selection, weighted
 from audio_neurons.neurons.specificity import MEASURES, specificity
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import Rule
@@ -53,7 +53,7 @@ class Task:
 
     @classmethod
     def of(cls, units: Units, rule: Rule) -> Task:
-        units = pooled(units)
+        units = weighted(pooled(units), rule)
         return cls(units, rule, observed(units, rule))
 
     @property

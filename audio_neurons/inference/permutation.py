@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from audio_neurons.activations.rows import counted
 from audio_neurons.activations.units import Units
 
 
@@ -72,7 +73,7 @@ class Exchange:
         first = np.sort(first)
         self.label = units.labels[first]
         self.group = np.where(several[first], units.groups[first], -1)
-        self.size = np.maximum(np.bincount(self.unit, units.tokens), 1).astype(np.int64)
+        self.size = np.maximum(np.bincount(self.unit, counted(units)), 1).astype(np.int64)
         self.association = self._association()
         octave = np.zeros_like(self.size)
         if self.association > ASSOCIATED:

@@ -31,7 +31,7 @@ from audio_neurons.inference.permutation import Permutation
 from audio_neurons.inference.replication import transfer
 from audio_neurons.inference.resampling import Bootstrap, Draws, Outcome, observed, outcomes
 from audio_neurons.inference.significance import largest, table
-from audio_neurons.neurons.selection import Selection
+from audio_neurons.neurons.selection import Selection, weighted
 from audio_neurons.neurons.sharing import compared
 from audio_neurons.running.runtime import tell
 from audio_neurons.settings.inference import Inference
@@ -277,7 +277,7 @@ def read_together(
     rows, of, classes = read_jointly(units, labels, splits)
     tasks = []
     for own, names, rule in zip(of, classes, rules, strict=True):
-        mine = replace(rows, labels=own[rows.labels], classes=names)
+        mine = weighted(replace(rows, labels=own[rows.labels], classes=names), rule)
         tasks.append(Task(mine, rule, observed(mine, rule), together=rows, place=own))
     return tasks
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
-from audio_neurons.activations.rows import read
+from audio_neurons.activations.rows import equal_groups, read, sums
 from audio_neurons.activations.statistics import class_counts, natural
 from audio_neurons.activations.units import Units
 from audio_neurons.neurons.measures import MEASURES, auroc, entropy
@@ -150,6 +150,11 @@ def choose(active: np.ndarray, tokens: np.ndarray, rule: Rule, units: Units | No
     return rank(p, MEASURES[rule.measure](active, tokens), rule.top_share)
 
 
+def weighted(units: Units, rule: Rule) -> Units:
+    """Return units with the weights of groups that a rule asks for."""
+    return equal_groups(units) if rule.weights == "groups" else units
+
+
 def _present(p: np.ndarray) -> np.ndarray:
     """Return which classes have clips, bool (C,)."""
     present = ~np.isnan(p).any(1)
@@ -175,7 +180,11 @@ def select_task(
     classes, active, neurons = class_counts(statistics, label, splits)
     tokens = classes["tokens"].to_numpy()
     p = probabilities(active, tokens)
-    units = read(statistics / "units.parquet", label, splits) if rule.measure == "auroc" else None
+    units = None
+    if rule.measure == "auroc" or rule.weights == "groups":
+        units = weighted(read(statistics / "units.parquet", label, splits), rule)
+        active, tokens = sums(units)
+        p = probabilities(active, tokens)
     chosen = choose(active, tokens, rule, units)
     with tables.writer(neurons_out, "neurons") as writer:
         for row in range(len(p)):  # all rows of many classes at once would take several GB

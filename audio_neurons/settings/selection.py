@@ -34,6 +34,8 @@ class Rule(Section):
     """Order statistic of probabilities above which a neuron is specific to a class."""
     assignment_within: Literal["all", "class"] = "all"
     """That order statistic is one of all probabilities, or each class's own, of the chosen neurons."""
+    weights: Literal["tokens", "groups"] = "tokens"
+    """A class's probability is over all its tokens, or the mean over its groups, all of equal weight."""
     fill: bool = False
     """As LAPE's code, choose the full number even where fewer neurons are candidates; true for lape."""
 

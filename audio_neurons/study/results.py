@@ -129,7 +129,8 @@ class Results:
         """Return in words on what neurons are chosen."""
         split = self.config.selection.statistics_split
         on = "all splits" if split == "all" else f"the split {split}"
-        return f"neurons chosen by {self.tasks.selector} on {on}"
+        weights = ", groups of equal weight" if self.tasks.rule_of_preset().weights == "groups" else ""
+        return f"neurons chosen by {self.tasks.selector} on {on}{weights}"
 
     def about_expectations(self, wildcards: Any) -> str:
         """Serialise the models, and the comparisons with the names of their tasks."""
