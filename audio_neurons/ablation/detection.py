@@ -7,7 +7,7 @@ an area under the ROC curve does not.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 
 def area(values: np.ndarray, member: np.ndarray) -> float:
@@ -23,5 +23,5 @@ def area(values: np.ndarray, member: np.ndarray) -> float:
     inside = int(np.count_nonzero(member))
     if not 0 < inside < len(values):
         return np.nan
-    own = rankdata(values)[member].sum()
+    own = pd.Series(values).rank().to_numpy()[member].sum()
     return float((own - inside * (inside + 1) / 2) / (inside * (len(values) - inside)))

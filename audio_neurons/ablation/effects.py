@@ -9,7 +9,6 @@ from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from audio_neurons import tables
 from audio_neurons.ablation.clustered import sign_flip
@@ -123,7 +122,10 @@ def mcnemar(lost: int, gained: int) -> float:
     ``lost`` clips were right before and are wrong now, ``gained`` clips the reverse; under the null
     hypothesis both are equally likely.
     """
-    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+    k = np.arange(lost + gained)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(k[::-1] + 1) - np.log(k + 1))])  # binomial coefficients
+    odds = np.exp(logs - logs.max())
+    return min(1.0, 2 * float(odds[: min(lost, gained) + 1].sum() / odds.sum()))
 
 
 mcnemar_p = cache(mcnemar)

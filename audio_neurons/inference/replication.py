@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 from audio_neurons.activations.units import Units
 from audio_neurons.inference.permutation import Permutation, Scheme
@@ -130,7 +130,7 @@ def area(
     for start in range(0, len(neurons), BLOCK):
         here = slice(start, start + BLOCK)
         rates = units.active[np.ix_(rows, neurons[here])] / np.maximum(units.tokens[rows, None], 1)
-        ranks = rankdata(rates, axis=0)
+        ranks = pd.DataFrame(rates).rank().to_numpy()
         n = inside[of[here]]
         own = np.einsum("kj,jk->j", ranks, member[of[here]].astype(float))
         found[here] = (own - n * (n + 1) / 2) / (n * (len(rows) - n))

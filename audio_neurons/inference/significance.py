@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 
 def p_values(value: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +29,11 @@ def q_values(p: np.ndarray) -> np.ndarray:
     q = np.full(len(p), np.nan)
     tested = ~np.isnan(p)
     if tested.any():
-        q[tested] = false_discovery_control(p[tested])
+        given = p[tested]
+        falling = np.argsort(given)[::-1]
+        adjusted = given[falling] * len(given) / np.arange(len(given), 0, -1)
+        given[falling] = np.minimum(1, np.minimum.accumulate(adjusted))
+        q[tested] = given
     return q
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 TOGETHER = 4096  # neurons whose entropies are computed at once, so that they fit a processor's cache
 BLOCK = 1024  # neurons that are ranked at once
@@ -127,7 +127,7 @@ def auroc(active: np.ndarray, tokens: np.ndarray, labels: np.ndarray, classes: i
     scores = np.empty((classes, active.shape[1]))
     for start in range(0, active.shape[1], BLOCK):
         here = slice(start, start + BLOCK)
-        ranks = rankdata(active[:, here] / tokens[:, None], axis=0)
+        ranks = pd.DataFrame(active[:, here] / tokens[:, None]).rank().to_numpy()
         scores[:, here] = _over(one_hot.astype(float) @ ranks - of_class * (of_class + 1) / 2, pairs)
     return scores
 

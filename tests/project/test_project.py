@@ -155,6 +155,23 @@ print(sorted(m for m in ("torch", "torchaudio", "timm", "snakemake", "matplotlib
     assert out.stdout.strip() == "[]"
 
 
+def test_jobs_of_finished_tables_import_nothing_heavy():
+    """Most jobs of a run are such, and importing is most of what they do."""
+    names = ("compare", "draw", "infer", "infer_sharing", "list_files", "list_provenance", "merge", "select",
+             "summarize", "tabulate", "tabulate_expectations", "tabulate_published")  # fmt: skip
+    heavy = {"scipy", "seaborn", "torch", "torchaudio", "timm", "transformers", "sklearn", "snakemake"}
+    code = (
+        f"import importlib, sys\ndef told(name): print(name, {heavy | {'matplotlib'}} & set(sys.modules))\n"
+    )
+    for name in names:
+        tree = ast.parse((ROOT / "workflow" / "scripts" / f"{name}.py").read_text(encoding="utf-8"))
+        imports = [ast.unparse(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert any("audio_neurons" in line for line in imports[1:]), name
+        code += "\n".join([*imports, f"told({name!r})", ""])
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines() == [f"{name} set()" for name in names]
+
+
 def test_every_rule_has_a_log_a_benchmark_and_an_environment():
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = path.read_text(encoding="utf-8")
