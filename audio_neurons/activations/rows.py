@@ -15,6 +15,7 @@ import pandas as pd
 from audio_neurons import tables
 from audio_neurons.activations.statistics import natural, positions
 from audio_neurons.activations.units import Units, described, matrix
+from audio_neurons.recordings.clips import describe
 
 WEIGHT = 2**16  # tokens of a group in a class, if groups have equal weights
 
@@ -91,6 +92,37 @@ def read_jointly(
     classes = [tuple(sorted(combinations[label].unique(), key=natural)) for label in labels]
     of = [pd.Index(own).get_indexer(combinations[label]) for label, own in zip(labels, classes, strict=True)]
     return units, of, classes
+
+
+def read_clips(
+    responses: Sequence[Path], clips: Sequence[Path], label: str, splits: Sequence[str] | None
+) -> NamedUnits:
+    """Return the counts of every clip by itself, with the classes and groups of :func:`read`.
+
+    Parameters
+    ----------
+    responses, clips
+        Parts of a dataset's ``responses`` and ``clips`` tables.
+    """
+    frame = describe(clips, label)
+    names = tuple(sorted(frame["class"].unique(), key=natural))
+    frame = frame[frame["split"].isin(splits)] if splits is not None else frame
+    active, tokens, found = [], [], []
+    place = pd.Series(np.arange(len(frame)), index=frame["clip_id"])
+    for part in responses:
+        for batch in tables.row_groups(part, "responses", ["clip_id", "tokens", "active"]):
+            number = batch["tokens"].to_numpy()
+            here = place.reindex(batch["clip_id"].to_pylist(), fill_value=-1).to_numpy()
+            kept = (here >= 0) & (number > 0)
+            active.append(matrix(batch, part)[kept])
+            tokens.append(number[kept].astype(np.int64))
+            found.append(here[kept])
+    order = np.argsort(np.concatenate(found))
+    frame = frame.iloc[np.concatenate(found)[order]]
+    groups, group_names = pd.factorize(frame["group"], sort=True)
+    labels = pd.Index(names).get_indexer(frame["class"])
+    counts = np.concatenate(active)[order]
+    return NamedUnits(counts, np.concatenate(tokens)[order], labels, groups, names, tuple(group_names))
 
 
 def _naturally(row: Sequence[str]) -> list:

@@ -12,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from audio_neurons import tables
-from audio_neurons.activations.rows import read
+from audio_neurons.activations.rows import read, read_clips
 from audio_neurons.activations.units import Units
 from audio_neurons.inference import significance
-from audio_neurons.inference.permutation import Jointly, Permutation, Scheme, design
+from audio_neurons.inference.permutation import Jointly, Permutation, Scheme, design, of_several
 from audio_neurons.inference.replication import REPLICATION, replicate
 from audio_neurons.inference.resampling import (
     Bootstrap,
@@ -28,6 +29,7 @@ from audio_neurons.inference.resampling import (
     Halves,
     draw,
     observed,
+    one_by_one,
     pooled,
 )
 from audio_neurons.inference.significance import pooled_p, q_values, table
@@ -42,7 +44,8 @@ class Task:
     """Pooled units, the selection rule, and the neurons that the rule selects.
 
     If the labels of another task go together with those of this one, ``together`` has the same rows with the
-    combinations as classes, and ``place`` the class of this task in each combination.
+    combinations as classes, and ``place`` the class of this task in each combination. ``clips`` has the
+    counts of every clip, if clips change places within groups of several classes, and there are such groups.
     """
 
     units: Units
@@ -50,11 +53,19 @@ class Task:
     chosen: Selection
     together: Units | None = None
     place: np.ndarray | None = None
+    clips: Units | None = None
 
     @classmethod
-    def of(cls, units: Units, rule: Rule) -> Task:
+    def of(cls, units: Units, rule: Rule, clips: Units | None = None) -> Task:
         units = weighted(pooled(units), rule)
-        return cls(units, rule, observed(units, rule))
+        if clips is not None:
+            clips = one_by_one(clips, units) if of_several(units).any() else None
+        return cls(units, rule, observed(units, rule), clips=clips)
+
+    @property
+    def exchanged(self) -> Units:
+        """What permutations of the labels move."""
+        return self.units if self.clips is None else self.clips
 
     @property
     def groups(self) -> np.ndarray:
@@ -62,10 +73,10 @@ class Task:
         pairs = np.unique(np.stack([self.units.labels, self.units.groups]), axis=1)
         return np.bincount(pairs[0])
 
-    def scheme(self, kind: Callable[[Units], Scheme]) -> Scheme:
+    def scheme(self, kind: Callable[[Units], Scheme], rows: Units) -> Scheme:
         """Return a way of drawing from the task's rows, together with those of the other task if any."""
         if self.together is None:
-            return kind(self.units)
+            return kind(rows)
         assert self.place is not None
         return Jointly(kind(self.together), self.place)
 
@@ -129,8 +140,8 @@ def infer(
     null, resampled = [], []
     pool: list[np.ndarray] = []
     most, top = 1 + POOLED // neurons, np.log(len(np.unique(task.units.labels)))
-    plan, permuted = draws_of("draws", settings, threads), (scheme or Permutation)(task.units)
-    for (chosen,) in draw(task.units, task.rule, permuted, plan):
+    plan, permuted = draws_of("draws", settings, threads), (scheme or Permutation)(task.exchanged)
+    for (chosen,) in draw(task.exchanged, task.rule, permuted, plan):
         below += chosen.entropy <= task.chosen.entropy
         expected += chosen.entropy
         null.append(task_statistics(chosen))
@@ -160,7 +171,7 @@ def infer(
         np.stack(resampled),
         settings.level,
     )
-    facts = design(task.units).itertuples(index=False, name=None)
+    facts = design(task.exchanged).itertuples(index=False, name=None)
     again, drawn_again = replication(task, settings, threads)
     statistics = pd.concat([statistics, again], ignore_index=True)
     statistics = with_facts(statistics, [(name, of_class, "", fact) for name, of_class, fact in facts])
@@ -256,6 +267,21 @@ def with_facts(found: pd.DataFrame, facts: Iterable[tuple[str, str, str, float]]
     return pd.concat([found, rows.reindex(columns=found.columns).astype({"value": float})], ignore_index=True)
 
 
+def clips_of(
+    counts: Mapping[str, Sequence[Path]] | None, label: str, splits: Sequence[str] | None
+) -> Units | None:
+    return read_clips(counts["responses"], counts["clips"], label, splits) if counts else None
+
+
+def single_clips(inputs: Any, suffix: str = "") -> dict[str, list[Path]] | None:
+    """Return the tables of single clips among a job's inputs, if there are any."""
+    names = ("responses", "clips")
+    if not inputs.get(names[0] + suffix):
+        return None
+    given = {name: inputs[name + suffix] for name in names}
+    return {name: [Path(f) for f in ([of] if isinstance(of, str) else of)] for name, of in given.items()}
+
+
 def of_neurons(task: Task, neurons: Path, units: Path) -> np.ndarray:
     """Return layer and unit (N, 2) of a task's neurons, from its ``neurons`` table.
 
@@ -287,9 +313,13 @@ def infer_task(
     inference_out: Path,
     stability_out: Path,
     draws_out: Path,
+    counts: Mapping[str, Sequence[Path]] | None = None,
 ) -> None:
-    """Write the ``inference``, ``stability`` and ``draws`` tables of a task."""
-    task = Task.of(read(units, label, splits), rule)
+    """Write the ``inference``, ``stability`` and ``draws`` tables of a task.
+
+    ``counts`` are the dataset's ``responses`` and ``clips`` tables, if clips change places by themselves.
+    """
+    task = Task.of(read(units, label, splits), rule, clips_of(counts, label, splits))
     index = of_neurons(task, neurons, units)
     statistics, draws, found = infer(task, settings, threads)
     tables.write(draws_out, "draws", draws)

@@ -8,12 +8,14 @@ neither blocks nor threads change a bit, since sums of counts are exact.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from audio_neurons import tables
 from audio_neurons.activations.rows import NamedUnits
 from audio_neurons.activations.units import Units
 from audio_neurons.inference.permutation import Scheme, of_several
@@ -72,6 +74,28 @@ def pooled(units: Units) -> Units:
         names = tuple(units.names[g] for g in np.unique(units.groups))
         return NamedUnits(active, tokens, labels, groups, classes, names)
     return Units(active, tokens, labels, groups, classes)
+
+
+def one_by_one(clips: Units, units: Units) -> Units:
+    """Return the rows of single clips with the classes and groups of the same clips, :func:`pooled`.
+
+    Raises
+    ------
+    TableError
+        If they are not the same clips.
+    """
+    apart = Units(clips.active, clips.tokens, clips.labels, np.arange(len(clips.labels)), clips.classes)
+    rows = pooled(apart)
+    groups = np.unique(clips.groups, return_inverse=True)[1]
+    sums: list[Counter] = [Counter(), Counter()]
+    for found, of, row in zip(sums, (groups, units.groups), (rows, units), strict=True):
+        for group, label, tokens in zip(of.tolist(), row.labels.tolist(), row.tokens.tolist(), strict=True):
+            found[group, label] += tokens
+    if rows.classes != units.classes or sums[0] != sums[1]:
+        raise tables.TableError(
+            f"the counts of single clips are not of the same clips as the units; {tables.REMEDY}"
+        )
+    return Units(rows.active, rows.tokens, rows.labels, groups, rows.classes)
 
 
 class Bootstrap:

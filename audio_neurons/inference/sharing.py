@@ -7,7 +7,7 @@ free of that: the contrast, and of a pair its ratio less those of its classes wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from audio_neurons.activations.rows import NamedUnits, read, read_jointly
 from audio_neurons.activations.units import Units
 from audio_neurons.inference.inference import (
     Task,
+    clips_of,
     draws_of,
     draws_table,
     mean,
@@ -29,7 +30,7 @@ from audio_neurons.inference.inference import (
 )
 from audio_neurons.inference.permutation import Permutation
 from audio_neurons.inference.replication import transfer
-from audio_neurons.inference.resampling import Bootstrap, Draws, Outcome, observed, outcomes
+from audio_neurons.inference.resampling import Bootstrap, Draws, Outcome, observed, outcomes, pooled
 from audio_neurons.inference.significance import largest, table
 from audio_neurons.neurons.selection import Selection, weighted
 from audio_neurons.neurons.sharing import compared
@@ -88,8 +89,8 @@ def infer_comparison(
             f"{16e-9 * len(names) * (settings.draws + settings.bootstrap):.2g} GB for {settings.draws:,} "
             f"permutations and {settings.bootstrap:,} resamples; only their means are resampled"
         )
-    across = _transfer(tasks, places, matched)
-    kinds = (Permutation, Bootstrap)
+    units = [task.units for task in tasks]
+    kinds, moved = (Permutation, Bootstrap), ([task.exchanged for task in tasks], units)
     plans = [draws_of(amount, settings, threads) for amount in ("draws", "bootstrap")]
     null, resampled = (
         np.stack(
@@ -98,10 +99,11 @@ def infer_comparison(
                     _comparison([one.chosen for one in drawn], places, matched, several),
                     across(drawn) if number < settings.replications else np.nan,
                 )
-                for number, drawn in enumerate(_together(tasks, kind, plan))
+                for number, drawn in enumerate(_together(tasks, rows, kind, plan))
             ]
         )
-        for kind, plan in zip(kinds, plans, strict=True)
+        for kind, rows, plan in zip(kinds, moved, plans, strict=True)
+        for across in [_transfer(tasks, rows, places, matched)]
     )
     own = [repeatabilities(task, settings, threads) for task in tasks]
     again = np.sqrt(own[0][places[0]] * own[-1][places[1]])
@@ -114,7 +116,7 @@ def infer_comparison(
         names, groups, again = [], groups[:0], again[:0]
     n, more = len(names), len(COMPARISON)
     alone = [Outcome(task.chosen, task.units.labels, np.ones_like(task.units.labels)) for task in tasks]
-    value = np.append(value, across(alone))
+    value = np.append(value, _transfer(tasks, units, places, matched)(alone))
     found = table(
         {
             "statistic": ["ratio"] * n + ["centred"] * n + [*COMPARISON],
@@ -209,24 +211,40 @@ def _pairs(
 
 
 def _transfer(
-    tasks: Sequence[Task], places: tuple[np.ndarray, np.ndarray], matched: np.ndarray
+    tasks: Sequence[Task], moved: Sequence[Units], places: tuple[np.ndarray, np.ndarray], matched: np.ndarray
 ) -> Callable[[Sequence[Outcome]], float]:
-    """Return the function of a draw of both tasks that computes ``transfer``; NaN of the same clips."""
+    """Return the function of a draw of both tasks that computes ``transfer``; NaN of the same clips.
+
+    ``moved`` are the rows that are drawn from: the tasks' units, or single clips, which are then summed to a
+    row per group and drawn class, as in the units.
+    """
     if len(tasks) == 1 or tasks[0].together is not None or not matched.any():
         return lambda drawn: np.nan
     same: list[dict[int, list[int]]] = [{}, {}]
     for a, b in zip(places[0][matched].tolist(), places[1][matched].tolist(), strict=True):
         same[0].setdefault(a, []).append(b)
         same[1].setdefault(b, []).append(a)
-    units = [task.units for task in tasks]
-    return lambda drawn: transfer(units, drawn, same)
+
+    def rows_of(task: Task, rows: Units, outcome: Outcome) -> tuple[Units, Outcome]:
+        if rows is not task.clips:
+            return rows, outcome
+        rows = pooled(replace(rows, labels=outcome.labels))
+        return rows, replace(outcome, labels=rows.labels, weights=np.ones_like(rows.labels))
+
+    def across(drawn: Sequence[Outcome]) -> float:
+        units, found = zip(*map(rows_of, tasks, moved, drawn), strict=True)
+        return transfer(units, found, same)
+
+    return across
 
 
-def _together(tasks: Sequence[Task], kind: type, plan: Draws) -> Iterator[list[Outcome]]:
-    """Yield the outcomes of all tasks in each draw."""
+def _together(
+    tasks: Sequence[Task], moved: Sequence[Units], kind: type, plan: Draws
+) -> Iterator[list[Outcome]]:
+    """Yield the outcomes of all tasks in each draw from their rows ``moved``."""
     streams = [
-        outcomes(task.units, task.rule, task.scheme(kind), replace(plan, side=0 if task.together else side))
-        for side, task in enumerate(tasks)
+        outcomes(rows, task.rule, task.scheme(kind, rows), replace(plan, side=0 if task.together else side))
+        for side, (task, rows) in enumerate(zip(tasks, moved, strict=True))
     ]
     for drawn in zip(*streams, strict=True):
         yield [outcome for (outcome,) in drawn]
@@ -308,13 +326,20 @@ def infer_sharing(
     inference_out: Path,
     draws_out: Path,
     pairs_out: Path | None = None,
+    single: Sequence[Mapping[str, Sequence[Path]] | None] = (None, None),
 ) -> None:
-    """Write the ``inference``, ``draws`` and ``pair_draws`` tables of a comparison of one or two tasks."""
+    """Write the ``inference``, ``draws`` and ``pair_draws`` tables of a comparison of one or two tasks.
+
+    ``single`` are each task's ``responses`` and ``clips`` tables, if clips change places by themselves.
+    """
     if len(units) > 1 and units[0] == units[1]:
         tasks = read_together(units[0], labels, splits, rules)
     else:
-        cases = zip(units, labels, rules, strict=True)
-        tasks = [Task.of(read(counts, label, splits), rule) for counts, label, rule in cases]
+        cases = zip(units, labels, rules, single, strict=False)
+        tasks = [
+            Task.of(read(counts, label, splits), rule, clips_of(clips, label, splits))
+            for counts, label, rule, clips in cases
+        ]
     for task, counts, chosen in zip(tasks, units, neurons, strict=True):
         of_neurons(task, chosen, counts)
     together = None if pairs is None else [(a, b) for a, b in pairs]

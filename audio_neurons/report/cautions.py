@@ -116,7 +116,8 @@ def _design(found: Mapping) -> Iterator[str]:
             yield (
                 f"{row['task_title']}: the amount of recordings per group goes with the class (ε² "
                 f"{row['size_association']:.2f}), so labels change places between groups of like size only; "
-                f"{stay}. Recordings that are left out (`datasets.NAME.excluded`) can even the sizes out."
+                f"{stay}. If groups have several classes, `inference.exchange: clips` lets single recordings "
+                "change places. Recordings that are left out (`datasets.NAME.excluded`) even sizes out."
             )
     few = {row["task_title"]: row["fewest_effective"] for row in tasks.values()}
     told = [f"{title} {number:.1f}" for title, number in few.items() if number < FEW]

@@ -72,6 +72,19 @@ class Configuration(Section):
                     path = f"ablation.tasks.{name}{where}.models.{i}"
                     yield from unknown(path, named, self.models, "model")
         yield from self._titles()
+        yield from self._exchange()
+
+    def _exchange(self) -> Iterator[tuple[str, str]]:
+        if self.inference.exchange == "rows":
+            return
+        if not self.extraction.responses:
+            yield "inference.exchange", "clips needs every clip's counts; set `extraction.responses: true`"
+        for name, selector in self.selection.selectors.items():
+            if selector.weights == "groups":
+                yield (
+                    f"selection.selectors.{name}.weights",
+                    "groups needs `inference.exchange: rows`",
+                )
 
     def _model(self, path: str, name: str, model: Model) -> Iterator[tuple[str, str]]:
         if isinstance(model.weights, Checkpoint) and not model.weights.below:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from audio_neurons.settings.section import FREE, Count, Probability, Section, Seed, Text
 
@@ -12,6 +12,9 @@ class Inference(Section):
 
     draws: Count = 1000
     """Permutations of the labels among groups."""
+    exchange: Literal["rows", "clips"] = "rows"
+    """What changes places within groups of several classes: all clips of a group and class together, or every
+    clip by itself, which needs `extraction.responses` and 2 bytes of memory per clip and neuron."""
     bootstrap: Count = 1000
     """Resamples of the groups."""
     halves: Count = 100

@@ -169,6 +169,27 @@ class Tasks:
     def task_units(self, wildcards: Any) -> str:
         return self._statistics(wildcards.model, wildcards.task, "units")
 
+    def clip_counts(self, model: str, task: str) -> dict[str, list[str]]:
+        """Return the tables of the counts of single clips, if these change places by themselves."""
+        if self.config.inference.exchange == "rows":
+            return {}
+        dataset = self.dataset(task)
+        known = {"model": model, "dataset": dataset}
+        parts = [fill(paths.RESPONSES, shard=shard, **known) for shard in self.datasets.shards(dataset)]
+        return {"responses": parts, "clips": self.datasets.clips(dataset, self.models.rates[model])}
+
+    def inferred_from(self, wildcards: Any) -> dict[str, Any]:
+        """Return the counts that inference of a task draws from."""
+        return {"units": self.task_units(wildcards), **self.clip_counts(wildcards.model, wildcards.task)}
+
+    def compared_from(self, wildcards: Any) -> dict[str, Any]:
+        """Return the counts that inference of a comparison draws from, those of the second task as ``_2``."""
+        found: dict[str, Any] = {"units": self.compared_units(wildcards)}
+        tasks = self._of_compared(wildcards, lambda task: self.clip_counts(wildcards.model, task))
+        for suffix, counts in zip(("", "_2"), tasks, strict=False):
+            found |= {name + suffix: files for name, files in counts.items()}
+        return found
+
     def label(self, wildcards: Any) -> str:
         return self.config.tasks[wildcards.task].label
 

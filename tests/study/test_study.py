@@ -1,6 +1,7 @@
 """What a configuration asks for: paths, targets, and the text that rules pass to their scripts."""
 
 import json
+import re
 import string
 from types import SimpleNamespace
 
@@ -52,6 +53,42 @@ def test_tables_of_tasks_and_comparisons(studied):
     assert study.tasks.shared("sharing_draws") == ["results/sharing_draws/r/e/aape.parquet"]
     assert study.datasets.clips("mine") == [f"results/clips/mine/part-00{n}.parquet" for n in range(3)]
     assert study.tasks.used_datasets() == ["esc50", "mine"]
+
+
+def test_inference_reads_the_counts_of_single_clips_only_where_they_change_places(studied):
+    one, pair = wildcards(model="r", task="sex"), wildcards(model="r", comparison="x")
+    plain = studied(MINIMAL).tasks
+    assert plain.inferred_from(one) == {"units": "results/statistics/r/mine/units.parquet"}
+    compared = {"x": {"tasks": ["sex", "events"], "pairs": [["male", "dog"]]}}
+    config = changed("comparisons", compared) | {"inference": {"exchange": "clips"}}
+    config |= {"extraction": {**config.get("extraction", {}), "responses": True}}
+    tasks = studied(config).tasks
+    parts = [f"part-00{n}.parquet" for n in range(3)]
+    own = {
+        "responses": [f"results/responses/r/mine/{part}" for part in parts],
+        "clips": [f"results/clips/mine/{part}" for part in parts],
+    }
+    assert tasks.inferred_from(one) == {"units": "results/statistics/r/mine/units.parquet", **own}
+    both = tasks.compared_from(pair)
+    assert {name: both[name] for name in own} == own
+    assert both["units"][1] == "results/statistics/r/esc50/units.parquet"
+    assert both["responses_2"][0] == "results/responses/r/esc50/part-000.parquet"
+    assert both["clips_2"][0] == "results/clips/esc50/part-000.parquet"
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({}, "inference.exchange: clips needs every clip's counts; set `extraction.responses: true`"),
+        (
+            {"extraction": {"responses": True}, "selection": {"selectors": {"aape": {"weights": "groups"}}}},
+            "selection.selectors.aape.weights: groups needs `inference.exchange: rows`",
+        ),
+    ],
+)
+def test_single_clips_need_their_counts_and_no_weights(studied, more, problem):
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        studied(MINIMAL | {"inference": {"exchange": "clips"}} | more)
 
 
 def test_datasets_that_are_compared_are_looked_through_for_the_same_recordings(studied):

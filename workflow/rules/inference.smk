@@ -3,7 +3,7 @@
 
 rule infer:
     input:
-        units=study.tasks.task_units,
+        unpack(study.tasks.inferred_from),
         neurons=paths.fill(paths.OF_TASK, table="neurons"),
     output:
         inference=paths.fill(paths.OF_TASK, table="inference"),
@@ -30,7 +30,7 @@ rule infer:
 
 rule infer_sharing:
     input:
-        units=study.tasks.compared_units,
+        unpack(study.tasks.compared_from),
         neurons=study.tasks.compared_neurons,
     output:
         inference=paths.fill(paths.OF_COMPARISON, table="sharing_inference"),

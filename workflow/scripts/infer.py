@@ -7,7 +7,7 @@ from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
-from audio_neurons.inference.inference import infer_task
+from audio_neurons.inference.inference import infer_task, single_clips
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import Rule
 
@@ -24,4 +24,5 @@ infer_task(
     Path(snakemake.output.inference),
     Path(snakemake.output.stability),
     Path(snakemake.output.draws),
+    single_clips(snakemake.input),
 )

@@ -6,6 +6,7 @@ from audio_neurons.running import runtime
 
 runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemake.params.items()))
 
+from audio_neurons.inference.inference import single_clips
 from audio_neurons.inference.sharing import infer_sharing
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import Rule
@@ -24,4 +25,5 @@ infer_sharing(
     snakemake.output.inference,
     snakemake.output.draws,
     snakemake.output.pairs,
+    [single_clips(snakemake.input), single_clips(snakemake.input, "_2")],
 )
