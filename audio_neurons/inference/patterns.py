@@ -186,9 +186,7 @@ def contrast(
         If a pair is not one of the comparison's, is on both sides, or a side has none.
     """
     chosen = _places(draws, inside)
-    others = np.ones(len(draws.names), bool) if against is None else _places(draws, against)
-    if against is None:
-        others &= ~chosen
+    others = ~chosen if against is None else _places(draws, against)
     if (both := chosen & others).any():
         raise PatternError(f"{' and '.join(draws.names[both.argmax()])} are on both sides of the pattern")
     for side, words in ((chosen, "in"), (others, "against")):
@@ -196,11 +194,9 @@ def contrast(
             raise PatternError(f"no pair of classes is {words} the pattern")
     value = _effect(draws.value[None], chosen, others)
     permuted, resampled = (_effect(drawn, chosen, others) for drawn in (draws.permuted, draws.resampled))
-    label_p = np.full(2, np.nan)
-    if len(permuted):
-        label_p = np.concatenate(p_values(value, permuted[:, None]))
+    label_p = np.concatenate(p_values(value, permuted[:, None])) if len(permuted) else (np.nan, np.nan)
     low, high = interval(resampled[:, None], level)[:, 0] if len(resampled) else (np.nan, np.nan)
-    greater, less, count, floor = _identities(draws, chosen, others, against is None, seed)
+    greater, less, count, floor = _identities(draws, chosen, others, seed)
     up, down = (float(mean(draws.value[side, None])[0]) for side in (chosen, others))
     relative = (up - down) / (up + down) if up + down > 0 else np.nan
     return Contrast(
@@ -230,14 +226,14 @@ def _effect(drawn: np.ndarray, chosen: np.ndarray, others: np.ndarray) -> np.nda
 
 
 def _identities(
-    draws: PairDraws, chosen: np.ndarray, others: np.ndarray, everything: bool, seed: int
+    draws: PairDraws, chosen: np.ndarray, others: np.ndarray, seed: int
 ) -> tuple[float, float, int, float]:
     """Return both p of permuted names, the number of ways, and the share of those that change nothing."""
     known = ~np.isnan(draws.value)
     chosen, others = chosen & known, others & known
     if not (chosen.any() and others.any()):
         return np.nan, np.nan, 0, np.nan
-    named = known if everything else chosen | others
+    named = chosen | others
     sides = [list(dict.fromkeys(pair[side] for pair, one in zip(draws.names, named, strict=True) if one))
              for side in (0, 1)]  # fmt: skip
     if draws.within:
@@ -247,8 +243,9 @@ def _identities(
     if order is not None:
         sides[1] = order
     place = [{name: i for i, name in enumerate(side)} for side in sides]
-    grid, pattern = np.full((2, len(sides[0]), len(sides[1])), np.nan)
-    pattern[:] = 0
+    shape = len(sides[0]), len(sides[1])
+    grid, pattern = np.full(shape, np.nan), np.zeros(shape, int)
+    signs = chosen.astype(int) - others
     for i, (a, b) in enumerate(draws.names):
         if a in place[0] and b in place[1]:
             cells = [(place[0][a], place[1][b])]
@@ -256,7 +253,7 @@ def _identities(
                 cells.append((place[0][b], place[1][a]))
             for cell in cells:
                 grid[cell] = draws.value[i]
-                pattern[cell] = 1.0 * chosen[i] - others[i]
+                pattern[cell] = signs[i]
     together = draws.within or (order is not None and not (draws.matched & (chosen | others)).any())
     how = "together" if together else "second" if order is not None else "both"
     ways = _ways(len(sides[0]), len(sides[1]), how, seed)

@@ -60,6 +60,8 @@ def test_equivalence_by_hand():
     assert differences.equivalent(draws, 0.05) == 3 / 7
     assert differences.equivalent(draws, 0.1) == 1 / 7
     assert differences.equivalent(draws, 0.07) == 2 / 7
+    assert differences.equivalent(-draws, 0.05) == 3 / 7
+    assert differences.equivalent(-draws, 0.07) == 2 / 7
 
 
 def test_models_are_equivalent_where_the_difference_is_small_and_known(tmp_path):
@@ -70,7 +72,7 @@ def test_models_are_equivalent_where_the_difference_is_small_and_known(tmp_path)
         table_of("task", ["a"], auroc=0.7), table_of("comparison", []), paths, [], MODELS, 0.95, 0.05
     ).set_index(["model_a", "model_b"])
     assert (table["quantity"] == "auroc").all()
-    assert table.loc[("s", "r"), "equivalence_p"] == 1 / 1000
+    assert table.loc[("s", "r"), ["equivalence", "equivalence_p"]].tolist() == [0.05, 1 / 1000]
     assert table.loc[("s", "r"), "detectable"] == pytest.approx(2.8 * 0.01, rel=0.1)
     assert table.loc[("n", "r"), "equivalence_p"] > 0.3
     assert table.loc[("n", "r"), "q_value"] > 0.05
@@ -100,6 +102,10 @@ def test_every_pair_of_kinds_is_a_family(found):
     contrast = table[(table["quantity"] == "contrast") & (table["model_a"] == "m")].set_index("model_b")
     assert contrast.loc["r", ["low", "high"]].tolist() == pytest.approx([-0.1, 0.3])
     assert contrast.loc["r", "p_value"] > 0.1
+    assert contrast["q_value"].tolist() == contrast["p_value"].tolist()
+    same = table[(table["quantity"] == "contrast") & (table["model_a"] == "s")]
+    assert same["p_value"].tolist() == [1]
+    assert same["q_value"].isna().all()
 
 
 def test_without_draws_there_is_a_difference_and_no_more(found):

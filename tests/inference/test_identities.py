@@ -20,6 +20,32 @@ def test_all_permutations_by_hand():
     assert identity_test(sharing(ratios)) == (np.mean(np.array(means) >= means[0]), 24)
 
 
+def test_all_permutations_of_seven_classes_are_tried():
+    assert identity_test(sharing(np.eye(7))) == (1 / 5040, 5040)
+
+
+def test_classes_match_by_their_names_and_in_any_order():
+    """Rows of the table are neither sorted nor do matching classes have one name."""
+    ratios = np.random.default_rng(0).random((4, 4))
+    plain = sharing(ratios)
+    names = dict(zip("abcd", "dbac", strict=True)), dict(zip("abcd", "xzwy", strict=True))
+    table = plain.assign(class_a=plain["class_a"].map(names[0]), class_b=plain["class_b"].map(names[1]))
+    assert identity_test(table) == identity_test(plain)
+    assert 1 / 24 < identity_test(plain)[0] < 1
+
+
+def test_only_pairs_without_a_ratio_are_left_out():
+    assert identity_test(sharing(np.eye(3)).assign(expected=np.nan)) == (pytest.approx(1 / 6), 6)
+
+
+def test_a_pair_without_a_ratio_among_classes_that_have_one_has_no_test():
+    table = sharing(np.eye(3))
+    table.loc[(table["class_a"] == "a") & (table["class_b"] == "b"), "ratio"] = np.nan
+    p, count = identity_test(table)
+    assert np.isnan(p)
+    assert count == 0
+
+
 def test_two_classes_cannot_show_anything():
     assert identity_test(sharing(np.eye(2))) == (0.5, 2)
     assert identity_test(sharing(1 - np.eye(2))) == (1.0, 2)
@@ -34,10 +60,23 @@ def test_classes_without_a_match_are_left_out():
 
 
 def test_several_matches_of_a_class_have_no_test():
-    table = sharing(np.eye(3)).assign(matched=True)
-    p, count = identity_test(table)
-    assert np.isnan(p)
-    assert count == 0
+    everything = sharing(np.eye(3)).assign(matched=True)
+    one_of_both = sharing(np.eye(2)).assign(matched=[True, False, True, False])  # a and b both mean a
+    for table in (
+        everything,
+        one_of_both,
+        one_of_both.rename(columns={"class_a": "class_b", "class_b": "class_a"}),
+    ):
+        p, count = identity_test(table)
+        assert np.isnan(p)
+        assert count == 0
+
+
+def test_sampled_permutations_have_every_class_once_and_come_from_the_seed():
+    """Where only the second class matters, all permutations share the same."""
+    assert identity_test(sharing(np.tile(np.arange(8.0), (8, 1)))) == (1, identities.SAMPLED)
+    table = sharing(np.random.default_rng(0).random((8, 8)))
+    assert identity_test(table) == identity_test(table, 0) != identity_test(table, 1)
 
 
 def test_many_classes_are_sampled_and_p_is_uniform_without_meaning():

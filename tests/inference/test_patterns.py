@@ -67,6 +67,26 @@ def test_within_a_task_all_ways_to_name_the_classes_by_hand():
     assert found.relative == pytest.approx(found.effect / (found.inside + found.against))
 
 
+def test_pairs_that_the_pattern_leaves_open_count_on_neither_side():
+    """The pair a, c is of named classes, and neither in the pattern nor against it."""
+    grid = symmetric(3)
+    found = contrast(within(grid), [("a", "b")], [("b", "c")])
+    effects = np.array([grid[x, y] - grid[y, z] for x, y, z in permutations(range(3))])
+    assert found.effect == pytest.approx(effects[0])
+    assert found.identity_p == pytest.approx(np.mean(effects >= effects[0]))
+    assert found.identity_p_less == pytest.approx(np.mean(effects <= effects[0]))
+    assert (found.identities, found.identity_floor) == (6, 1 / 6)
+
+
+def test_names_of_matching_classes_need_not_be_equal():
+    draws = between(np.random.default_rng(0).random((4, 4)))
+    other = replace(draws, names=[(a, b.upper()) for a, b in draws.names])
+    for near in ([("a", "b"), ("c", "d")], [(c, c) for c in "abcd"]):
+        found = contrast(other, [(a, b.upper()) for a, b in near])
+        assert found == contrast(draws, near)
+        assert found.identities == 24
+
+
 def test_p_of_labels_and_the_interval_are_those_of_the_draws():
     draws = within(symmetric(4), permuted=99, resampled=199, noise=0.5)
     found = contrast(draws, [("b", "a")])  # in any order
@@ -98,10 +118,16 @@ def test_adjacent_classes_between_tasks_are_told_whatever_the_same_classes_share
         found = contrast(between(grid), *neighbours(NAMES[:6]))
         assert found.effect == pytest.approx(0.25)
         assert found.identity_p == found.identity_floor == pytest.approx(2 / 720)  # the order and its reverse
+        assert found.relative == pytest.approx(0.25 / 0.35)
         assert found.verdict(0.05) == "found"
         opposite = contrast(between(1 - grid), *neighbours(NAMES[:6]))
         assert opposite.verdict(0.05) == "opposite"
         assert opposite.identity_p_less == pytest.approx(2 / 720)
+        assert opposite.relative == pytest.approx(-0.25 / 1.65)
+
+
+def test_where_no_neurons_are_shared_nothing_is_relative():
+    assert np.isnan(contrast(between(np.zeros((3, 3))), [("a", "b")]).relative)
 
 
 def test_names_of_classes_that_do_not_match_are_permuted_in_both_tasks():
@@ -116,10 +142,50 @@ def test_of_many_classes_names_are_sampled():
     grid = symmetric(9)
     found = contrast(within(grid), *neighbours(NAMES[:9]))
     assert found.identities == patterns.SAMPLED
-    assert contrast(within(grid), *neighbours(NAMES[:9])) == found
+    assert contrast(within(grid), *neighbours(NAMES[:9]), seed=0) == found
+    assert contrast(within(grid), *neighbours(NAMES[:9]), seed=1) != found
     assert contrast(within(grid), *neighbours(NAMES[:9]), seed=1).identity_p == pytest.approx(
         found.identity_p, abs=0.03
     )
+
+
+@pytest.mark.parametrize("how", ["within", "together", "second", "both"])
+def test_sampled_names_give_nearly_the_p_of_all_names(how, monkeypatch):
+    """So they do whichever names may change: of one task, of both alike, of the second, of each by itself."""
+    grid = np.random.default_rng(1).random((4, 4))
+    draws = within(grid + grid.T) if how == "within" else between(grid[:3] if how == "both" else grid)
+    pattern = [("a", "a"), ("a", "b")] if how == "second" else [("a", "b"), ("c", "d")]
+    every = contrast(draws, pattern)
+    assert every.identities == (6 * 24 if how == "both" else 24)
+    monkeypatch.setattr(patterns, "EXHAUSTIVE", 0)
+    some = contrast(draws, pattern)
+    assert some.identities == patterns.SAMPLED
+    for name in ("identity_p", "identity_p_less", "identity_floor"):
+        assert getattr(some, name) == pytest.approx(getattr(every, name), abs=0.015)
+
+
+def test_of_many_classes_of_two_tasks_the_second_alone_is_renamed():
+    """What the first task's classes share with all others then explains nothing, and is no evidence."""
+    grid = np.tile(np.arange(8.0)[::-1, None], (1, 8))
+    found = contrast(between(grid), [("a", "a"), ("a", "b")])
+    assert (found.identity_p, found.identity_p_less, found.identities) == (1, 1, patterns.SAMPLED)
+    assert contrast(between(grid.T), [(c, c) for c in "abcdefgh"]).identity_p == 1
+
+
+@pytest.mark.parametrize(("rows", "columns", "count"), [(7, 4, patterns.SAMPLED), (3, 6, 6 * 720)])
+def test_number_of_names_of_both_tasks(rows, columns, count):
+    grid = np.random.default_rng(0).random((rows, columns))
+    assert contrast(between(grid), [("a", "b")]).identities == count
+
+
+def test_seven_classes_are_tried_in_all_ways():
+    assert contrast(within(symmetric(7)), [("a", "b")]).identities == 5040
+
+
+def test_blocks_of_names_do_not_matter(monkeypatch):
+    found = contrast(within(symmetric(5)), *blocks(["ab", "cde"]))
+    monkeypatch.setattr(patterns, "BLOCK", 7 * 25)
+    assert contrast(within(symmetric(5)), *blocks(["ab", "cde"])) == found
 
 
 def test_classes_that_the_pattern_does_not_name_keep_their_names():
@@ -143,6 +209,46 @@ def test_what_few_classes_cannot_show_is_told_with_its_reason():
     ]
 
 
+MORE = Contrast(
+    effect=0.2, low=0.1, high=0.3, inside=0.5, against=0.3, relative=0.25, identities=120,
+    identity_floor=0.05, identity_p=0.05, identity_p_less=0.9, label_p=0.05, label_p_less=0.9,
+)  # fmt: skip
+LESS = replace(
+    MORE,
+    effect=-0.2,
+    low=-0.3,
+    high=-0.1,
+    identity_p=0.9,
+    identity_p_less=0.05,
+    label_p=0.9,
+    label_p_less=0.05,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        ({"low": 0}, ["the interval contains 0"]),
+        ({"low": -0.1}, ["the interval contains 0"]),
+        ({"identity_p": 0.2}, ["other names of the classes do as well (p = 0.2)"]),
+        ({"label_p": 0.2}, ["permuted labels do as well (p = 0.2)"]),
+        (
+            {"identity_floor": 0.1, "identity_p": 0.2, "label_p": 0.3},
+            ["too few classes: p of their names is at least 0.1", "permuted labels do as well (p = 0.3)"],
+        ),
+    ],
+)
+def test_a_pattern_is_found_if_interval_names_and_labels_agree_and_else_it_is_said_which_do_not(
+    change, reasons
+):
+    mirror = {"low": "high", "identity_p": "identity_p_less", "label_p": "label_p_less"}
+    less = {mirror.get(name, name): -value if name == "low" else value for name, value in change.items()}
+    for found, changed, verdict in ((MORE, change, "found"), (LESS, less, "opposite")):
+        assert (found.verdict(0.05), found.reasons(0.05)) == (verdict, [])
+        found = replace(found, **changed)
+        assert (found.verdict(0.05), found.reasons(0.05)) == ("cannot be told", reasons)
+
+
 def test_pairs_without_neurons_count_nowhere():
     grid = np.eye(5)
     grid[4] = grid[:, 4] = np.nan
@@ -151,6 +257,7 @@ def test_pairs_without_neurons_count_nowhere():
     nothing = contrast(between(grid), [("e", "e")])
     assert np.isnan(nothing.effect)
     assert np.isnan(nothing.identity_p)
+    assert nothing.identities == 0
     assert nothing.reasons(0.05) == ["no class of the pattern, or of the others, has neurons"]
 
 

@@ -162,6 +162,10 @@ def test_association_of_labels_is_cramers_v():
     tasks = [Task(units, RULE, None), Task(replace(units, labels=b, classes=("p", "q", "r")), RULE, None)]
     expected = stats.contingency.association(counts, method="cramer")
     assert association(tasks) == pytest.approx(expected)
+    three = Task(replace(units, labels=b, classes=("p", "q", "r")), RULE, None)
+    assert association([three, three]) == pytest.approx(1)
+    one = Task(replace(units, labels=np.zeros(6, int), classes=("x",)), RULE, None)
+    assert np.isnan(association([one, three]))
 
 
 def test_combinations_of_two_labels_sum_to_each(tmp_path):

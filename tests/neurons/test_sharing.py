@@ -142,7 +142,7 @@ def write_task(path, specific: dict[str, set[int]], selected: set[int], width: i
 
 
 def test_within_a_task_chance_draws_from_the_chosen_neurons(tmp_path):
-    path = write_task(tmp_path / "a.parquet", {"a": {1, 2}, "b": {2}}, {1, 2, 3, 5, 8})
+    path = write_task(tmp_path / "a.parquet", {"a": {1, 2}, "b": {2}}, {1, 2, 3, 5, 8}, eligible=7)
     sharing.compare_tasks([path], None, tmp_path / "out.parquet")
     table = tables.read(tmp_path / "out.parquet", "sharing")
     assert table["pool"].unique().tolist() == [5]
@@ -224,6 +224,13 @@ def test_a_class_without_clips_has_no_ratio(tmp_path):
         assert table.loc[lacking, ["ratio", "expected"]].isna().all(axis=None)
         assert table.loc[~lacking, ["ratio", "expected"]].notna().all(axis=None)
         assert mean_ratios(table, within)["other"] == 0.5
+
+
+def test_classes_are_in_natural_order(tmp_path):
+    path = write_task(tmp_path / "a.parquet", {"10": {1}, "9": {2}, "-1": {1}}, {1, 2})
+    sharing.compare_tasks([path], None, tmp_path / "out.parquet")
+    table = tables.read(tmp_path / "out.parquet", "sharing")
+    assert table["class_a"].drop_duplicates().tolist() == table["class_b"][:3].tolist() == ["-1", "9", "10"]
 
 
 def test_an_empty_list_of_pairs_compares_nothing(tmp_path):
