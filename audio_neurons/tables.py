@@ -264,6 +264,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         auroc_delta=pa.float64(),
         specificity=pa.float64(),
         controls=pa.int64(),
+        controls_limit=pa.int64(),
         delta_p=pa.float64(),
         logprob_p=pa.float64(),
         specificity_p=pa.float64(),

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from audio_neurons import tables
 from audio_neurons.ablation.changes import Change
-from audio_neurons.ablation.conditions import Condition, membership, read_list, sets_of
-from audio_neurons.ablation.conditions import conditions as conditions_of
-from audio_neurons.ablation.confusion import Confusions
-from audio_neurons.ablation.effects import Measured, controls_of, effects
+from audio_neurons.ablation.conditions import Condition, Controls, membership, read_list, sets_of
+from audio_neurons.ablation.effects import Measured, effects
 from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
 from audio_neurons.ablation.probes import Probes, log_odds, outcome
+from audio_neurons.ablation.rounds import run
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, describe, encoded, waveforms
 from audio_neurons.running.runtime import Meter
@@ -112,13 +111,8 @@ def ablate_task(
     for one in lists:
         check(encoder, one.neurons)
     sets = sets_of(table, task["classes"], task["shared"], lists)
-    found = conditions_of(
-        sets, table, settings.gains, settings.replacements, settings.shifted, settings.random, settings.bins,
-        settings.seed, settings.match,
-    )  # fmt: skip
-    keep = [i for i, condition in enumerate(found) if condition.control != "random"]
-    confusions = Confusions(found)
-    measured = measure(encoder, study, [c.change for c in found], keep, settings, name, confusions, found)
+    passes = Passes(encoder, study, settings, name)
+    measured, found, confusions = run(passes.measure, sets, Controls(table, settings), settings, name)
     tables.write(out["ablation"], "ablation", effects(measured, found, settings, selection_split))
     tables.write(out["confusion"], "confusion", confusions.table(measured.classes, measured.seeds))
     tables.write(out["sets"], "ablation_sets", membership(found))
@@ -133,78 +127,93 @@ def measure(
     keep: Iterable[int],
     settings: Conditions,
     name: str = "ablate",
-    confusions: Confusions | None = None,
-    found: Sequence[Condition] = (),
 ) -> Measured:
-    """Return the probe's outcomes for the clips of a study under every change.
-
-    Sums are integers, so they do not depend on how clips are divided among parts. Memory holds sums per
-    change, probe and class, and the outcome of every clip under the changes listed in ``keep``. All
-    predictions are added to ``confusions``, if given. If the changes are those of conditions, ``found``, also
-    sums over the random controls of each, and the log odds of its targets, are kept.
-
-    Raises
-    ------
-    AblationError
-        If the split has no clips, a replacement needs ``train`` clips and there are none, or features are
-        not finite.
-    """
-    with numerics(encoder, study.precision):
-        return _measure(encoder, study, changes, keep, settings, name, confusions, found)
+    """Return the probe's outcomes for the clips of a study under every change (:meth:`Passes.measure`)."""
+    return Passes(encoder, study, settings, name).measure(changes, keep)
 
 
-def _measure(
-    encoder: Encoder,
-    study: Study,
-    changes: Sequence[Change],
-    keep: Iterable[int],
-    settings: Conditions,
-    name: str,
-    confusions: Confusions | None,
-    conditions: Sequence[Condition],
-) -> Measured:
-    frame = describe(study.clips, study.label)
-    probes = Probes.load(Path(study.probe)).to(encoder.device)
-    replace = _Replacements(encoder, study, frame, changes, settings)
-    frame = frame[frame["split"] == study.split].reset_index(drop=True)
-    if frame.empty:
-        raise AblationError(f"no clips of split '{study.split}'")
-    measured = Measured.empty(frame, probes.classes, probes.seeds, len(changes), keep)
-    measured.compare(controls_of(conditions))
-    targets = [
-        [probes.classes.index(name) for name in c.set.targets if name in probes.classes] for c in conditions
-    ]
-    every = sorted({of for some in targets for of in some})
-    samples = round(study.clip_seconds * encoder.sample_rate)
-    meter = Meter(len(frame) * (len(changes) + 1), name, "clips x conditions")
-    for names, wave in batches(study.clips, frame["clip_id"], samples, study.batch_size, encoder.sample_rate):
-        rows = pd.Index(frame["clip_id"]).get_indexer(names)
-        here = frame.iloc[rows]
-        values = replace.values(names)
-        found, odds = {}, {}
-        for number, features in run_changes(
-            encoder, torch.from_numpy(wave).to(encoder.device), changes, values
+class Passes:
+    """Passes of a study's clips through an encoder, under changes."""
+
+    def __init__(self, encoder: Encoder, study: Study, settings: Conditions, name: str = "ablate"):
+        self._encoder, self._study, self._settings, self._name = encoder, study, settings, name
+        self._every = describe(study.clips, study.label)
+        self._frame = self._every[self._every["split"] == study.split].reset_index(drop=True)
+        if self._frame.empty:
+            raise AblationError(f"no clips of split '{study.split}'")
+        self._probes = Probes.load(Path(study.probe)).to(encoder.device)
+        self._means: Values | None = None
+
+    def measure(
+        self,
+        changes: Sequence[Change],
+        keep: Iterable[int],
+        targets: Sequence[Sequence[str]] = (),
+        suffix: str = "",
+    ) -> Measured:
+        """Return the probe's outcomes under every change.
+
+        Sums are integers, so they do not depend on how clips are divided among parts. Memory holds sums per
+        change, probe and class, and the outcome of every clip under the changes listed in ``keep``.
+
+        Parameters
+        ----------
+        targets
+            Classes of each change whose log odds are kept; none by default.
+        suffix
+            Addition to the name in the progress display.
+
+        Raises
+        ------
+        AblationError
+            If a replacement needs ``train`` clips and there are none, or features are not finite.
+        """
+        with numerics(self._encoder, self._study.precision):
+            return self._measure(changes, keep, targets, suffix)
+
+    def _measure(
+        self,
+        changes: Sequence[Change],
+        keep: Iterable[int],
+        targets: Sequence[Sequence[str]],
+        suffix: str,
+    ) -> Measured:
+        encoder, study, frame, probes = self._encoder, self._study, self._frame, self._probes
+        replace = _Replacements(encoder, study, self._every, changes, self._settings, self._means)
+        self._means = replace.means
+        measured = Measured.empty(frame, probes.classes, probes.seeds, len(changes), keep)
+        numbers = [[probes.classes.index(c) for c in some if c in probes.classes] for some in targets]
+        every = sorted({of for some in numbers for of in some})
+        samples = round(study.clip_seconds * encoder.sample_rate)
+        meter = Meter(len(frame) * (len(changes) + 1), f"{self._name}{suffix}", "clips x conditions")
+        for names, wave in batches(
+            study.clips, frame["clip_id"], samples, study.batch_size, encoder.sample_rate
         ):
-            embedded = study.embedded(encoder, features, here)
-            logs = probes.judge(embedded.float(), here["fold"].to_numpy())
-            found[number] = outcome(logs, here["class"], probes.classes)
-            for of in every if number < 0 else targets[number] if targets else ():
-                odds[number, of] = log_odds(logs, of)
-            meter.add(len(names))
-        for number in sorted(found):  # -1, no change, is checked first
-            if not np.isfinite(found[number][1]).all():
-                what = f"under {changes[number]}" if number >= 0 else "without any change"
-                raise AblationError(f"features are not finite {what:.200}")
-        measured.add(rows, found)
-        measured.add_odds(rows, odds)
-        if confusions:
-            confusions.add(measured.codes[rows], len(probes.classes), found)
-    meter.finish()
-    return measured
+            rows = pd.Index(frame["clip_id"]).get_indexer(names)
+            here = frame.iloc[rows]
+            values = replace.values(names)
+            found, odds = {}, {}
+            for number, features in run_changes(
+                encoder, torch.from_numpy(wave).to(encoder.device), changes, values
+            ):
+                embedded = study.embedded(encoder, features, here)
+                logs = probes.judge(embedded.float(), here["fold"].to_numpy())
+                found[number] = outcome(logs, here["class"], probes.classes)
+                for of in every if number < 0 else numbers[number] if numbers else ():
+                    odds[number, of] = log_odds(logs, of)
+                meter.add(len(names))
+            for number in sorted(found):  # -1, no change, is checked first
+                if not np.isfinite(found[number][1]).all():
+                    what = f"under {changes[number]}" if number >= 0 else "without any change"
+                    raise AblationError(f"features are not finite {what:.200}")
+            measured.add(rows, found)
+            measured.add_odds(rows, odds)
+        meter.finish()
+        return measured
 
 
 class _Replacements:
-    """Replacement values for each batch."""
+    """Replacement values for each batch; ``means`` are those of an earlier run, if there was one."""
 
     def __init__(
         self,
@@ -213,6 +222,7 @@ class _Replacements:
         frame: pd.DataFrame,
         changes: Sequence[Change],
         settings: Conditions,
+        means: Values | None = None,
     ):
         self._encoder, self._study, self._seed = encoder, study, settings.seed
         self._samples = round(study.clip_seconds * encoder.sample_rate)
@@ -221,14 +231,17 @@ class _Replacements:
         names = frame.loc[frame["split"] == "train", "clip_id"].to_numpy()
         if wanted - {"zero"} and not len(names):
             raise AblationError("no clips of split 'train' to take replacements from")
-        if "mean" in wanted:
-            means, of_clip = Means(encoder), frame.set_index("clip_id")
+        self.means = means
+        if "mean" in wanted and means is None:
+            sums, of_clip = Means(encoder), frame.set_index("clip_id")
             for batch, wave in batches(
                 study.clips, names, self._samples, study.batch_size, encoder.sample_rate
             ):
                 ends = study.ends(of_clip.loc[batch], self._samples)
-                means.add(torch.from_numpy(wave).to(encoder.device), len(batch), ends)
-            self._values["mean"] = means.values()
+                sums.add(torch.from_numpy(wave).to(encoder.device), len(batch), ends)
+            self.means = sums.values()
+        if "mean" in wanted:
+            self._values["mean"] = self.means
         if "resample" in wanted:
             rng = np.random.default_rng(settings.seed)
             pool = rng.choice(names, min(settings.donors, len(names)), replace=False)

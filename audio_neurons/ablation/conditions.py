@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 from audio_neurons.ablation.changes import Change, Neurons, units_by_layer
 from audio_neurons.neurons.selection import specific_neurons
 from audio_neurons.running.runtime import tell
+from audio_neurons.settings.ablation import Conditions as Settings
 
 
 class ConditionError(ValueError):
@@ -206,41 +207,81 @@ def matched(neurons: Neurons, rank: np.ndarray, bins: np.ndarray, rng: np.random
     return frozenset(drawn)
 
 
-def conditions(
-    sets: Sequence[NeuronSet],
-    table: pd.DataFrame,
-    gains: Sequence[float],
-    replacements: Sequence[str],
-    with_shifted: bool = True,
-    random: int = 100,
-    bins: int = 10,
-    seed: int = 0,
-    match: str = "targets",
-) -> list[Condition]:
-    """Return every set with its controls, at every gain and replacement.
+class Controls:
+    """The controls of neuron sets, drawn one by one.
 
-    Random controls match the set in response to its targets, or with ``match`` "all", and for a set without
-    targets, to all classes. A set of a class's neurons is by selection more active on that class than
-    neurons of the same mean response are: what is compared with these is partly how much was removed. A
-    control has the same neurons at all gains and replacements. Its random numbers depend only on ``seed``,
-    the set and the number of the draw.
+    A random set depends only on ``seed``, the set and the number of the draw: it has the same neurons at all
+    gains and replacements. Random sets match the set in response to its targets, or with ``match`` "all", and
+    for a set without targets, to all classes. A set of a class's neurons is by selection more active on that
+    class than neurons of the same mean response are: what is compared with these is partly how much was
+    removed.
+
+    Parameters
+    ----------
+    table
+        ``neurons`` table of the task.
     """
-    ranks: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
+
+    def __init__(self, table: pd.DataFrame, settings: Settings):
+        self._table, self._settings = table, settings
+        self._ranks: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
+
+    def _binned(self, one: NeuronSet) -> tuple[np.ndarray, np.ndarray]:
+        scored = one.targets if self._settings.match == "targets" else ()
+        if scored not in self._ranks:
+            self._ranks[scored] = response_bins(self._table, self._settings.bins, scored or None)
+        return self._ranks[scored]
+
+    def shifted(self, one: NeuronSet) -> Neurons:
+        """Return the paper's control of a set."""
+        return shifted(one.neurons, (self._binned(one)[0] >= 0).sum(1))
+
+    def random(self, condition: Condition, draw: int) -> Condition:
+        """Return a condition with a random set in place of its set."""
+        one = condition.set
+        rng = np.random.default_rng([self._settings.seed, zlib.crc32(one.label.encode()), draw])
+        neurons = matched(one.neurons, *self._binned(one), rng)
+        return replace(
+            condition, change=replace(condition.change, neurons=neurons), control="random", draw=draw
+        )
+
+
+def called_at(gains: Sequence[float], replacements: Sequence[str]) -> tuple[float, tuple[str, ...]]:
+    """Return the gain and the replacements by which effects are called.
+
+    The gain is the one nearest to 0, the replacement the mean where it is one of them, else every one.
+    """
+    return min(gains, key=lambda gain: (abs(gain), gain)), by_mean(replacements)
+
+
+def by_mean(replacements: Iterable[str]) -> tuple[str, ...]:
+    """Return the mean if it is one of the replacements, else all of them."""
+    found = tuple(replacements)
+    return ("mean",) if "mean" in found else found
+
+
+def conditions(sets: Sequence[NeuronSet], controls: Controls, settings: Settings) -> list[Condition]:
+    """Return every set at every gain and replacement, and the paper's control at the gain nearest to 0."""
+    nearest, _ = called_at(settings.gains, settings.replacements)
     found = []
     for one in sets:
-        scored = one.targets if match == "targets" else ()
-        if scored not in ranks:
-            ranks[scored] = response_bins(table, bins, scored or None)
-        rank, bin_of = ranks[scored]
-        variants: list[tuple[str, int, Neurons]] = [("none", 0, one.neurons)]
-        if with_shifted:
-            variants.append(("shifted", 0, shifted(one.neurons, (rank >= 0).sum(1))))
-        for draw in range(random):
-            rng = np.random.default_rng([seed, zlib.crc32(one.label.encode()), draw])
-            variants.append(("random", draw, matched(one.neurons, rank, bin_of, rng)))
-        for (control, draw, neurons), gain, replacement in product(variants, gains, replacements):
-            found.append(Condition(one, Change(neurons, float(gain), replacement), control, draw))
+        variants = [("none", one.neurons)] + [("shifted", controls.shifted(one))] * settings.shifted
+        for (control, neurons), gain, replacement in product(variants, settings.gains, settings.replacements):
+            if control == "none" or gain == nearest:
+                found.append(Condition(one, Change(neurons, float(gain), replacement), control))
     return found
+
+
+def compared(found: Sequence[Condition], settings: Settings) -> list[Condition]:
+    """Return the conditions that random sets are drawn for."""
+    gain, replacements = called_at(settings.gains, settings.replacements)
+    return [
+        c
+        for c in found
+        if c.control == "none"
+        and settings.random
+        and (settings.random_at == "all" or (c.change.gain == gain and c.change.replacement in replacements))
+    ]
 
 
 def membership(found: Iterable[Condition]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,42 +19,49 @@ class Confusions:
     """Counts of clips by true and predicted class, for every pool of conditions.
 
     A pool is one set or its shifted control at one gain and replacement, or all its random controls there.
-    Counts are integers, so they do not depend on how clips are divided into batches.
     """
 
-    def __init__(self, conditions: Sequence[Condition]):
-        self._pool_of = [_pool(condition) for condition in conditions]
-        self._first = dict(zip(self._pool_of, conditions, strict=True))
+    def __init__(self) -> None:
+        self._draws: dict[Pool, int] = {}
+        self._first: dict[Pool, Condition] = {}
         # now, lost and gained, int64 (3, S, C, C) each
         self._counts: dict[Pool, np.ndarray] = {}
         self._before: np.ndarray | None = None
 
     def add(
-        self, codes: np.ndarray, classes: int, found: Mapping[int, tuple[np.ndarray, np.ndarray]]
+        self,
+        codes: np.ndarray,
+        classes: int,
+        before: np.ndarray,
+        found: Iterable[tuple[Condition, np.ndarray]],
     ) -> None:
-        """Add a batch.
+        """Add what is predicted of all n clips under some conditions.
 
         Parameters
         ----------
         codes
-            (B,): true class number of every clip.
+            (n,): true class number of every clip.
+        before
+            (S, n): class numbers that are predicted without change.
         found
-            Number of the condition (-1: no change) → predicted class numbers (S, B), and what is not used.
+            Conditions, and the class numbers (S, n) that are predicted under each.
         """
-        before = found[-1][0]
         shape = (len(before), classes, classes)
         seeds = np.arange(len(before))[:, None]
-        if self._before is None:
-            self._before = np.zeros(shape, np.int64)
-        np.add.at(self._before, (seeds, codes, before), 1)
-        for k, (now, _) in found.items():
-            if k < 0:
-                continue
-            counts = self._counts.setdefault(self._pool_of[k], np.zeros((3, *shape), np.int64))
-            np.add.at(counts[0], (seeds, codes, now), 1)
+
+        def cells(predicted: np.ndarray, number: np.ndarray | int = 1) -> np.ndarray:
+            counts = np.zeros(shape, np.int64)
+            np.add.at(counts, (seeds, codes, predicted), number)
+            return counts
+
+        self._before = cells(before)
+        for condition, now in found:
+            pool = _pool(condition)
             moved = (now != before).astype(np.int64)
-            np.add.at(counts[1], (seeds, codes, before), moved)
-            np.add.at(counts[2], (seeds, codes, now), moved)
+            counts = np.stack([cells(now), cells(before, moved), cells(now, moved)])
+            self._counts[pool] = self._counts.get(pool, 0) + counts
+            self._draws[pool] = self._draws.get(pool, 0) + 1
+            self._first.setdefault(pool, condition)
 
     def table(self, classes: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
         """Return the ``confusion`` table: one row per pool, probe, true class and predicted class.
@@ -74,7 +81,7 @@ class Confusions:
     ) -> pd.DataFrame:
         assert self._before is not None
         label, control, gain, replacement = pool
-        draws = self._pool_of.count(pool)
+        draws = self._draws[pool]
         before = self._before.astype(float)
         now, lost, gained = counts / draws
         p = np.full(before.shape, np.nan)

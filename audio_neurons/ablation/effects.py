@@ -14,6 +14,7 @@ from audio_neurons import tables
 from audio_neurons.ablation.clustered import sign_flip
 from audio_neurons.ablation.conditions import Condition
 from audio_neurons.ablation.detection import area
+from audio_neurons.ablation.sequential import p_values
 from audio_neurons.settings.ablation import Conditions
 
 ALL = "*"  # stands for the clips of all classes
@@ -56,7 +57,6 @@ class Measured:
     change: np.ndarray
     pooled: dict[int, np.ndarray] = field(default_factory=dict)
     odds: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
-    _pools: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def empty(
@@ -79,14 +79,16 @@ class Measured:
         """Class number of every clip."""
         return pd.Index(self.classes).get_indexer(self.frame["class"])
 
-    def compare(self, controls: Mapping[int, Sequence[int]]) -> None:
-        """Prepare `pooled`: number of a change → numbers of the random controls that it is compared with."""
-        shape = self.before[0].shape
-        sums: dict[tuple[int, ...], np.ndarray] = {}  # a set and its shifted control have the same ones
-        for k, others in controls.items():
-            if others:
-                self.pooled[k] = sums.setdefault(tuple(others), np.zeros(shape, np.int64))
-        self._pools = {i: sums[others] for others in sums for i in others}
+    def pool(self, compared: Iterable[int], true: np.ndarray) -> None:
+        """Add the log-probabilities (S, n) under a random control to `pooled` of what is compared with it."""
+        change = self.changed(true, self.before[1])
+        for k in compared:
+            self.pooled[k] = self.pooled.get(k, 0) + change
+
+    @staticmethod
+    def changed(now: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Return the change of log-probabilities, times `FIXED_POINT`."""
+        return np.rint((now - before) * FIXED_POINT).astype(np.int64)
 
     def add_odds(self, rows: np.ndarray, found: Mapping[tuple[int, int], np.ndarray]) -> None:
         """Add a batch of `odds`, (B,) each."""
@@ -110,10 +112,7 @@ class Measured:
                 self.correct[k] += now_right.astype(np.int64) @ member
                 self.lost[k] += (right & ~now_right).astype(np.int64) @ member
                 self.gained[k] += (~right & now_right).astype(np.int64) @ member
-                changed = np.rint((now_true - true) * FIXED_POINT).astype(np.int64)
-                self.change[k] += changed @ member
-                if k in self._pools:
-                    self._pools[k][:, rows] += changed
+                self.change[k] += self.changed(now_true, true) @ member
 
 
 def mcnemar(lost: int, gained: int) -> float:
@@ -172,7 +171,9 @@ def effects(
     of ``logprob_delta`` over groups. ``excess`` is ``logprob_delta`` less its mean over the random controls,
     with its own interval. ``specificity`` is the class's ``logprob_delta`` minus the mean over
     the other non-target classes. ``delta_p``, ``logprob_p`` and ``specificity_p`` are one-sided p-values
-    for harm: the share of random controls, counting the set itself, whose value is as low or lower.
+    for harm: of random controls, drawn one after the other, whose value is as low or lower
+    (:func:`audio_neurons.ablation.sequential.p_values`). ``controls`` is how many were drawn, and
+    ``controls_limit`` how many could have been.
     ``auroc`` and its change, of a target class and the mean over probes, are the area under the ROC curve of
     the class's log odds, averaged over probes, which no bias moves.
     ``groups`` is the number of groups of the class's clips, and ``flip_p``, of the mean over probes, the p of
@@ -180,16 +181,12 @@ def effects(
     """
     if not conditions:
         return pd.DataFrame(columns=tables.SCHEMAS["ablation"].names)
-    present = np.bincount(measured.codes)
-    here = np.flatnonzero(present)
+    here, n = _present(measured)
     classes = [ALL, *np.array(measured.classes)[here]]
-    n = np.array([present.sum(), *present[here]])
     probes = [*map(str, measured.seeds), MEAN]
 
     def per_class(sums: np.ndarray) -> np.ndarray:
-        """Convert sums (..., S, C) to means over clips (..., S + 1, 1 + C)."""
-        sums = np.concatenate([sums.sum(-1, keepdims=True), sums[..., here]], axis=-1) / n
-        return np.concatenate([sums, sums.mean(-2, keepdims=True)], axis=-2)
+        return means_of(sums, here, n)
 
     member = np.eye(len(measured.classes), dtype=np.int64)[measured.codes]
     right = (measured.before[0] == measured.codes).astype(np.int64) @ member
@@ -234,13 +231,48 @@ def effects(
         "auroc": auroc,
         "auroc_delta": auroc - auroc_before,
         "specificity": specificity,
-        "delta_p": _empirical(delta, controls),
-        "logprob_p": _empirical(logprob_delta, controls),
-        "specificity_p": _empirical(specificity, controls),
-        "auroc_p": _empirical(auroc - auroc_before, controls),
     }
-    table["controls"] = np.repeat([len(controls.get(k, ())) for k in range(shape[0])], shape[1] * shape[2])
+    tested = {"delta": delta, "logprob": logprob_delta, "specificity": specificity}
+    for name, values in (tested | {"auroc": auroc - auroc_before}).items():
+        columns[f"{name}_p"] = _p_values(values, controls, settings.stop_after)
+    drawn = np.repeat([len(controls.get(k, ())) for k in range(shape[0])], shape[1] * shape[2])
+    table["controls"], table["controls_limit"] = drawn, np.where(drawn > 0, settings.random, 0)
     return table.assign(**{name: values.ravel() for name, values in columns.items()})
+
+
+def _present(measured: Measured) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the classes that have clips, and how many all clips and these classes have."""
+    present = np.bincount(measured.codes)
+    here = np.flatnonzero(present)
+    return here, np.array([present.sum(), *present[here]])
+
+
+def means_of(sums: np.ndarray, here: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Convert sums (..., S, C) to means over clips (..., S + 1, 1 + C'): all clips, then classes ``here``."""
+    sums = np.concatenate([sums.sum(-1, keepdims=True), sums[..., here]], axis=-1) / n
+    return np.concatenate([sums, sums.mean(-2, keepdims=True)], axis=-2)
+
+
+def deciding(measured: Measured, change: np.ndarray, condition: Condition) -> np.ndarray:
+    """Return the statistics (K, M) by which effects of a condition's set are called.
+
+    These are, means over probes, the change of log-probability and the specificity of each target class that
+    has clips; of a set without such a class, the change of all clips.
+
+    Parameters
+    ----------
+    change
+        int64 (K, S, C): sums as in `Measured`, of the condition and of its random controls.
+    """
+    here, n = _present(measured)
+    classes = [ALL, *np.array(measured.classes)[here]]
+    values = means_of(change, here, n)[:, -1:] / FIXED_POINT
+    targets = [c for c, name in enumerate(classes) if name in condition.set.targets]
+    if not targets:
+        return values[:, 0, :1]
+    specific = _specificity(values, classes, [condition] * len(values))
+    both = np.concatenate([values[:, 0, targets], specific[:, 0, targets]], axis=1)
+    return both[:, ~np.isnan(both).any(0)]  # one class is no more specific than others
 
 
 def _about(condition: Condition) -> dict:
@@ -360,11 +392,11 @@ def controls_of(conditions: Sequence[Condition]) -> dict[int, list[int]]:
     return {k: random.get(key(c), []) for k, c in enumerate(conditions) if c.control != "random"}
 
 
-def _empirical(values: np.ndarray, controls: Mapping[int, Sequence[int]]) -> np.ndarray:
-    """Return (1 + random sets with a value as low) / (1 + random sets); NaN without random sets or value."""
+def _p_values(values: np.ndarray, controls: Mapping[int, Sequence[int]], enough: int) -> np.ndarray:
+    """Return the p-values of values as low; NaN without random sets or value."""
     found = np.full(values.shape, np.nan)
     for k, others in controls.items():
         if others:
-            lower = (values[others] <= values[k]).sum(0)
-            found[k] = np.where(np.isnan(values[k]), np.nan, (1 + lower) / (1 + len(others)))
+            p = p_values(values[others] <= values[k], enough)
+            found[k] = np.where(np.isnan(values[k]), np.nan, p)
     return found

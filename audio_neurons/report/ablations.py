@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 
 from audio_neurons.ablation.clustered import FEWEST
+from audio_neurons.ablation.conditions import by_mean
 from audio_neurons.ablation.effects import ALL
 from audio_neurons.report.layout import NO, YES, Cell, Detail, Figure, Head, Part, Section, Table
 from audio_neurons.report.summary import with_interval
@@ -37,8 +38,8 @@ def judged(rows: Sequence[Mapping]) -> list[Mapping]:
 
     Zeroing also shifts what probes were trained on.
     """
-    by_mean = {row["task"] for row in rows if row["replacement"] == "mean"}
-    return [row for row in rows if row["replacement"] == "mean" or row["task"] not in by_mean]
+    own = {task: by_mean({r["replacement"] for r in its}) for (task,), its in by(rows, "task").items()}
+    return [row for row in rows if row["replacement"] in own[row["task"]]]
 
 
 def tested_targets(rows: Sequence[Mapping]) -> list[Mapping]:
@@ -89,20 +90,21 @@ def _overview(rows: Sequence[Mapping], alpha: float) -> Table:
         Head("log-probability", "log-probability"), Head("AUROC", "area"), Head("specific harm", "specific"),
         Head("harm", "harm"), Head("accuracy, all clips", "accuracy"),
     ]  # fmt: skip
-    cells, called = [], {id(row) for row in judged(rows)}
+    cells, called, anywhere = [], {id(row) for row in judged(rows)}, bool(tested_targets(rows))
     for (_, replacement), own in by(rows, "model", "replacement").items():
         tested = tested_targets(own)
         verdicts = [harmful(row, alpha) for row in tested if id(row) in called]
         harms = [_number(verdicts.count(kind), len(verdicts)) for kind in ("specific", "harm")]
-        if tested and not verdicts:
+        elsewhere = anywhere and not any(id(row) in called for row in own)
+        if elsewhere:
             harms = [Cell("-", "called by the mean")] * 2
         cells.append(
             [
                 own[0]["model_title"],
                 REPLACED.get(replacement, replacement),
-                _targets(own, tested),
-                _log_probability(tested),
-                _area(tested),
+                _targets(own, tested, elsewhere),
+                _log_probability(_targeted(own)),
+                _area(_targeted(own)),
                 *harms,
                 _accuracy([row for row in own if row["class"] == ALL], alpha),
             ]
@@ -114,7 +116,7 @@ def _log_probability(rows: Sequence[Mapping]) -> Cell:
     if not rows:
         return Cell("-")
     change, control = (mean(row[name] for row in rows) for name in ("logprob_delta", "control_logprob_delta"))
-    return Cell(f"{change:+.2f}", f"random sets {control:+.2f}")
+    return Cell(f"{change:+.2f}", "" if math.isnan(control) else f"random sets {control:+.2f}")
 
 
 def _area(rows: Sequence[Mapping]) -> Cell:
@@ -124,13 +126,28 @@ def _area(rows: Sequence[Mapping]) -> Cell:
     before, after, control = (
         mean(row[name] for row in known) for name in ("auroc_before", "auroc", "control_auroc_delta")
     )
-    return Cell(f"{after:.3f}", f"before {before:.3f}, random sets {before + control:.3f}")
+    sets = "" if math.isnan(control) else f", random sets {before + control:.3f}"
+    return Cell(f"{after:.3f}", f"before {before:.3f}{sets}")
 
 
-def _targets(rows: Sequence[Mapping], tested: Sequence[Mapping]) -> Cell:
+def _targeted(rows: Sequence[Mapping]) -> list[Mapping]:
+    """Return the effects on target classes."""
+    return [row for row in rows if row["target"] and row["class"] != ALL]
+
+
+def _targets(own: Sequence[Mapping], tested: Sequence[Mapping], elsewhere: bool) -> Cell:
+    """Return how many target classes there are; ``elsewhere``: effects are called at another replacement."""
+    targets = _targeted(own)
+    sets = many(len({row["set"] for row in targets}), "set")
     if tested:
-        return Cell(f"{len(tested):,}", f"of {many(len({row['set'] for row in tested}), 'set')}")
-    targets = [row for row in rows if row["target"] and row["class"] != ALL]
+        drawn = [int(row["controls"]) for row in tested]
+        few = f"{min(drawn)} to {max(drawn)}" if min(drawn) < max(drawn) else f"{max(drawn)}"
+        return Cell(
+            f"{len(tested):,}",
+            f"of {many(len({row['set'] for row in tested}), 'set')}, {few} random sets each",
+        )
+    if targets and elsewhere:
+        return Cell(f"{len(targets):,}", f"of {sets}, no random sets here")
     return Cell(
         f"{len(targets):,}", "without random sets nothing can be called" if targets else "none measured"
     )
@@ -218,7 +235,7 @@ def _floor(tested: Sequence[Mapping], alpha: float) -> str:
     """Return what the number of random sets lets a test say; empty where it is no limit."""
     if not tested:
         return ""
-    sets = min(row["controls"] for row in tested)
+    sets = min(row["controls_limit"] for row in tested)
     # q is p times the number of tests, divided by the number of tests whose p is as low.
     least = math.floor(round(len(tested) / (1 + sets) / alpha, 9)) + 1
     if least <= 1:

@@ -36,6 +36,7 @@ EFFECTS = [
         "specificity_p",
         "specificity_q",
         "controls",
+        "controls_limit",
         "control_logprob_delta",
         "control_logprob_low",
         "control_logprob_high",

@@ -53,13 +53,18 @@ class Conditions(Section):
     """What r is: 0 (the paper's), the mean over training clips, by which effects are called, or the
     activation in another training clip."""
     random: Annotated[int, Field(ge=0)] = 100
-    """Random control sets per set, matched in number per layer and response."""
+    """Most random control sets per set, matched in number per layer and response; 0 draws none."""
+    stop_after: Annotated[int, Field(ge=0)] = 10
+    """Random sets that do as much harm after which no more are drawn; 0 draws all. At least
+    findings.alpha times random calls the same effects as all."""
+    random_at: Literal["call", "all"] = "call"
+    """Whether random sets run only at the gain and replacement by which effects are called, or at all."""
     bins: Count = 10
     """Parts of a layer, by response, within which random sets match; the strongest is four parts."""
     match: Literal["targets", "all"] = "targets"
     """Whether random sets match the response to the classes that a set should affect, or the mean of all."""
     shifted: bool = True
-    """Also run the paper's control, every index + 1."""
+    """Also run the paper's control, every index + 1, at the gain nearest to 0."""
     donors: Count = 256
     """Training clips that resample draws from."""
     bootstrap: Annotated[int, Field(ge=0)] = 1000

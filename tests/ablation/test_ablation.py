@@ -10,10 +10,10 @@ import torch
 from planted import CLASSES, PLANTED, Planted
 
 from audio_neurons import tables
-from audio_neurons.ablation import ablation, probes
+from audio_neurons.ablation import ablation, probes, rounds
 from audio_neurons.ablation.ablation import AblationError, Study, ablate_task, measure
 from audio_neurons.ablation.changes import Change
-from audio_neurons.ablation.conditions import conditions, sets_of
+from audio_neurons.ablation.conditions import Controls, conditions, sets_of
 from audio_neurons.ablation.effects import mcnemar
 from audio_neurons.ablation.intervention import Intervention, InterventionError, Means
 from audio_neurons.ablation.probes import Probes
@@ -185,7 +185,7 @@ def test_random_sets_have_no_p_and_their_neurons_are_listed(done):
     random = table[table["control"] == "random"]
     assert random[["delta_p", "low", "high"]].isna().all(axis=None)
     assert (random["controls"] == 0).all()
-    assert (table.loc[table["control"] == "none", "controls"] == 19).all()
+    assert (table.loc[table["control"] == "none", ["controls", "controls_limit"]] == 19).all(axis=None)
     assert set(done["clips"]["condition"]) == {
         "unablated",
         *table.loc[table["control"] != "random", "condition"],
@@ -196,6 +196,62 @@ def test_random_sets_have_no_p_and_their_neurons_are_listed(done):
     mine = sets[(sets["set"] == "class:low") & (sets["control"] == "none")]
     assert {(row.layer, row.neuron) for row in mine.itertuples()} == PLANTED["low"]
     assert (table["selection_split"] == "train").all()
+
+
+STOPPING = SETTINGS.changed(
+    random=20, stop_after=1, replacements=("zero", "mean"), gains=(0, 2), bootstrap=2, shifted=False
+)
+
+
+def with_idle(world, folder, settings):
+    """Ablate the neurons of two classes, and two lists of neurons that do nothing."""
+    for name, unit in (("mine", 7), ("theirs", 11)):
+        (folder / f"{name}.csv").write_text(f"layer,neuron\n0,1\n1,{unit}\n")
+    files = [folder / "mine.csv", folder / "theirs.csv"]
+    task = {"classes": ["low", "high"], "shared": [], "lists": {"mine": ["low"], "theirs": ["low"]}}
+    return run(world, folder, settings, task, files)
+
+
+def test_drawing_ends_where_nothing_is_called_and_calls_what_all_random_sets_call(world, tmp_path, capsys):
+    """At a level of 0.05: 1 is 0.05 times 20."""
+    found = []
+    for stop_after in (1, 0):
+        settings = STOPPING.changed(stop_after=stop_after)
+        table = with_idle(world, tmp_path, settings)["ablation"]
+        own = table[(table["control"] == "none") & (table["probe"] == "mean")]
+        found.append(own.set_index(["set", "gain", "replacement", "class"]).sort_index())
+        told = capsys.readouterr().err
+    assert "20 random sets (mean 20) for each of 4 conditions, of at most 20" in told
+    some, every = found
+    assert (every["controls"].loc[:, 0, "mean"] == 20).all()
+    assert some["controls"].loc["class:low", 0, "mean"].eq(20).all()
+    assert some["controls"].loc["list:mine", 0, "mean"].between(1, 19).all()
+    for one in found:
+        elsewhere = one[one["controls"] == 0]
+        assert set(elsewhere.index.droplevel(["set", "class"])) == {(0, "zero"), (2, "zero"), (2, "mean")}
+        assert elsewhere[["logprob_p", "excess", "specificity_p"]].isna().all(axis=None)
+        assert elsewhere["logprob_delta"].notna().all()
+        assert set(one["controls_limit"]) == {0, 20}
+    for p in ("logprob_p", "specificity_p"):
+        a, b = (one.loc[one["target"], p].dropna() for one in found)
+        assert ((a < 0.05) == (b < 0.05)).all()
+        pd.testing.assert_series_equal(a[a < 0.05], b[b < 0.05])
+        assert (a < 0.05).any()
+        assert (a > 0.05).any()
+
+
+def test_results_do_not_depend_on_the_sizes_of_rounds(world, tmp_path, monkeypatch):
+    tables_of = []
+    for together, least in ((48, 4), (1, 3), (1000, 20)):
+        monkeypatch.setattr(rounds, "TOGETHER", together)
+        monkeypatch.setattr(rounds, "LEAST", least)
+        tables_of.append(with_idle(world, tmp_path, STOPPING.changed(gains=(0,))))
+    assert (
+        tables_of[0]["ablation"]["controls"].nunique() > 2
+    )  # of random sets, of those that end, of the others
+    for other in tables_of[1:]:
+        for name, table in tables_of[0].items():
+            pd.testing.assert_frame_equal(table, other[name], check_exact=True)
 
 
 def test_how_clips_are_divided_does_not_matter(world, done, tmp_path):
@@ -272,11 +328,13 @@ def test_confusion_counts_the_clips_of_every_cell(world, tmp_path):
 
 def test_sets_and_controls_are_those_of_the_settings(world, tmp_path):
     encoder, study, neurons = world
-    settings = Conditions(random=3, bins=2, seed=5, bootstrap=0, shifted=False)
+    settings = Conditions(random=3, bins=2, seed=5, bootstrap=0, shifted=False, replacements=("zero",))
     out = {name: tmp_path / f"{name}.parquet" for name in ("ablation", "confusion", "sets")}
     ablate_task(encoder, study, neurons, TASK, (), settings, out, selection_split="all")
     table = tables.read(neurons, "neurons")
-    found = conditions(sets_of(table, None, [["low", "middle"]], []), table, [0], ["zero"], False, 3, 2, 5)
+    controls = Controls(table, settings)
+    found = conditions(sets_of(table, None, [["low", "middle"]], []), controls, settings)
+    found += [controls.random(one, draw) for one in found for draw in range(3)]
     expected = {(c.set.label, c.control, c.draw, *n) for c in found for n in c.change.neurons}
     assert {
         tuple(row) for row in tables.read(out["sets"], "ablation_sets").itertuples(index=False)

@@ -5,9 +5,13 @@ import pandas as pd
 import pytest
 from common import ROOT
 
+from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.conditions import (
+    Condition,
     ConditionError,
+    Controls,
     NeuronSet,
+    compared,
     conditions,
     matched,
     membership,
@@ -16,6 +20,7 @@ from audio_neurons.ablation.conditions import (
     sets_of,
     shifted,
 )
+from audio_neurons.settings.ablation import Conditions
 
 PUBLISHED = ROOT / "resources" / "published" / "neurons"
 SPECIFIC = {"a": {(0, 1), (0, 2), (1, 3)}, "b": {(0, 2), (1, 3), (1, 4)}, "c": {(1, 3)}, "d": set()}
@@ -129,8 +134,10 @@ def test_random_sets_are_as_active_on_the_class_that_is_scored():
     one = NeuronSet("class", "a", ("a",), frozenset((int(x), int(y)) for x, y in wide.index[chosen]))
     means = {}
     for match in ("targets", "all"):
-        found = conditions([one], table, [0], ["zero"], False, 30, match=match)
-        controls = [c.change.neurons for c in found if c.control == "random"]
+        made = Controls(table, Conditions(match=match))
+        controls = [
+            made.random(Condition(one, Change(one.neurons)), draw).change.neurons for draw in range(30)
+        ]
         means[match] = np.mean([wide.loc[sorted(drawn), "a"].mean() for drawn in controls])
     own = wide.iloc[chosen]["a"].mean()
     assert means["targets"] == pytest.approx(own, rel=0.06)
@@ -191,26 +198,66 @@ def test_sets_too_large_for_a_control_are_refused():
     assert len(matched(frozenset((1, u) for u in range(20)), rank, bins, np.random.default_rng(0))) == 20
 
 
-def test_conditions_are_sets_and_controls_at_every_gain_and_replacement():
+def test_conditions_are_sets_at_every_gain_and_replacement_and_the_papers_control_at_the_gain_next_to_0():
     table = neurons()
     sets = sets_of(table, ["a", "b"], [], [])
-    found = conditions(sets, table, [0, 0.5], ["zero", "mean"], random=3)
-    assert len({c.name for c in found}) == len(found) == 2 * (1 + 1 + 3) * 2 * 2
+    settings = Conditions(gains=(0.5, 0), replacements=("zero", "mean"))
+    controls = Controls(table, settings)
+    found = conditions(sets, controls, settings)
+    assert len({c.name for c in found}) == len(found) == 2 * (2 * 2 + 2)
     assert "class:a gain=0 zero" in {c.name for c in found}
-    assert "class:b random 2 gain=0.5 mean" in {c.name for c in found}
+    assert {c.change.gain for c in found if c.control == "shifted"} == {0}
     for c in found:
         assert (c.change.neurons == c.set.neurons) == (c.control == "none")
         assert len(c.change.neurons) == 3
-    drawn = {c.change.neurons for c in found if (c.set.label, c.control, c.draw) == ("class:a", "random", 1)}
-    assert len(drawn) == 1  # the same at all gains and replacements
-    alone = conditions(sets[1:], table, [0], ["zero"], random=2)
-    assert {c.name: c.change.neurons for c in alone}.items() <= {
-        c.name: c.change.neurons for c in found
-    }.items()
-    other = conditions(sets, table, [0, 0.5], ["zero", "mean"], random=3, seed=1)
-    assert [c.change for c in other] != [c.change for c in found]
-    table = membership(found)
-    assert len(table) == 2 * 5 * 3
-    draws = table.groupby("control")["draw"].unique().map(sorted)
-    assert draws.to_dict() == {"none": [0], "shifted": [0], "random": [0, 1, 2]}
-    assert not conditions(sets, neurons(), [0], ["zero"], with_shifted=False, random=0)[0].draw
+    assert not any(
+        c.control == "shifted" for c in conditions(sets, controls, settings.changed(shifted=False))
+    )
+
+
+def test_a_random_set_is_the_same_at_all_gains_and_replacements_and_beside_other_sets():
+    table = neurons()
+    sets = sets_of(table, ["a", "b"], [], [])
+    settings = Conditions(gains=(0, 0.5), replacements=("zero", "mean"))
+
+    def drawn(sets, settings):
+        controls = Controls(table, settings)
+        fixed = [c for c in conditions(sets, controls, settings) if c.control == "none"]
+        return {
+            c.name: c.change.neurons
+            for one in fixed
+            for draw in range(3)
+            for c in [controls.random(one, draw)]
+        }
+
+    found = drawn(sets, settings)
+    assert len(found) == 2 * 3 * 2 * 2
+    assert "class:b random 2 gain=0.5 mean" in found
+    assert len({found[f"class:a random 1 gain={g:g} {r}"] for g in (0, 0.5) for r in ("zero", "mean")}) == 1
+    assert len({found[f"class:a random {n} gain=0 zero"] for n in range(3)}) > 1
+    assert drawn(sets[1:], settings).items() <= found.items()
+    assert drawn(sets, settings.changed(seed=1)) != found
+    made = Controls(table, settings)
+    listed = membership([c for one in conditions(sets, made, settings) for c in (one, made.random(one, 1))])
+    assert listed.groupby("control")["draw"].unique().map(sorted).to_dict() == {
+        "none": [0], "shifted": [0], "random": [1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gains", "replacements", "how", "expected"),
+    [
+        ((0, 0.5), ("zero", "mean"), {}, {(0, "mean")}),
+        ((0.5, 2), ("zero", "resample"), {}, {(0.5, "zero"), (0.5, "resample")}),
+        ((0,), ("zero",), {}, {(0, "zero")}),
+        ((0, 2), ("zero", "mean"), {"random_at": "all"}, {(g, r) for g in (0, 2) for r in ("zero", "mean")}),
+        ((0, 2), ("zero", "mean"), {"random": 0}, set()),
+    ],
+)
+def test_random_sets_run_where_effects_are_called(gains, replacements, how, expected):
+    table = neurons()
+    settings = Conditions(gains=gains, replacements=replacements, **how)
+    found = conditions(sets_of(table, ["a"], [], []), Controls(table, settings), settings)
+    wanted = compared(found, settings)
+    assert {(c.change.gain, c.change.replacement) for c in wanted} == expected
+    assert all(c.control == "none" for c in wanted)

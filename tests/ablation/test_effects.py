@@ -118,9 +118,11 @@ def study():
     found = [condition for condition, *_ in done]
     keep = [k for k, c in enumerate(found) if c.control != "random"]
     measured = Measured.empty(FRAME, "abcd", (3, 5), len(done), keep)
-    measured.compare(controls_of(found))
     for k, (_, now, change) in enumerate(done):
         one(measured, k, now, change)
+    for k, others in controls_of(found).items():
+        for other in others:
+            measured.pool([k], np.full((2, 9), -5.0) + np.array(done[other][2]))
     for k, odds in ((-1, [5, 4, 3, 2, 1, 0, -1, -2, 9]), (3, [5, 4, -1, -3, 1, 0, -1, -2, -9])):
         measured.add_odds(np.arange(9), {(k, 0): np.array(odds, np.float32)})
     return measured, found

@@ -6,11 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from test_figures import LONG, MODELS, legible
 
 from audio_neurons import tables
-from audio_neurons.ablation.conditions import NeuronSet, conditions, sets_of
+from audio_neurons.ablation.conditions import Controls, NeuronSet, compared, conditions, sets_of
 from audio_neurons.ablation.confusion import Confusions
 from audio_neurons.ablation.effects import Measured, effects
 from audio_neurons.inference.significance import q_values
@@ -48,13 +49,18 @@ def neurons(classes, planted):
 
 
 @cache
-def measured(classes, planted, strength, gains, replacements, random, listed, clips=8):
+def measured(classes, planted, strength, gains, replacements, random, where, listed, clips=8):
     """``ablation`` and ``confusion`` tables: only specific neurons matter, all equally; maybe with a list."""
     table = neurons(classes, planted)
     lists = [NeuronSet("list", "paper", classes[:1], frozenset({(2, 5), (2, 90)}))] if listed else []
     pairs = [[classes[0], classes[3 % len(classes)]]] if len(classes) > 1 else []
     sets = sets_of(table, None, pairs, lists)
-    found = conditions(sets, table, gains, replacements, random=random)
+    settings = Conditions(
+        gains=gains, replacements=replacements, random=random, random_at=where, stop_after=0, bootstrap=50
+    )
+    controls = Controls(table, settings)
+    found = conditions(sets, controls, settings)
+    found += [controls.random(one, draw) for one in compared(found, settings) for draw in range(random)]
     frame = pd.DataFrame({"class": np.repeat(classes, clips), "clip_id": np.arange(clips * len(classes))})
     frame["group"] = frame["clip_id"] // 2
     keep = [i for i, one in enumerate(found) if one.control != "random"]
@@ -74,9 +80,9 @@ def measured(classes, planted, strength, gains, replacements, random, listed, cl
         right = after > -0.8
         outcomes[k - 1] = np.where(right, out.codes, (out.codes + 1) % len(classes)), after
     out.add(np.arange(len(frame)), outcomes)
-    settings = Conditions(gains=gains, replacements=replacements, random=random, bootstrap=50)
-    confusions = Confusions(found)
-    confusions.add(out.codes, len(classes), outcomes)
+    confusions = Confusions()
+    before = outcomes.pop(-1)[0]
+    confusions.add(out.codes, len(classes), before, [(found[k], now) for k, (now, _) in outcomes.items()])
     return {
         "ablation": effects(out, found, settings, "train"),
         "confusion": confusions.table(out.classes, out.seeds),
@@ -84,13 +90,14 @@ def measured(classes, planted, strength, gains, replacements, random, listed, cl
 
 
 def world(
-    folder, classes=NAMES, models=MODELS, gains=(0,), replacements=("zero",), random=19, planted=PLANTED
-):
+    folder, classes=NAMES, models=MODELS, gains=(0,), replacements=("zero",), random=19, planted=PLANTED,
+    where="all",
+):  # fmt: skip
     """Tables of models that need their neurons less and less, the last not at all; the first has a list."""
     paths = {"ablation": [], "confusion": []}
     for i, model in enumerate(models):
         strength = 1 - i / (len(models) - 1) if len(models) > 1 else 1.0
-        given = (strength, tuple(gains), tuple(replacements), random)
+        given = (strength, tuple(gains), tuple(replacements), random, where)
         for name, table in measured(tuple(classes), planted, *given, bool(planted and not i)).items():
             paths[name].append(folder / f"{name} {model['name']}.parquet")
             tables.write(paths[name][-1], name, table)
@@ -269,6 +276,36 @@ def test_q_must_be_below_alpha(tmp_path):
                 assert (len(markers.get_offsets()) > 0) == marked
             labels = [text.get_text() for text in drawn.legends[0].get_texts()]
             assert f"more harm than random sets, q < {alpha:g}" in labels
+
+
+def test_random_sets_at_one_gain_and_replacement_are_drawn_there_alone(tmp_path):
+    """The default: where effects are called. Elsewhere figures show the sets' own points."""
+    how = {"gains": (0, 0.5, 2), "replacements": ("zero", "mean"), "where": "call"}
+    inputs, about = world(tmp_path, models=MODELS[:2], **how)
+    for figure in (ablation, matrix, confusion):
+        data = figure.data(inputs, about)
+        assert set(zip(data["gain"], data["replacement"], strict=True)) == {(0, "mean")}
+        assert (
+            data["draws" if figure is confusion else "value" if figure is ablation else "q_value"]
+            .notna()
+            .all()
+        )
+        legible(figure.draw(data, about))
+    assert (confusion.data(inputs, about)["draws"] == 19).all()
+    assert (ablation.data(inputs, about)["controls"] == 19).all()
+    data = dose.data(inputs, about)
+    mean = data[(data["series"] == "targets") & (data["group"] == "class") & (data["model"] == "m")]
+    assert len(mean) == 2 * 4
+    here = (mean["gain"] == 0) & (mean["replacement"] == "mean")
+    assert mean["value"].notna().all()
+    assert (mean["controls"] > 0).tolist() == here.tolist()
+    assert mean["control_low"].notna().tolist() == here.tolist()
+    drawn = dose.draw(data, about)
+    legible(drawn, style.COLUMN)
+    row = mean[here].iloc[0]
+    bars = [one.get_segments() for one in drawn.axes[0].collections if isinstance(one, LineCollection)]
+    ends = [[0, row["control_low"]], [0, row["control_high"]]]
+    assert any(np.allclose(one, ends) for segments in bars for one in segments)
 
 
 def test_gain_1_that_is_measured_is_not_added(tmp_path):

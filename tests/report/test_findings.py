@@ -401,8 +401,8 @@ def test_what_an_ablation_harms(tmp_path):
     table = ablation(tmp_path)
     text = section(text_of(ablation=table), "ablation")
     assert row_of(text, "M2D 0") == (  # q = 0.05
-        "M2D 0 5 of 3 sets -0.50 random sets +0.01 0.800 before 0.900, random sets 0.902 "
-        "0 of 5 0 of 5 +0.00 to +0.00 points a change in 3 3 sets, 265 clips"
+        "M2D 0 5 of 3 sets, 19 random sets each -0.50 random sets +0.01 0.800 before 0.900, random sets "
+        "0.902 0 of 5 0 of 5 +0.00 to +0.00 points a change in 3 3 sets, 265 clips"
     )
     assert "M2D: with 19 random sets p is at least 0.05: no effect could have been called" in text
     few = section(text_of(ablation=table.assign(groups=4)), "ablation")
@@ -433,6 +433,23 @@ def test_effects_are_called_by_the_mean_and_described_by_zero(tmp_path):
     assert "5 target classes harmed" in text
     assert "replaced by 0" not in text
     assert "in 5 of 5 target classes for M2D" in section(page, "answer")
+
+
+def test_where_random_sets_run_at_the_mean_alone_zero_is_described_without_them(tmp_path):
+    """As by default (`ablation.random_at`); where drawing ended early, the range of numbers is told."""
+    table = ablation(tmp_path)
+    none = [name for name in table.columns if name.startswith("control_") or name.endswith(("_p", "_q"))]
+    zero = table.assign(**dict.fromkeys(none, NAN), excess=NAN, excess_high=NAN, controls=0, controls_limit=0)
+    fewer = table.assign(replacement="mean")
+    fewer.loc[fewer["set"] == "class:DIS", "controls"] = 10
+    text = section(text_of(ablation=pd.concat([zero, fewer])), "ablation")
+    assert row_of(text, "M2D 0").startswith(
+        "M2D 0 5 of 3 sets, no random sets here -0.50 0.800 before 0.900 "
+        "- called by the mean - called by the mean"
+    )
+    assert "5 of 3 sets, 10 to 19 random sets each -0.50 random sets +0.01" in row_of(text, "M2D the mean")
+    # What can be called depends on how many could be drawn, not on where drawing ended.
+    assert "M2D: with 19 random sets p is at least 0.05: no effect could have been called" in text
 
 
 def test_an_effect_that_may_be_that_of_the_controls_is_not_called(tmp_path):

@@ -112,7 +112,8 @@ def effects(sets, random=19, harm=-0.5):
                         "auroc_delta": change / 5,
                         "auroc_p": 0.05,
                     },
-                    **{"controls": random if own else 0, "delta_p": 0.05, "specificity_p": 0.05},
+                    **dict.fromkeys(("controls", "controls_limit"), random if own else 0),
+                    **{"delta_p": 0.05, "specificity_p": 0.05},
                     "logprob_p": (0.05 if target else 0.9) if own and random else np.nan,
                 }
             )

@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 
 from audio_neurons import tables
+from audio_neurons.ablation.conditions import called_at
 from audio_neurons.ablation.effects import ALL, MEAN
 from audio_neurons.report.summary import named
 
@@ -45,12 +46,11 @@ def outcomes(paths: Sequence[str], about: Mapping) -> pd.DataFrame:
 
 
 def ablated(table: pd.DataFrame) -> pd.DataFrame:
-    """Select the rows of gain 0, or of the gain nearest to it, with the first replacement."""
+    """Select the rows of the gain and replacement by which effects are called (the first, if several)."""
     if table.empty:
         return table
-    gains = table["gain"].unique()
-    gain = 0.0 if 0.0 in gains else min(gains, key=abs)
-    return table[(table["gain"] == gain) & (table["replacement"] == table["replacement"].iloc[0])]
+    gain, replacements = called_at(table["gain"].unique(), table["replacement"].unique())
+    return table[(table["gain"] == gain) & (table["replacement"] == replacements[0])]
 
 
 def classes_of(table: pd.DataFrame) -> list[str]:

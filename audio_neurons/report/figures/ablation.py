@@ -41,8 +41,10 @@ ROW, HEAD, PAGE = 0.125, 0.6, 1.3
 
 
 def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
-    """Return one row per model, neuron set, class and measure, at the gain nearest to 0.
+    """Return one row per model, neuron set, class and measure.
 
+    Gain and replacement are those by which effects are called: the gain nearest to 0, and the mean if it is
+    there.
     A set specific to one class has a row for that class only, and ``others`` is the mean over the other
     classes. Other sets have a row for every class and one for all clips, ``*``; with more than ``MANY``
     classes, they have only their targets and ``others``. ``value`` is the change against no ablation (nats,

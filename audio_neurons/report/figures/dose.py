@@ -39,6 +39,7 @@ OTHER: dict[str, Any] = {
     "markerfacecolor": "white",
     "markeredgewidth": 0.7,
 }
+BAR: dict[str, Any] = {"color": style.BAND["color"], "linewidth": 4, "zorder": 0.5}
 MOST_TICKS = 7
 
 
@@ -47,9 +48,9 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
 
     A group is one set, or the mean over all sets specific to one class each. The series ``targets`` is the
     mean over target classes, with the median of the same mean over random sets and the ends of the interval
-    that holds ``level`` of them; ``others`` is the mean over non-target classes; ``target`` is one target
-    ``class``, with its interval from ``low`` to ``high``. Gain 1 changes nothing: if it was not
-    ``measured``, its rows are 0.
+    that holds ``level`` of them, where such sets ran (``controls``); ``others`` is the mean over non-target
+    classes; ``target`` is one target ``class``, with its interval from ``low`` to ``high``. Gain 1 changes
+    nothing: if it was not ``measured``, its rows are 0.
 
     Parameters
     ----------
@@ -159,6 +160,8 @@ def _panel(panel: Axes, own: pd.DataFrame, colour: tuple) -> None:
         panel.fill_between(
             mean["gain"], mean["control_low"], mean["control_high"], **(style.BAND | {"alpha": 0.7})
         )
+        known = mean[mean["controls"] > 0]  # at one gain only, an area has no width
+        panel.vlines(known["gain"], known["control_low"], known["control_high"], **BAR)
         # A list may have no targets, and targets may have no test clips.
         for _, one in every.get("target", mean.iloc[:0]).groupby("class"):
             panel.plot(one["gain"], one["value"], color=colour, linestyle=dash, linewidth=0.5, alpha=0.6)
