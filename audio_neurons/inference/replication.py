@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from audio_neurons.activations.units import Units
 from audio_neurons.inference.permutation import Permutation, Scheme
-from audio_neurons.inference.resampling import Bootstrap, Draws, Halves, Outcome, outcomes, totals
+from audio_neurons.inference.resampling import Bootstrap, Draws, Halves, Outcome, outcomes
 from audio_neurons.neurons.specificity import preferred
 from audio_neurons.settings.selection import Rule
 
@@ -94,21 +93,24 @@ def judge(units: Units, labels: np.ndarray, weights: np.ndarray, of: np.ndarray)
         int (N,): class of each neuron, or -1.
     """
     rows = np.repeat(np.arange(len(labels)), weights)
-    present = np.isin(np.arange(len(units.classes)), labels[rows])
+    member = labels[rows] == np.arange(len(units.classes))[:, None]
+    present = member.any(1)
     neurons = np.flatnonzero((of >= 0) & present[of])
     if not len(neurons) or present.sum() < 2:
         return np.full(len(REPLICATION), np.nan)
-    mine = of[neurons]
-    active, tokens = totals(
-        replace(units, active=units.active[:, neurons]), labels[None], weights[None], "float64"
-    )
-    p = (active[0] + 0.5) / (tokens[0][:, None] + 1)
-    p[~present] = -1
-    own = p[mine, np.arange(len(neurons))]
-    rest = (p[present].sum(0) - own) / (present.sum() - 1)
-    odds = np.log(own / (1 - own)) - np.log(rest / (1 - rest))
-    chosen = area(units, rows, labels[rows] == np.arange(len(units.classes))[:, None], neurons, mine)
-    return np.array([chosen.mean(), odds.mean(), (p.argmax(0) == mine).mean()])
+    sums, tokens = member.astype(float), units.tokens[rows]
+    found = np.empty((len(REPLICATION), len(neurons)))
+    for start in range(0, len(neurons), BLOCK):
+        here = slice(start, start + BLOCK)
+        mine = of[neurons[here]]
+        active = units.active[np.ix_(rows, neurons[here])].astype(float)
+        p = (sums @ active + 0.5) / (sums @ tokens + 1)[:, None]
+        p[~present] = -1
+        own = p[mine, np.arange(len(mine))]
+        rest = (p[present].sum(0) - own) / (present.sum() - 1)
+        odds = np.log(own / (1 - own)) - np.log(rest / (1 - rest))
+        found[:, here] = _area(active, tokens, member[mine].T), odds, p.argmax(0) == mine
+    return found.mean(1)
 
 
 def area(
@@ -126,15 +128,28 @@ def area(
         int (J,): neurons, and the class of each.
     """
     found = np.empty(len(neurons))
-    inside = member.sum(1)
     for start in range(0, len(neurons), BLOCK):
         here = slice(start, start + BLOCK)
-        rates = units.active[np.ix_(rows, neurons[here])] / np.maximum(units.tokens[rows, None], 1)
-        ranks = pd.DataFrame(rates).rank().to_numpy()
-        n = inside[of[here]]
-        own = np.einsum("kj,jk->j", ranks, member[of[here]].astype(float))
-        found[here] = (own - n * (n + 1) / 2) / (n * (len(rows) - n))
+        active = units.active[np.ix_(rows, neurons[here])]
+        found[here] = _area(active, units.tokens[rows], member[of[here]].T)
     return found
+
+
+def _area(active: np.ndarray, tokens: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Return the areas of counts (K, J) and tokens (K,); ``member``, bool (K, J), tells rows of the class."""
+    rates = active / np.maximum(tokens, 1)[:, None]
+    order = rates.argsort(axis=0)
+    rates, member = np.take_along_axis(rates, order, 0), np.take_along_axis(member, order, 0)
+    # The first and the last place of each run of equal rates; their mean is the rank of all in it.
+    new = np.ones(rates.shape, bool)
+    np.not_equal(rates[1:], rates[:-1], out=new[1:])
+    place = np.arange(len(rates))[:, None]
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=0)
+    last = np.where(np.concatenate([new[1:], new[:1]]), place, len(rates))
+    last = np.minimum.accumulate(last[::-1], axis=0)[::-1]
+    ranks = (first + last) / 2 + 1
+    n = member.sum(0)
+    return ((ranks * member).sum(0) - n * (n + 1) / 2) / (n * (len(rates) - n))
 
 
 def transfer(
