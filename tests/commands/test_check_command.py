@@ -196,10 +196,16 @@ def test_recordings_that_a_run_makes_are_named(tmp_path, capsys):
     assert capsys.readouterr().out.count("not checked: the run makes these recordings") == 8
 
 
-def test_commands_help():
-    for words in ([], ["check"], ["init"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "audio_neurons", *words, "--help"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert "study" in done.stdout.lower()
+def test_commands_help(capsys):
+    done = subprocess.run(
+        [sys.executable, "-m", "audio_neurons", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "study" in done.stdout.lower()
+    for word in ("check", "init"):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([word, "--help"])
+        assert "study" in capsys.readouterr().out.lower()

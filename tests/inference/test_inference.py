@@ -21,7 +21,9 @@ from audio_neurons.neurons import selection, sharing
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import Rule, rule_of
 
-QUICK = Inference(draws=39, bootstrap=39, halves=10)
+QUICK = Inference(draws=39, bootstrap=39, halves=10, splits=1)
+# Without what replicates on other groups, where that is not looked at: it takes most of the time.
+HERE = {"splits": 1, "replications": 1}
 RULE = rule_of("aape", {"top_share": 0.05})
 
 
@@ -48,7 +50,7 @@ def test_ratios_are_those_of_sets(a, b):
 def test_p_values_of_neurons_are_uniform_under_the_null(within):
     """Groups differ and classes do not: only permutation of groups keeps its level."""
     units, _ = simulated.units(3, groups=24, classes=3, neurons=1500, within=within, spread=10)
-    *_, found = infer(Task.of(units, RULE), QUICK.changed(draws=199, bootstrap=1, halves=1))
+    *_, found = infer(Task.of(units, RULE), QUICK.changed(draws=199, bootstrap=1, halves=1, **HERE))
     p = found["p_value"]
     assert stats.kstest(p - 1 / 400, "uniform").pvalue > 0.01
     assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.02)
@@ -63,7 +65,7 @@ def test_p_values_of_neurons_are_uniform_under_the_null(within):
             labels=np.repeat(units.labels, parts),
             groups=np.arange(parts * len(units.groups)),
         )
-        *_, naive = infer(Task.of(as_clips, RULE), QUICK.changed(draws=99, bootstrap=1, halves=1))
+        *_, naive = infer(Task.of(as_clips, RULE), QUICK.changed(draws=99, bootstrap=1, halves=1, **HERE))
         assert (naive["p_value"] <= 0.05).mean() > 0.3
 
 
@@ -71,7 +73,7 @@ def test_p_values_of_neurons_are_uniform_under_the_null(within):
 def test_p_values_of_statistics_are_uniform_under_the_null(within):
     """Mean entropy of selected neurons and contrast of two tasks, over simulated data."""
     entropy, contrast = [], []
-    settings = Inference(draws=39, bootstrap=1, halves=1)
+    settings = Inference(draws=39, bootstrap=1, halves=1, **HERE)
     for seed in range(100):
         tasks = [
             Task.of(
@@ -96,7 +98,7 @@ def test_p_values_of_statistics_are_uniform_under_the_null(within):
 def test_planted_neurons_stand_out(within):
     units, truth = simulated.units(1, groups=40, neurons=600, planted=8, within=within)
     task = Task.of(units, rule_of("aape", {"top_share": 32 / 600}))
-    rows, _, found = infer(task, QUICK.changed(draws=199))
+    rows, _, found = infer(task, QUICK.changed(draws=199, **HERE))
     planted = truth.any(0)
     assert (found["p_value"][planted] == 1 / 200).all()
     assert (found["q_value"][planted] < 0.1).all()

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from snakemake.cli import main
+from snakemake_server import main, warm
 
 
 def run(arguments: list[str]) -> tuple[int, str]:
@@ -26,6 +26,7 @@ def run(arguments: list[str]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
+    warm()
     with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
         outcomes = pool.map(run, json.load(sys.stdin), chunksize=1)
     json.dump(outcomes, sys.stdout)

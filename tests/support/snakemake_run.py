@@ -1,9 +1,12 @@
 """Run the workflow in a separate folder, as a user would."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -33,19 +36,30 @@ def command(folder: Path, config: dict, *args: str, cores: str | None = "2") -> 
     return [sys.executable, "-m", "snakemake", *args, *(["--cores", cores] if cores else []), *where]
 
 
+@cache
+def _server() -> subprocess.Popen:
+    """Return the process that runs Snakemake without importing it anew."""
+    server = [sys.executable, str(ROOT / "tests" / "support" / "snakemake_server.py")]
+    return subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
 def run(
     folder: Path, config: dict, *args: str, check: bool = True, cores: str | None = "2"
 ) -> subprocess.CompletedProcess:
     """Run Snakemake; its output is in ``stdout`` and in the message of a failure."""
-    result = subprocess.run(
-        command(folder, config, *args, cores=cores),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert not check or result.returncode == 0, result.stdout[-8000:]
-    return result
+    asked = command(folder, config, *args, cores=cores)
+    with tempfile.NamedTemporaryFile() as output:
+        request = {
+            "arguments": asked[3:],
+            "environment": {**os.environ, "PYTHONUNBUFFERED": "1"},
+            "folder": os.getcwd(),
+            "output": output.name,
+        }
+        print(json.dumps(request), file=_server().stdin, flush=True)
+        code = int(_server().stdout.readline())
+        told = output.read().decode("utf-8", "replace")
+    assert not check or code == 0, told[-8000:]
+    return subprocess.CompletedProcess(asked, code, told)
 
 
 def planned(output: str) -> dict[str, int]:
