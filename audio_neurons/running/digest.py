@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -47,13 +48,17 @@ def _file(module: str) -> Path:
 @cache
 def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return the digest of a module's syntax tree, and the files of this package that it imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), path)
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source, path)
     names = []
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            _drop_docstrings(node)
+    _drop_docstrings(tree)
     imports = []
     for name in names:
         if name.startswith(f"{PACKAGE.name}."):
@@ -61,7 +66,7 @@ def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
                 imports.append(_file(name.removeprefix(f"{PACKAGE.name}.")))
             except ValueError:
                 continue  # a function, class or subpackage, not a module
-    text = ast.dump(_without_docstrings(tree)).encode() + _templates(path, tree)
+    text = ast.dump(tree).encode() + (_templates(path, tree) if "PackageLoader" in source else b"")
     return hashlib.sha256(text).hexdigest(), tuple(imports)
 
 
@@ -74,12 +79,17 @@ def _templates(path: Path, tree: ast.Module) -> bytes:
     )
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """Remove docstrings from a tree, including those of class attributes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in node.body if not _is_text(statement)]
-    return tree
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements, outer ones first, without a look at the expressions, which are most of a tree."""
+    for field in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for node in getattr(tree, field, ()):
+            yield node
+            yield from _statements(node)
+
+
+def _drop_docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    """Remove docstrings, including those of class attributes."""
+    node.body = [statement for statement in node.body if not _is_text(statement)]
 
 
 def _is_text(statement: ast.stmt) -> bool:
