@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from audio_neurons.ablation.changes import Change, units_by_layer
+from audio_neurons.ablation.replay import Replay
 from audio_neurons.models.encoder import Encoder
 
 # (layer, number of the audio chunk, units (k,), tokens N) → values that broadcast to (B, N, k).
@@ -166,16 +168,17 @@ class Donors:
         return kept[chunk % len(kept)][..., torch.searchsorted(self._units[layer], units)]
 
 
-@torch.inference_mode()
+@torch.inference_mode(False)  # stored tensors are to tell whether they were modified
+@torch.no_grad()
 def run_changes(
     encoder: Encoder, wave: Tensor, changes: Sequence[Change], values: Mapping[str, Values | None]
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield frame features (B, T, D) of waveforms (B, samples) under every change and without change.
 
-    If the encoder can run stepwise, everything below a change's first layer, and that layer up to its
-    hidden activations, is computed once for all changes; otherwise only the front end is. The outputs
-    equal those of separate forward passes bit for bit. Memory holds one layer's input and hidden
-    activations, and one change's forward pass.
+    Everything below a change's first layer, and that layer up to its hidden activations, is computed once for
+    all changes. The outputs equal those of separate forward passes bit for bit. If the encoder can run
+    stepwise, memory holds one layer's input and hidden activations, and one change's forward pass; else, and
+    in bfloat16, also the inputs of all blocks (:mod:`~audio_neurons.ablation.replay`).
 
     Parameters
     ----------
@@ -191,11 +194,18 @@ def run_changes(
     contexts = {i: (encoder, changes[i], values[changes[i].replacement]) for i in order}
     unchanged = [i for i in order if changes[i].first_layer is None]
     if not encoder.stepwise or encoder.bfloat16:  # autocast covers only whole passes
-        for i in order[: len(order) - len(unchanged)]:
-            with Intervention(*contexts[i]):
-                features = encoder.frames(inputs, wave.shape[1])
-            yield i, features
-        features = encoder.frames(inputs, wave.shape[1])
+        replay = Replay(encoder)
+        with replay.first():
+            without = encoder.frames(inputs, wave.shape[1])
+        changing = order[: len(order) - len(unchanged)]
+        for block, own in groupby(changing, lambda i: replay.block(changes[i].first_layer or 0)):
+            with replay.within(block):
+                for i in own:
+                    layers = {layer for layer, _ in changes[i].neurons}
+                    with Intervention(*contexts[i]), replay.again(layers):
+                        features = encoder.frames(inputs, wave.shape[1])
+                    yield i, features
+        features = without
     else:
         waiting, states = iter(order), encoder.states(inputs)  # changes without effect match no layer
         depth, this = encoder.depth, next(waiting, None)
