@@ -358,7 +358,7 @@ def test_ablations_of_a_task_and_a_list_of_ones_own(done, tmp_path):
     assert planned(output) == {"ablate": 1, "ablations": 1, "probe": 1, "screen": 1}
     results = folder / "results"
     table = pd.read_parquet(results / "ablation/random/gtzan/aape.parquet")
-    assert {"list:mine gain=0 zero", "list:mine random 1 gain=2 zero"} <= set(table["condition"])
+    assert {"list:mine gain=2 zero", "list:mine random 1 gain=0 mean"} <= set(table["condition"])
     assert set(table["probe"]) == {"0", "6", "mean"}
     clips = pd.read_parquet(results / "ablation_clips/random/gtzan/aape.parquet")
     scored = pd.read_parquet(results / "probes/random/gtzan.parquet").set_index(["seed", "clip_id"])
