@@ -157,6 +157,10 @@ def test_counts_come_back(tmp_path):
     back, neurons = read_counts(tmp_path / "c.parquet")
     np.testing.assert_array_equal(back, active)
     assert neurons.tolist() == [[layer, unit] for layer in range(3) for unit in range(4)]
+    write_counts(tmp_path / "c.parquet", active[:1], 3)
+    back, neurons = read_counts(tmp_path / "c.parquet")
+    np.testing.assert_array_equal(back, active[:1])
+    assert len(neurons) == 12
 
 
 @pytest.fixture

@@ -194,6 +194,15 @@ def test_overlap_of_matched_sets_is_the_mean_over_all_of_them():
     assert sharing.matched_overlap(nothing, theirs, cells) == (0, 1)
 
 
+def test_a_probability_is_at_most_1_however_it_is_rounded():
+    found = [p_value(0, a, b, 60) for a in range(1, 30) for b in range(1, a)]
+    assert found == pytest.approx([1] * len(found))
+    assert max(found) == 1
+    cells = np.arange(120) % 5
+    for a, b in ((40, 50), (35, 70), (60, 60)):
+        assert sharing.matched_overlap(np.arange(120) < a, np.arange(120) >= 120 - b, cells)[1] <= 1
+
+
 def test_two_selections_of_noise_overlap_as_chance_says():
     """Two tasks without any effect choose from nearly the same neurons: the pool is not all neurons."""
     observed, expected, everywhere = [], [], []
