@@ -423,6 +423,7 @@ def test_a_resample_is_of_groups_and_classes_alone(monkeypatch):
 def test_of_too_many_pairs_only_the_means_are_resampled_and_it_is_told(monkeypatch, capsys):
     units, _ = simulated.units(1, groups=24, classes=6, neurons=300, planted=3, spread=80.0)
     task = Task.of(units, RULE)
+    monkeypatch.setattr(inferred_sharing, "MOST_PAIRS", 15)
     whole, draws = infer_ratios([task], None, QUICK)
     assert (whole["statistic"] == "ratio").sum() == 15
     assert capsys.readouterr().err == ""

@@ -166,6 +166,7 @@ def test_transfer_is_the_mean_area_of_the_other_tasks_matching_class():
                 areas.append(stats.mannwhitneyu(rate[own], rate[~own]).statistic / own.sum() / (~own).sum())
     found = transfer([t.units for t in tasks], [outcome(t) for t in tasks], same)
     assert found == pytest.approx(np.mean(areas))
+    assert np.isnan(transfer([t.units for t in tasks], [outcome(t) for t in tasks], [{}, {}]))
 
 
 def test_neurons_of_one_dataset_know_the_classes_of_another_only_if_they_do():
