@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from audio_neurons import datasets
+from audio_neurons.settings.ablation import Ablation
 
 HOME = Path(__file__).parents[1]
 PAGE = HOME / "docs" / "cost.md"
@@ -152,6 +153,60 @@ def configurations(costs: Costs) -> str:
 SHOWN = "H100 SXM, tf32"
 
 
+def conditions(costs: Costs, config: Mapping, task: str, drawn: int | None = None) -> int:
+    """Return the conditions of a task that `config` ablates.
+
+    ``drawn`` is the number of random sets where effects are called; ``None``: all random sets and the paper's
+    control at every gain and replacement, as was done before.
+
+    >>> rates = yaml.safe_load(RATES.read_text(encoding="utf-8"))
+    >>> config = {"ablation": {"gains": [0, 0.5, 2], "tasks": {"gtzan": {"shared": [["a", "b"]]}}}}
+    >>> conditions(Costs(rates), config, "gtzan"), conditions(Costs(rates), config, "gtzan", 42)
+    (7344, 600)
+    """
+    section = Ablation(**{k: v for k, v in config["ablation"].items() if k != "tasks"})
+    block = config["ablation"]["tasks"][task]
+    listed = 2 * len(block.get("shared", ())) + len(block.get("lists", ()))
+    sets = costs.assumed["ablated"][task]["classes"] + listed
+    gains, replacements = len(section.gains), len(section.replacements)
+    if drawn is None:
+        return sets * gains * replacements * (1 + section.shifted + section.random)
+    return sets * ((gains + section.shifted) * replacements + min(drawn, section.random))
+
+
+def ablation(costs: Costs) -> str:
+    """Return the table of hours of the ablations of the shipped configurations."""
+    rows, cores = [], next(costs.speeds())[1] * costs.rate("overhead")
+    share, drawn = costs.assumed["share"], costs.assumed["drawn"]
+    for name in ("config", "paper"):
+        config = yaml.safe_load((HOME / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for task, fact in costs.assumed["ablated"].items():
+            seconds = costs.seconds[fact["dataset"]]
+            for kind in OPERATIONS:
+                passes = fact["clips"] * costs.seconds_of(kind, seconds) / cores / 3600
+                before = conditions(costs, config, task) * share["shared" if kind == "ViT-Base" else "none"]
+                after = [conditions(costs, config, task, n) * share["shared"] for n in drawn.values()]
+                rows.append(
+                    [
+                        f"`config/{name}.yaml`", task, kind, f"{conditions(costs, config, task):,}",
+                        " to ".join(f"{conditions(costs, config, task, n):,}" for n in drawn.values()),
+                        number(before * passes), " to ".join(number(n * passes) for n in after),
+                        " to ".join(number(n / before) for n in after),
+                    ]
+                )  # fmt: skip
+    head = [
+        "configuration",
+        "task",
+        "one",
+        "conditions before",
+        "now",
+        "h before, 2 CPU cores",
+        "h now",
+        "share",
+    ]
+    return table(head, rows)
+
+
 def sizes(costs: Costs) -> list[tuple[str, float]]:
     """Return the gigabytes of each kind of file, at their maximum during the reproduction."""
     units = sum(count for count, _ in costs.assumed["units"].values())
@@ -237,7 +292,7 @@ UNITS = {
     "start": ("start of a job", "s"),
     "dry_run": ("jobs that Snakemake plans", "per second"),
 }
-TABLES = {f.__name__: f for f in (work, time, configurations, disk, rest, internet, rates)}
+TABLES = {f.__name__: f for f in (work, time, configurations, ablation, disk, rest, internet, rates)}
 
 
 def filled(page: str, given: dict) -> str:
