@@ -60,7 +60,7 @@ reference: environment ## Regenerate the schema, config/README.md, docs/{tables,
 bench: environment ## Measure speed, memory and growth against the bare work (45 min on two cores).
 	@$(VENV)/bin/python -m benchmarks
 
-mutants: environment ## Run mutation tests on the modules that decide the findings (20 min).
+mutants: environment ## Run mutation tests on the modules that decide the findings (about 2 hours).
 	@HYPOTHESIS_PROFILE=mutants OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run $(MUTMUT_ARGS)
 	@$(VENV)/bin/mutmut results --all true | awk -F '[.:] *' \
 	  'NF > 3 {n[$$2 "." $$3 ": " $$NF]++} END {for (what in n) print what, n[what]}' | sort

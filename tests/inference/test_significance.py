@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
@@ -97,3 +99,17 @@ def test_pooled_p_is_uniform_where_statistics_differ_in_scale_and_reaches_far_be
     found = pooled_p(drawn[0], drawn[1:])
     assert (q_values(found)[:20] < 0.05).all()
     assert found.min() < 1 / 40 / 100
+
+
+def test_the_greatest_of_many_by_hand_where_some_are_not_known():
+    """What is not known in a draw is never its greatest; a tie counts as at least as great."""
+    null = np.array([[3, 5, np.nan], [-1, 5, 0.5], [0.2, 5, np.nan]])
+    np.testing.assert_array_equal(largest(np.array([2, np.nan, 1]), null), [2 / 4, np.nan, 2 / 4])
+    assert largest(np.array([1.0]), np.array([[1.0], [0.0]])).tolist() == [2 / 3]
+
+
+def test_an_interval_of_nothing_is_not_known_and_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = interval(np.array([[np.nan, 1.0], [np.nan, np.nan], [np.nan, 3.0]]), 1.0)
+    np.testing.assert_array_equal(found, [[np.nan, 1], [np.nan, 3]])

@@ -22,11 +22,11 @@ def test_the_preferred_class_is_the_strongest_of_those_that_a_neuron_belongs_to(
 
 
 def test_a_class_without_clips_counts_among_none():
-    """Of three classes one has no clips: a neuron of the other two is a neuron of all."""
-    response = [[0.5, 0.5], [np.nan, np.nan], [0.1, 0.5]]
-    found = specificity(chosen(response, [[1, 1], [0, 0], [0, 1]]))
-    assert found == pytest.approx([1.5, 0.5, 0.5, 0.25])  # odds of 1 against 1/9, and of 1 against 1
-    assert np.isnan(specificity(chosen(response, [[0, 0]] * 3))).all()
+    """Of three classes one has no clips: the neuron of the other two is a neuron of all."""
+    response = [[0.5, 0.5, 0.5], [np.nan] * 3, [0.1, 0.5, 0.1]]
+    found = specificity(chosen(response, [[1, 1, 1], [0, 0, 0], [0, 1, 0]]))
+    assert found == pytest.approx([4 / 3, 2 / 3, 1 / 3, 1 / 3])  # odds of 1 against 1/9, and of 1 against 1
+    assert np.isnan(specificity(chosen(response, [[0, 0, 0]] * 3))).all()
 
 
 def test_colligation_by_hand():
