@@ -39,32 +39,14 @@ def common_distribution(a: int, b: int, pool: int | Pool) -> np.ndarray:
     The ``a`` neurons are drawn from ``pool.first`` and the ``b`` from ``pool.second``, which have
     ``pool.both`` in common: a chain of two hypergeometric draws. A number stands for one pool of both.
     """
+    from scipy.stats import hypergeom  # slow to import, and few jobs need it
+
     first, second, both = Pool(pool, pool, pool) if isinstance(pool, int) else pool
     found = np.arange(min(a, b) + 1)
     if first == both:  # all of the first set is among those that the second may draw
-        return hypergeometric(second, a, b)
-    reachable = hypergeometric(first, both, a)
-    then = np.zeros((len(reachable), len(found)))
-    for marked in np.flatnonzero(reachable):
-        numbers = hypergeometric(second, int(marked), b)
-        then[marked, : len(numbers)] = numbers
-    return reachable @ then
-
-
-def hypergeometric(total: int, marked: int, drawn: int) -> np.ndarray:
-    """Return the probability of 0, 1, ..., min(marked, drawn) marked ones among ``drawn`` of ``total``.
-
-    The ratios of neighbouring probabilities are multiplied up, and their sum is made 1. It is as exact as
-    :data:`scipy.stats.hypergeom`, whose import takes longer than all that a comparison computes.
-    """
-    found = np.zeros(min(marked, drawn) + 1)
-    least = max(0, marked + drawn - total)
-    k = np.arange(least, len(found) - 1, dtype=float)
-    steps = np.log((marked - k) * (drawn - k)) - np.log((k + 1) * (total - marked - drawn + k + 1))
-    logs = np.concatenate([[0.0], np.cumsum(steps)])
-    odds = np.exp(logs - logs.max())
-    found[least:] = odds / odds.sum()
-    return found
+        return hypergeom.pmf(found, second, a, b)
+    reachable = np.arange(min(a, both) + 1)[:, None]
+    return hypergeom.pmf(reachable[:, 0], first, both, a) @ hypergeom.pmf(found, second, reachable, b)
 
 
 def expected_ratio(a: int, b: int, pool: int | Pool) -> float:
@@ -97,10 +79,12 @@ def matched_overlap(ours: np.ndarray, theirs: np.ndarray, cells: np.ndarray) -> 
         int (N,): cell of each neuron, such as its layer and its rank by response.
     """
     distribution, expected = np.ones(1), 0.0
+    from scipy.stats import hypergeom
+
     for cell in np.unique(cells[ours & np.isin(cells, cells[theirs])]):
         inside = cells == cell
         drawn, listed, size = (int(np.count_nonzero(m & inside)) for m in (ours, theirs, inside))
-        here = hypergeometric(size, listed, drawn)
+        here = hypergeom.pmf(np.arange(min(drawn, listed) + 1), size, listed, drawn)
         distribution, expected = np.convolve(distribution, here), expected + drawn * listed / size
     common = np.count_nonzero(ours & theirs)
     return expected, float(min(1.0, distribution[common:].sum()))

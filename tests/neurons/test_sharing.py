@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
-from scipy import stats
 
 from audio_neurons import tables
 from audio_neurons.inference.resampling import observed as observed_of
@@ -17,14 +16,6 @@ from audio_neurons.settings.selection import rule_of
 
 def neurons(*units: int) -> frozenset[tuple[int, int]]:
     return frozenset((0, unit) for unit in units)
-
-
-@pytest.mark.parametrize(
-    ("total", "marked", "drawn"), [(36_864, 368, 368), (3000, 2900, 200), (6, 4, 5), (5, 0, 3), (1, 1, 1)]
-)
-def test_hypergeometric_numbers_are_those_of_scipy(total, marked, drawn):
-    expected = stats.hypergeom.pmf(np.arange(min(marked, drawn) + 1), total, marked, drawn)
-    np.testing.assert_allclose(sharing.hypergeometric(total, marked, drawn), expected, rtol=1e-11)
 
 
 SIZES = [(a, b, pool) for pool in (1, 4, 6) for a in range(pool + 1) for b in range(pool + 1) if a + b]
