@@ -20,6 +20,17 @@ from benchmarks import validity as designs
 RULE = rule_of("aape", {"top_share": 0.05})
 
 
+def test_sizes_that_do_not_vary_go_with_nothing_and_those_of_one_group_per_class_go_with_all():
+    def rows(sizes, labels):
+        sizes, labels = np.array(sizes), np.array(labels)
+        one = np.ones((len(sizes), 1), np.uint32)
+        return Exchange(Units(one, sizes, labels, np.arange(len(sizes)), ("a", "b")))
+
+    assert rows([5, 5, 5, 5], [0, 0, 1, 1]).association == 0
+    assert rows([5, 9], [0, 1]).association == 1  # nothing is left over to compare with
+    assert rows([5, 9, 5, 9], [0, 0, 1, 1]).association == 0
+
+
 def rows(*facts, classes=3):
     """Units of (group, class, tokens)."""
     groups, labels, tokens = np.array(facts).T

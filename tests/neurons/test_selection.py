@@ -190,6 +190,16 @@ def test_the_text_drops_the_weakest_by_mean_and_takes_each_class_own_strongest_o
     assert one.assignment_threshold == np.sort(p.ravel())[1139]
 
 
+def test_who_could_have_been_specific_by_hand():
+    p = np.array([[0.9, 0.5, 0.4, 0.01], [0.1, 0.4, 0.4, 0.01]])
+    given = {"weakest_share": 0.25, "top_share": 0.5, "assignment_within": "class"}
+    chosen = select(p, Rule(response_filter="weakest", **given))
+    assert chosen.candidates.tolist() == [True, True, True, False] == chosen.eligible.tolist()
+    assert chosen.selected.tolist() == [True, True, False, False]
+    np.testing.assert_array_equal(chosen.response, p)
+    assert np.isnan([chosen.response_threshold, chosen.assignment_threshold]).all()
+
+
 def test_the_text_without_a_chosen_neuron_is_specific_to_nothing():
     assert not select(np.zeros((2, 100)), PRESETS["aape-text"]).assigned.any()
 
