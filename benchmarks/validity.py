@@ -22,6 +22,7 @@ from audio_neurons.inference.inference import Task, infer, ratios, replication
 from audio_neurons.inference.patterns import FOUND, OPPOSITE, PairDraws, contrast, neighbours
 from audio_neurons.inference.permutation import Scheme
 from audio_neurons.inference.replication import REPLICATION
+from audio_neurons.inference.resampling import pooled
 from audio_neurons.inference.sharing import infer_comparison, infer_ratios
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.selection import rule_of
@@ -84,8 +85,8 @@ DESIGNS = {
 }
 
 
-def sample(name: str, seed: int, neurons: int = 300, between: float = 0.4, within: float = 1.0) -> Units:
-    """Return units in which no class does anything; deviations are of log odds, of groups and of clips.
+def single(name: str, seed: int, neurons: int = 300, between: float = 0.4, within: float = 1.0) -> Units:
+    """Return clips of which no class does anything; deviations are of log odds, of groups and of clips.
 
     Clips of a group vary more than groups do, so that a row of few clips is noisy.
     """
@@ -95,10 +96,14 @@ def sample(name: str, seed: int, neurons: int = 300, between: float = 0.4, withi
     of_group = rng.normal(0, between, (group.max() + 1, neurons))[group]
     row = np.repeat(np.arange(len(group)), clips)
     odds = base + of_group[row] + rng.normal(0, within, (len(row), neurons))
-    counts = rng.binomial(TOKENS, 1 / (1 + np.exp(-odds)))
-    active = np.zeros((len(group), neurons), np.uint32)
-    np.add.at(active, row, counts.astype(np.uint32))
-    return Units(active, TOKENS * clips, label, group, tuple("abcd"[: label.max() + 1]))
+    counts = rng.binomial(TOKENS, 1 / (1 + np.exp(-odds))).astype(np.uint32)
+    classes = tuple("abcd"[: label.max() + 1])
+    return Units(counts, np.full(len(row), TOKENS), label[row], group[row], classes)
+
+
+def sample(name: str, seed: int, neurons: int = 300, between: float = 0.4, within: float = 1.0) -> Units:
+    """Return the units of such clips: rows of a group and class."""
+    return pooled(single(name, seed, neurons, between, within))
 
 
 class Free:
@@ -118,14 +123,17 @@ class Free:
 
 
 def size(
-    units: Iterable[Units], draws: int, scheme: Callable[[Units], Scheme] | None = None
+    units: Iterable[Units], draws: int, scheme: Callable[[Units], Scheme] | None = None, clips: bool = False
 ) -> dict[str, float]:
-    """Return how often p <= .05: by statistic of a task over data sets, and over single ``neurons``."""
+    """Return how often p <= .05: by statistic of a task over data sets, and over single ``neurons``.
+
+    ``clips`` says that the units are single clips, which change places by themselves.
+    """
     settings = Inference(draws=draws, bootstrap=1, halves=1, replications=draws, splits=1)
     called: dict[str, list[float]] = {}
     for one in units:
         some = settings if scheme is None else settings.changed(replications=1)  # has no other scheme
-        rows, _, neurons = infer(Task.of(one, RULE), some, scheme=scheme)
+        rows, _, neurons = infer(Task.of(one, RULE, one if clips else None), some, scheme=scheme)
         known = rows[(rows["family"] == "alone") & ((scheme is None) | ~rows["statistic"].isin(REPLICATION))]
         for row in known.itertuples():
             called.setdefault(row.statistic, []).append(row.p_value <= ALPHA)
@@ -289,6 +297,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for how, scheme in (("", None), (", rows of any size", Free)):
             lines[name + how] = size((sample(name, s, 120) for s in sets), args.draws, scheme)
             print(name + how, lines[name + how], file=sys.stderr, flush=True)
+        if "within speakers" in name:
+            how = f"{name}, clips one by one"
+            lines[how] = size((single(name, s, 120) for s in sets), args.draws, clips=True)
+            print(how, lines[how], file=sys.stderr, flush=True)
     print(f"Tasks\n\n{shown(lines)}\n", flush=True)
     lines = {}
     for truth in ("nothing", "unrelated", "nuisance", "half", "all"):
