@@ -126,11 +126,12 @@ class Results:
         )
 
     def _choice(self) -> str:
-        """Return in words on what neurons are chosen."""
+        """Return in words on what neurons are chosen, and what is permuted where this is not the default."""
         split = self.config.selection.statistics_split
         on = "all splits" if split == "all" else f"the split {split}"
         weights = ", groups of equal weight" if self.tasks.rule_of_preset().weights == "groups" else ""
-        return f"neurons chosen by {self.tasks.selector} on {on}{weights}"
+        permuted = ", clips permuted one by one" if self.config.inference.exchange == "clips" else ""
+        return f"neurons chosen by {self.tasks.selector} on {on}{weights}{permuted}"
 
     def about_expectations(self, wildcards: Any) -> str:
         """Serialise the models, and the comparisons with the names of their tasks."""

@@ -77,6 +77,24 @@ def test_inference_reads_the_counts_of_single_clips_only_where_they_change_place
 
 
 @pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "neurons chosen by aape on the split train"),
+        (
+            {"selection": {"selectors": {"aape": {"weights": "groups"}}}},
+            "neurons chosen by aape on the split train, groups of equal weight",
+        ),
+        (
+            {"inference": {"exchange": "clips"}, "extraction": {"responses": True}},
+            "neurons chosen by aape on the split train, clips permuted one by one",
+        ),
+    ],
+)
+def test_what_is_no_default_in_selection_and_permutation_is_told(studied, more, told):
+    assert studied(MINIMAL | more).results._choice() == told
+
+
+@pytest.mark.parametrize(
     ("more", "problem"),
     [
         ({}, "inference.exchange: clips needs every clip's counts; set `extraction.responses: true`"),
