@@ -59,7 +59,7 @@ def test_what_was_drawn_and_heard_is_told_in_the_run_the_tables_and_the_findings
     assert set(every["conditions"]) == {TOLD}
     assert every[["available", "drawn", "clips"]].sum().tolist() == [152, 60, 60]
     coverage = pd.read_csv(folder / "results/tables/coverage.csv").set_index("task")["conditions"]
-    chosen = "neurons chosen by aape on the split train"
+    chosen = "neurons chosen by aape on the split train, clips permuted one by one"
     assert coverage.to_dict() == {
         "site": f"days: {TOLD}; {chosen}",
         "species": f"calls: all 18 clips; {chosen}",
