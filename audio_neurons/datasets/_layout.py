@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -121,6 +122,47 @@ def matched(
     for name, recording in listed.items():
         if name not in seen:
             yield recording
+
+
+def named(
+    files: Iterable[tuple[str, bytes]],
+    pattern: str,
+    read: Callable[[re.Match], Recording],
+    where: object,
+) -> Iterator[Recording]:
+    """Yield a recording for each file of an archive whose names alone say what the recordings are.
+
+    A name that occurs twice, as in copies that hold a corpus twice, counts once if the content is the same.
+
+    Parameters
+    ----------
+    files
+        Members of an archive.
+    pattern
+        Regular expression that the last component of every name matches.
+    read
+        Function from the match to the recording, without data.
+    where
+        Origin of ``files``, for error messages.
+
+    Raises
+    ------
+    DatasetError
+        If there is no file, one has another name, or two of the same name differ: it is the wrong archive.
+    """
+    seen: dict[str, str] = {}
+    for name, data in files:
+        match = re.fullmatch(pattern, tail(name))
+        if match is None:
+            raise DatasetError(f"{where}: {name}: looked for names of the form {pattern}")
+        recording, digest = read(match), _md5(data)
+        if recording.clip_id not in seen:
+            seen[recording.clip_id] = digest
+            yield replace(recording, data=data)
+        elif seen[recording.clip_id] != digest:
+            raise DatasetError(f"{where}: {name}: there are two different recordings of this name")
+    if not seen:
+        raise DatasetError(f"{where}: has no recording; looked for names of the form {pattern}")
 
 
 def verified(recordings: Iterable[Recording], manifest: str, where: object) -> Iterator[Recording]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from audio_neurons.datasets._layout import load, matched, members_of, rows, tail, title
 from audio_neurons.datasets.registry import SPLITS, DatasetError, Recording
 
+# "Don't forget a jacket", "It's eleven o'clock", ...: upstream's README lists them.
+SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 
-def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
+
+def recordings(archives: Mapping[str, Any], *, sentences: Sequence[str] = SENTENCES) -> Iterator[Recording]:
     """Yield recordings ``<actor>_<sentence>_<emotion>_<level>.wav`` that EVAR's ``cremad.csv`` lists.
 
     The list splits by actor. It lacks four recordings of the repository, which are not used:
@@ -21,15 +24,21 @@ def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
     archives
         ``archive``: tars of the recordings; ``actors``: ``VideoDemographics.csv``; ``splits``:
         ``cremad.csv``.
+    sentences
+        Abbreviations of the sentences to use, of `SENTENCES`.
 
     Raises
     ------
     DatasetError
-        If a list lacks a column, a name has an unexpected form, an actor has no demographics, or the
-        archives hold none of the recordings.
+        If a list lacks a column, a name has an unexpected form, an actor has no demographics, a sentence of
+        ``sentences`` is unknown, or the archives hold none of the recordings.
     """
     path, actors, splits = archives["archive"], archives["actors"], archives["splits"]
     gender = {row["ActorID"]: row["Sex"].lower() for row in rows(load(actors), ("ActorID", "Sex"), actors)}
+    if unknown := sorted(set(sentences) - set(SENTENCES)):
+        raise DatasetError(
+            f"cremad: option `sentences` names {', '.join(unknown)}; there are {', '.join(SENTENCES)}"
+        )
     listed = {}
     for row in rows(load(splits), ("file_name", "label", "split"), splits):
         if row["split"] not in SPLITS:
@@ -39,6 +48,8 @@ def recordings(archives: Mapping[str, Any]) -> Iterator[Recording]:
         if len(parts) != 4:
             raise DatasetError(f"{splits}: '{name}': looked for <actor>_<sentence>_<emotion>_<level>.wav")
         actor, sentence, _, level = parts
+        if sentence not in sentences:
+            continue
         if actor not in gender:
             raise DatasetError(f"{actors}: no actor {actor}, but {splits} lists {name}")
         listed[name] = Recording(

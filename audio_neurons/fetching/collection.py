@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -103,6 +104,23 @@ def _items(path: str | os.PathLike, rows: Iterable[tuple[int, str, str | None, s
     if not items:
         raise DownloadError(f"{path}: lists no files")
     return list(items.values())
+
+
+def matching(items: Sequence[Item], pattern: str, path: str | os.PathLike) -> list[Item]:
+    """Return the items whose names match a shell pattern, case-sensitively.
+
+    Raises
+    ------
+    DownloadError
+        If none does; ``path`` is what lists them.
+    """
+    found = [item for item in items if fnmatchcase(item.name, pattern)]
+    if not found:
+        raise DownloadError(
+            f"{path}: no name matches `only`, which is {pattern}; the first of {len(items):,} is "
+            f"{items[0].name}"
+        )
+    return found
 
 
 def batch(items: Sequence[Item], number: int, batches: int) -> list[Item]:

@@ -66,7 +66,7 @@ def names(facts: Mapping) -> str | list[str]:
 
 def identity(facts: Mapping) -> dict:
     """Return the facts that decide an archive's content, without those about its sources."""
-    keep = ("file", "bytes", *CHECKSUMS, "zenodo", "batches", "manifest")
+    keep = ("file", "bytes", *CHECKSUMS, "zenodo", "batches", "manifest", "only")
     parts = {"parts": [identity(part) for part in facts["parts"]]} if "parts" in facts else {}
     return {key: facts[key] for key in keep if key in facts} | parts
 
@@ -147,6 +147,8 @@ def fetch_batch(
     ``listing`` is the archive that lists the files, if there is no manifest.
     """
     items = collection.from_listing(listing) if listing else collection.from_manifest(manifest(facts))
+    if pattern := facts.get("only"):
+        items = collection.matching(items, pattern, listing or manifest(facts))
     tar = Path(tar)
     collection.fetch_batch(
         collection.batch(items, number, facts["batches"]),

@@ -48,6 +48,9 @@ class Archive(File):
     """Into how many tars many small files are packed."""
     manifest: str | None = None
     """CSV (name, bytes, sha256) of many small files; beside the dataset's module, or a path."""
+    only: Text | None = None
+    """Shell pattern of the names of many small files. Others are not fetched; an option of the adapter must
+    leave out their recordings."""
     parts: Annotated[list[Part], Field(min_length=1)] | None = None
     """Files that are fetched and joined, in order."""
 

@@ -13,7 +13,10 @@ from upstream import dataset, sound, tarred, zipped
 from audio_neurons.datasets import SPLITS, DatasetError, adapters, reader, source
 from audio_neurons.datasets.archives import ArchiveError, members
 
-NAMES = ("cremad", "esc50", "gise51", "gtzan", "nsynth", "surge", "voxceleb1", "voxforge")
+NAMES = (
+    "cremad", "emodb", "esc50", "fsdd", "gise51", "gtzan", "nsynth", "ravdess", "surge", "voxceleb1",
+    "voxforge",
+)  # fmt: skip
 
 
 def rows(name, archives, **options):
@@ -23,9 +26,9 @@ def rows(name, archives, **options):
     return [(r.clip_id, r.split, r.group, dict(r.labels)) for r in found]
 
 
-def test_there_are_eight_datasets_and_ones_own():
+def test_there_are_these_datasets_and_ones_own():
     assert set(adapters()) == {*NAMES, "custom"}
-    with pytest.raises(DatasetError, match="no dataset adapter 'esc51'; there are cremad, custom, esc50"):
+    with pytest.raises(DatasetError, match="no dataset adapter 'esc51'; there are cremad, custom, emodb"):
         reader("esc51")
 
 
@@ -57,8 +60,8 @@ def test_facts_are_complete(name):
 def test_every_archive_has_a_checksum_somewhere(name):
     for role, archive in source(name)["archives"].items():
         known = {"sha256", "md5", "git_blob", "zenodo", "manifest"} & set(archive)
-        # GitHub may repack ESC-50, whose recordings have checksums; VoxForge publishes none for its uploads.
-        assert known or (name, role) in {("esc50", "archive"), ("voxforge", "archive")}
+        # GitHub may repack ESC-50, whose recordings have checksums, and FSDD; VoxForge publishes none.
+        assert known or (name in {"esc50", "voxforge", "fsdd"} and role == "archive")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,6 +14,7 @@ from importlib import resources
 
 import pytest
 import upstream
+from common import SHARED
 from test_datasets import rows
 from upstream import dataset, esc50, lfs_pointer, real_esc50, sound, table, tarred, zipped
 
@@ -497,3 +498,87 @@ def test_surge_lists_and_archive_must_agree(tmp_path):
     archives["archive"] = tarred(tmp_path / "a.tar", {"surge/x-velocity64/C4.ogg": sound()}, "w")
     with pytest.raises(DatasetError, match=r"looked for \*/<tone>/<MIDI note>\.ogg"):
         rows("surge", archives)
+
+
+# RAVDESS, EmoDB, FSDD: names alone say what the recordings are
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "ravdess",
+            {
+                "03-01-01-01-01-01-01.wav": ("train", "actor01", ["neutral", "male", "normal", "kids"]),
+                "03-01-05-02-02-02-02.wav": ("train", "actor02", ["anger", "female", "strong", "dogs"]),
+                "03-01-08-01-01-02-18.wav": ("valid", "actor18", ["surprise", "female", "normal", "kids"]),
+                "03-01-04-02-01-01-24.wav": ("test", "actor24", ["sadness", "female", "strong", "kids"]),
+            },
+        ),
+        (
+            "emodb",
+            {
+                "03a01Fa.wav": ("train", "03", ["happiness", "male", "a01"]),
+                "08b09Wb.wav": ("train", "08", ["anger", "female", "b09"]),
+                "12a05Na.wav": ("valid", "12", ["neutral", "male", "a05"]),
+                "16b03Ld.wav": ("test", "16", ["boredom", "female", "b03"]),
+            },
+        ),
+    ],
+)
+def test_names_say_what_recordings_are(tmp_path, name, expected):
+    found = list(reader(name)(dataset(name, tmp_path)))
+    assert {r.clip_id: (r.split, r.group, list(r.labels.values())) for r in found} == expected
+    assert all(r.data for r in found)
+
+
+def test_fsdd_tests_the_first_five_of_every_speaker(tmp_path):
+    found = list(reader("fsdd")(dataset("fsdd", tmp_path)))
+    assert Counter((r.group, r.split) for r in found) == {
+        (who, split): number for who in ("george", "theo") for split, number in (("test", 4), ("train", 2))
+    }
+    assert {r.labels["digit"] for r in found} == {"0", "7"}
+
+
+def test_names_of_another_form_and_two_contents_of_one_name_are_refused(tmp_path):
+    song = zipped(tmp_path / "song.zip", {"Actor_01/03-02-01-01-01-01-01.wav": sound()})
+    with pytest.raises(DatasetError, match=r"song\.zip: Actor_01/03-02-.*: looked for names of "):
+        list(reader("ravdess")({"archive": song}))
+    name = "03-01-01-01-01-01-01.wav"
+    twice = zipped(tmp_path / "twice.zip", {f"a/{name}": sound(), f"b/{name}": sound(rate=8000)})
+    with pytest.raises(DatasetError, match=rf"b/{name}: there are two different recordings of this name"):
+        list(reader("ravdess")({"archive": twice}))
+    empty = zipped(tmp_path / "empty.zip", {"README": "x"})
+    with pytest.raises(DatasetError, match=r"empty\.zip: has no recording; looked for"):
+        list(reader("fsdd")({"archive": empty}))
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize("name", ["ravdess", "emodb"])
+def test_names_of_real_recordings_say_what_others_wrote_down(tmp_path, name):
+    """The labels agree with the lists beside the real recordings, which were written by hand."""
+    path = SHARED / "data/real" / f"{name}.csv"
+    if not path.is_file():
+        pytest.skip("no real recordings beside the repository")
+    with open(path, newline="") as file:
+        listed = {row["path"].split("/")[-1].replace(".flac", ".wav"): row for row in csv.DictReader(file)}
+    archive = zipped(tmp_path / "a.zip", dict.fromkeys((f"wav/{one}" for one in listed), b"RIFF"))
+    found = {r.clip_id: r for r in reader(name)({"archive": archive})}
+    assert set(found) == set(listed)
+    for clip, row in listed.items():
+        assert (found[clip].labels["emotion"], found[clip].labels["gender"], found[clip].group) == (
+            row["emotion"], row["gender"], row["group"]
+        )  # fmt: skip
+
+
+def test_cremad_of_some_sentences(tmp_path):
+    archives = dataset("cremad", tmp_path)
+    found = list(reader("cremad")(archives, sentences=["IEO"]))
+    assert [r.clip_id for r in found] == ["1002_IEO_HAP_HI.wav", "1003_IEO_SAD_LO.wav"]
+    with pytest.raises(DatasetError, match="option `sentences` names DFB; there are DFA, IEO, IOM"):
+        list(reader("cremad")(archives, sentences=["DFA", "DFB"]))
+    facts = source("cremad")
+    with open(resources.files("audio_neurons.datasets") / "cremad_lfs.csv", newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    assert {name.split("_")[1] for name in names} == set(facts["options"]["sentences"])
+    assert sum(fnmatchcase(name, "*_DFA_*") for name in names) == 546  # 91 actors, six emotions

@@ -139,6 +139,13 @@ def test_batches_are_all_items_in_order_and_of_one_size(count, batches):
 # A batch
 
 
+def test_a_pattern_picks_some_files():
+    items = [Item("a_DFA.wav"), Item("a_IEO.wav"), Item("b_DFA.wav")]
+    assert [item.name for item in collection.matching(items, "*_DFA*", "m.csv")] == ["a_DFA.wav", "b_DFA.wav"]
+    with pytest.raises(DownloadError, match=r"m\.csv: no name matches `only`, .* first of 3 is a_DFA\.wav"):
+        collection.matching(items, "*_dfa*", "m.csv")
+
+
 def test_a_batch_is_packed_in_its_order(server, tmp_path, capsys):
     items = [Item(name, len(FILES[name]), DIGESTS[name].upper()) for name in NAMES]
     bring(server, tmp_path / "new", items)

@@ -296,6 +296,29 @@ def _cremad(folder: Path) -> dict[str, Path | list[Path]]:
     }
 
 
+def _ravdess(folder: Path) -> dict[str, Path]:
+    """Four recordings of actors of every split, one of them also in a second copy of the folders."""
+    names = ["03-01-01-01-01-01-01", "03-01-05-02-02-02-02", "03-01-08-01-01-02-18", "03-01-04-02-01-01-24"]
+    files = {f"Actor_{name[-2:]}/{name}.wav": sound(rate=48_000) for name in names}
+    files |= {f"audio_speech_actors_01-24/{name}": data for name, data in list(files.items())[:1]}
+    return {"archive": zipped(folder / "Audio_Speech_Actors_01-24.zip", files)}
+
+
+def _emodb(folder: Path) -> dict[str, Path]:
+    """Four recordings of speakers of every split, and tables beside them."""
+    names = ("03a01Fa.wav", "08b09Wb.wav", "12a05Na.wav", "16b03Ld.wav")
+    files = {f"emodb/wav/{name}": sound() for name in names} | {"emodb/db.files.csv": "file,duration\n"}
+    return {"archive": zipped(folder / "emodb.zip", files)}
+
+
+def _fsdd(folder: Path) -> dict[str, Path]:
+    """Two speakers' first, fifth and sixth recording of two digits at 8 kHz."""
+    names = [f"{digit}_{who}_{i}.wav" for digit in (0, 7) for who in ("george", "theo") for i in (0, 4, 5)]
+    top = "free-spoken-digit-dataset-1.0.9"
+    files = {f"{top}/recordings/{name}": sound(rate=8000) for name in names} | {f"{top}/metadata.py": "x = 1"}
+    return {"archive": tarred(folder / f"{top}.tar.gz", files)}
+
+
 def _gtzan(folder: Path, suffix: str = ".wav") -> dict[str, Path]:
     """Four listed songs, one of them broken, and one unlisted song."""
     names = ["blues/blues.00000.wav", "jazz/jazz.00053.wav", "jazz/jazz.00054.wav", "rock/rock.00001.wav"]
