@@ -415,9 +415,22 @@ def read_frame(path: str | os.PathLike) -> pd.DataFrame:
 @contextmanager
 def _parquet(path: str | os.PathLike, schema: pa.Schema, **told: str) -> Iterator[pq.ParquetWriter]:
     """Write a file atomically; its metadata holds its provenance and the entries of ``told``."""
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, **FORMAT) as parquet:
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, schema, use_dictionary=_repeating(schema), **FORMAT) as parquet,
+    ):
         parquet.add_key_value_metadata({provenance.KEY: provenance.stamp(**told)})
         yield parquet
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Return the paths of columns whose values repeat. Those of lists of float32 (embeddings) hardly do."""
+    lists = [pa.types.is_list(field.type) for field in schema]
+    return [
+        f"{field.name}.list.element" if listed else field.name
+        for field, listed in zip(schema, lists, strict=True)
+        if not (listed and pa.types.is_float32(field.type.value_type))
+    ]
 
 
 def _nan_for_null(table: pa.Table) -> pa.Table:
