@@ -75,6 +75,10 @@ rule ablations:
         study.tasks.all_ablations(),
 
 
+onstart:
+    accompany()
+
+
 onsuccess:
     announce()
 

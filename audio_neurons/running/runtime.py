@@ -130,8 +130,8 @@ class Meter:
         rate = (self._done - self._first) / max(seconds, 1e-9)
         amount, speed = f"{self._done:.0f}", f"{rate:.3g} {self._unit}/s"
         if finished or self._total is None:
-            return f"{self._label}: {amount} {self._unit} in {_duration(seconds)}, {speed}"
-        left = _duration((self._total - self._done) / max(rate, 1e-9))
+            return f"{self._label}: {amount} {self._unit} in {duration(seconds)}, {speed}"
+        left = duration((self._total - self._done) / max(rate, 1e-9))
         return f"{self._label}: {amount}/{self._total:.0f} {self._unit}, {speed}, {left} left"
 
 
@@ -144,7 +144,8 @@ def progress(items: Iterable[T], total: int | None, label: str, unit: str = "ite
     meter.finish()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a duration in words, such as "1 h 05 min"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -96,7 +96,7 @@ def test_progress_that_is_broken_off_passes_the_error_on():
     ],
 )
 def test_durations(seconds, text):
-    assert runtime._duration(seconds) == text
+    assert runtime.duration(seconds) == text
 
 
 def test_the_time_left_is_that_of_the_pace_so_far(monkeypatch, capsys):

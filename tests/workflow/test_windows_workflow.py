@@ -1,5 +1,6 @@
 """Windows, events and samples through the whole workflow: which clips there are, and where it is told."""
 
+import re
 import zipfile
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_what_was_drawn_and_heard_is_told_in_the_run_the_tables_and_the_findings
     assert (
         "days: windows every 0.5 s: 152 windows of 0.64 s from 8 recordings hear 77.1 s of 80.0 s" in output
     )
+    assert re.search(r"whole run: \d+ of \d+ jobs in \d+ s, about .* left", output)
     assert "days: sample: 60 of 152 clips, balanced by site, seed 3" in output
     clips = pd.read_csv(folder / "results/tables/clips.csv")
     every = clips[(clips["dataset"] == "days") & (clips["label"] == "*")]

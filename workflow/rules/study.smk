@@ -7,6 +7,7 @@ import os
 import sys
 from functools import partial
 
+from audio_neurons.running import whole
 from audio_neurons.running.digest import code_digest
 from audio_neurons.settings import serialise
 from audio_neurons.study import ConfigError, Study, complete, paths
@@ -76,6 +77,12 @@ def announce():
             print(f"Left out, since its archives are missing: {name} (see the beginning of this output)")
         print(f"Findings: {summary.parent.resolve() / 'findings.html'}")
         print(f"Figures:  {summary.parent.resolve() / 'figures'}")
+
+
+def accompany():
+    """Tell during a run how far all of it is."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.benchmark]
+    whole.watch({Path(job.benchmark): Path(job.benchmark).parts[2].removesuffix(".tsv") for job in jobs})
 
 
 def explain(log):
