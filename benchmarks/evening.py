@@ -22,7 +22,7 @@ from benchmarks.common import HOME
 
 SHARED = HOME.parent / "shared"
 REAL = SHARED / "data" / "real"
-SAMPLES = {"emodb": 280, "esc50": 240, "gcompris": 180}
+SAMPLES = {"emodb": 280, "esc50": 200, "fluid": 180, "gcompris": 120}
 OWN = {"fluid": ("octave", 3.0, "FluidR3 octave"), "gcompris": ("language", 2.0, "GCompris language")}
 
 
@@ -38,7 +38,7 @@ def pack(listed: Path, archive: Path, top: str) -> None:
             packed.writestr(f"{top}/{path.stem}.wav", wav.getvalue())
 
 
-def changed(config: dict, by_hand: Path) -> dict:
+def changed(config: dict, by_hand: Path, context: str) -> dict:
     """Return the configuration for the recordings and weights that are here."""
     unchecked = {"archives": {"archive": {"md5": None}}}
     for name in ("cremad", "fsdd", "gtzan"):
@@ -57,6 +57,8 @@ def changed(config: dict, by_hand: Path) -> dict:
     whisper = config["models"]["whisper"]
     config["models"]["whisper"] = {**whisper, "folder": str(SHARED / "models" / "whisper-base")}
     del config["models"]["whisper"]["hub"]
+    for name in ("whisper", "whisper_random"):
+        config["models"][name]["context"] = context
     config["models"]["hubert"] = config["models"]["hubert_random"] = False
     return {"download": {"archives": str(by_hand)}, **config}
 
@@ -64,7 +66,11 @@ def changed(config: dict, by_hand: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.evening", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="new folder for archives, configuration and results")
-    folder = parser.parse_args().folder.absolute()
+    parser.add_argument(
+        "--context", choices=("full", "clip"), default="full", help="what Whisper hears (default: full, 30 s)"
+    )
+    args = parser.parse_args()
+    folder = args.folder.absolute()
     if not REAL.is_dir():
         sys.exit(
             f"{REAL}: there are no recordings here; run config/evening.yaml itself, which fetches its own"
@@ -76,7 +82,7 @@ def main() -> None:
     subprocess.run([sys.executable, tool, out], check=True)
     config = yaml.safe_load((HOME / "config" / "evening.yaml").read_text(encoding="utf-8"))
     path = folder / "evening.yaml"
-    text = yaml.safe_dump(changed(config, by_hand), sort_keys=False, width=110)
+    text = yaml.safe_dump(changed(config, by_hand, args.context), sort_keys=False, width=110)
     path.write_text(text, encoding="utf-8")
     print(f"snakemake --cores 2 --configfile {path} --directory {folder}")
 
