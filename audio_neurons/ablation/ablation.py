@@ -21,14 +21,13 @@ from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.conditions import Condition, Controls, membership, read_list, sets_of
 from audio_neurons.ablation.effects import Measured, effects
 from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
+from audio_neurons.ablation.parts import TABLES, UNABLATED, share, write_empty
 from audio_neurons.ablation.probes import Probes, log_odds, outcome
 from audio_neurons.ablation.rounds import run
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, describe, encoded, waveforms
 from audio_neurons.running.runtime import Meter
 from audio_neurons.settings.ablation import Conditions
-
-UNABLATED = "unablated"
 
 
 class AblationError(RuntimeError):
@@ -87,6 +86,7 @@ def ablate_task(
     out: Mapping[str, str | Path],
     selection_split: str = "train",
     name: str = "ablate",
+    part: str | None = None,
 ) -> None:
     """Ablate the neuron sets of a task and write the measured effects.
 
@@ -103,6 +103,8 @@ def ablate_task(
         Paths of the tables ``ablation``, ``confusion``, ``sets`` and, optionally, ``clips``.
     selection_split
         Split on which the neurons were selected; only recorded in the table.
+    part
+        Which of several jobs this is, as ``"000-of-003"`` (:mod:`audio_neurons.ablation.parts`).
     """
     columns = ["layer", "neuron", "class", "response", "assigned"]
     table = tables.read(neurons, "neurons", columns)
@@ -110,12 +112,18 @@ def ablate_task(
     lists = [read_list(file, key, targets) for file, (key, targets) in named]
     for one in lists:
         check(encoder, one.neurons)
-    sets = sets_of(table, task["classes"], task["shared"], lists)
+    sets = share(sets_of(table, task["classes"], task["shared"], lists), part)
+    if sets is None:
+        return write_empty(out)
     passes = Passes(encoder, study, settings, name)
     measured, found, confusions = run(passes.measure, sets, Controls(table, settings), settings, name)
-    tables.write(out["ablation"], "ablation", effects(measured, found, settings, selection_split))
-    tables.write(out["confusion"], "confusion", confusions.table(measured.classes, measured.seeds))
-    tables.write(out["sets"], "ablation_sets", membership(found))
+    made = {
+        "ablation": effects(measured, found, settings, selection_split),
+        "confusion": confusions.table(measured.classes, measured.seeds),
+        "sets": membership(found),
+    }
+    for key, frame in made.items():
+        tables.write(out[key], TABLES[key], frame)
     if "clips" in out:
         write_clips(Path(out["clips"]), measured, found)
 
@@ -263,7 +271,7 @@ def write_clips(path: Path, measured: Measured, found: Sequence[Condition]) -> N
     """Write the ``ablation_clips`` table: no change first, then every condition whose clips were kept."""
     classes = np.array(measured.classes)
     outcomes = {UNABLATED: measured.before} | {found[k].name: one for k, one in measured.kept.items()}
-    with tables.writer(path, "ablation_clips") as writer:
+    with tables.writer(path, TABLES["clips"]) as writer:
         for name, (predicted, true) in outcomes.items():
             seeds, clips = predicted.shape
             columns = {

@@ -80,7 +80,7 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     The result does not depend on the number of shards or their order. Shards that were computed on different
     devices are told, and recorded: their numbers round differently.
     """
-    _note_devices([shard / "counts.parquet" for shard in shards])
+    note_devices([shard / "counts.parquet" for shard in shards])
     parts = [tables.read(s / "cells.parquet", "cells") for s in shards]
     labels = tables.labels_of("cells", parts[0].columns)
     cells = cell_keys(pd.concat(parts), labels)
@@ -110,13 +110,13 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
     tables.write(out / "top_clips.parquet", "top_clips", rank_clips(strongest, top_clips))
 
 
-def _note_devices(paths: Sequence[Path]) -> None:
+def note_devices(paths: Sequence[Path]) -> None:
     """Record the devices on which tables were computed, and tell if there are several."""
     devices = sorted({made["device"] for path in paths if "device" in (made := tables.made_by(path) or {})})
     if len(devices) > 1:
         tell(
-            f"shards in {paths[0].parents[1]} were computed on different devices ({'; '.join(devices)}), "
-            "which round differently, so a few counts differ; delete the folder to compute all on one"
+            f"parts in {paths[0].parents[1]} were computed on different devices ({'; '.join(devices)}), "
+            "which round differently, so a few numbers differ; delete the folder to compute all on one"
         )
     if devices:
         provenance.note("device", "; ".join(devices))

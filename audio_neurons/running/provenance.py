@@ -32,8 +32,8 @@ KEY = "audio_neurons"
 PACKAGES = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "soxr", "timm", "torch", "torchaudio")
 # An environment variable, so that child processes of a job, which write tables too, inherit it.
 _JOB = "AUDIO_NEURONS_JOB"
-# A parameter that only lets Snakemake detect a change.
-UNTOLD = ("shards",)
+# Parameters that say how work was divided.
+UNTOLD = ("shards", "parts")
 
 
 def begin(rule: str, params: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from audio_neurons.settings.section import FREE, Count, Name, Probability, Section, Seed
 
+UNIQUE = Field(json_schema_extra={"uniqueItems": True})
+
 
 class NeuronList(Section):
     """Neurons of your own, or published ones."""
@@ -28,9 +30,9 @@ class AblatedTask(Section):
 
     models: Annotated[list[str], Field(min_length=1)] | None = None
     """Names under `models`; by default all."""
-    classes: list[str] | None = None
+    classes: Annotated[list[str], UNIQUE] | None = None
     """Classes whose specific neurons are ablated; by default every one."""
-    shared: list[Annotated[list[str], Field(min_length=2, json_schema_extra={"uniqueItems": True})]] = []
+    shared: Annotated[list[Annotated[list[str], Field(min_length=2), UNIQUE]], UNIQUE] = []
     """Classes whose common neurons are ablated, and those common to exactly them."""
     lists: dict[Name, NeuronList] = {}
     """Neurons of your own, or published ones."""
@@ -91,5 +93,8 @@ class Ablation(Conditions):
     """What is ablated, by name under `tasks`."""
     clips: Annotated[bool, FREE] = True
     """Also keep what becomes of every clip under every set (results/ablation_clips)."""
+    jobs: Annotated[Count, FREE] = 1
+    """Jobs of each model and task, among which the sets of neurons are divided; results are the same for any
+    number. docs/cluster.md says how to change it when some are finished."""
     screening: Annotated[Screening, FREE] = Screening()
     """First-order estimates of zeroing each neuron (results/screening)."""

@@ -35,6 +35,8 @@ STATISTICS = "results/statistics/{model}/{dataset}/{table}.parquet"
 OF_TASK = "results/{table}/{model}/{task}/{selector}.parquet"
 # Tables of one model and comparison: sharing, sharing_inference, sharing_draws, pair_draws
 OF_COMPARISON = "results/{table}/{model}/{comparison}/{selector}.parquet"
+# What one of several jobs wrote of ablation, confusion, ablation_sets and ablation_clips
+ABLATION_PART = "results/ablation_parts/{model}/{task}/{selector}/{part}/{table}.parquet"
 PROBES = "results/probes/{model}/{task}.{kind}"
 SCREENING = "results/{table}/{model}/{task}.parquet"
 # Over all models

@@ -291,11 +291,31 @@ class Tasks:
         lists = {name: one.classes for name, one in self.lists(wildcards).items()}
         return serialise({"classes": ablated.classes, "shared": ablated.shared, "lists": lists})
 
-    def ablation_outputs(self) -> dict[str, str]:
+    def ablation_outputs(self, path: str = paths.OF_TASK) -> dict[str, str]:
         names = {"ablation": "ablation", "confusion": "confusion", "sets": "ablation_sets"}
         if self.config.ablation.clips:
             names["clips"] = "ablation_clips"
-        return {key: fill(paths.OF_TASK, table=table) for key, table in names.items()}
+        return {key: fill(path, table=table) for key, table in names.items()}
+
+    def ablation_parts(self, wildcards: Any) -> list[dict[str, str]]:
+        """Return the tables of each of several jobs that ablate a task, by name; none for such a job."""
+        jobs = 1 if hasattr(wildcards, "part") else self.config.ablation.jobs
+        known = {name: getattr(wildcards, name) for name in ("model", "task", "selector")}
+        outputs = self.ablation_outputs(paths.ABLATION_PART).items()
+        return [
+            {key: fill(path, part=f"{k:03d}-of-{jobs:03d}", **known) for key, path in outputs}
+            for k in range(jobs if jobs > 1 else 0)
+        ]
+
+    def all_ablation_parts(self, wildcards: Any) -> list[str]:
+        return [path for part in self.ablation_parts(wildcards) for path in part.values()]
+
+    def ablation_gpus(self, wildcards: Any) -> int:
+        """Return the GPUs of the job that writes the tables of an ablation; none if it joins parts."""
+        return 0 if self.config.ablation.jobs > 1 else self.models.gpus(wildcards)
+
+    def ablation_threads(self, wildcards: Any) -> int:
+        return 1 if self.config.ablation.jobs > 1 else self.models.threads(wildcards)
 
     def published_file(self, name: str) -> str:
         return str(self.published / f"{name}.csv")

@@ -87,7 +87,7 @@ def test_shards_of_several_devices_are_told_and_recorded(tmp_path, monkeypatch, 
         told = capsys.readouterr().err
         made = tables.made_by(tmp_path / name / "out" / "counts.parquet")
         assert made["device"] == "; ".join(sorted(set(devices)))
-        words = f"shards in {tmp_path / name} were computed on different devices (Some Card, CUDA 13.0; cpu)"
+        words = f"parts in {tmp_path / name} were computed on different devices (Some Card, CUDA 13.0; cpu)"
         assert words in told if name == "two" else told == ""
 
 

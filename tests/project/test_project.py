@@ -175,9 +175,10 @@ def test_jobs_of_finished_tables_import_nothing_heavy():
 def test_every_rule_has_a_log_a_benchmark_and_an_environment():
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = path.read_text(encoding="utf-8")
-        scripts = text.count("    script:")
-        for directive in ("log:", "benchmark:", "conda:", "message:"):
-            assert len(re.findall(rf"^ +{directive}$", text, re.M)) == scripts, (path, directive)
+        scripts, again = text.count("    script:"), len(re.findall("^use rule .* with:$", text, re.M))
+        for directive in ("log:", "benchmark:", "message:"):
+            assert len(re.findall(rf"^ +{directive}$", text, re.M)) == scripts + again, (path, directive)
+        assert len(re.findall(r"^ +conda:$", text, re.M)) == scripts, path  # `use rule` keeps it
 
 
 def test_scripts_carry_no_logic():

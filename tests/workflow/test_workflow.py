@@ -369,3 +369,21 @@ def test_ablations_of_a_task_and_a_list_of_ones_own(done, tmp_path):
     # Other random sets need neither probes nor forward passes of another kind.
     config["ablation"]["random"] = 3
     assert set(planned(run(folder, config, "-n", "ablations").stdout)) == {"ablate", "ablations"}
+
+
+def test_several_jobs_ablate_as_one_does(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    config = demo()
+    config["ablation"]["jobs"] = 3
+    kinds = ("ablation", "confusion", "ablation_sets", "ablation_clips")
+    files = [folder / f"results/{kind}/random/gtzan/aape.parquet" for kind in kinds]
+    target = str(files[0].relative_to(folder))
+    triggers = ("--rerun-triggers", "code", "mtime", "params", "software-env")  # as docs/cluster.md says
+    assert planned(run(folder, config, "-n", target, *triggers).stdout) == {}
+    before = [file.read_bytes() for file in files]
+    output = run(folder, config, target).stdout
+    assert planned(output) == {"ablate": 1, "ablate_part": 3}
+    assert [file.read_bytes() for file in files] == before
+    assert planned(run(folder, config, "-n", target).stdout) == {}
+    config["ablation"]["random"] = 4
+    assert planned(run(folder, config, "-n", target).stdout) == {"ablate": 1, "ablate_part": 3}

@@ -47,6 +47,7 @@ wildcard_constraints:
     comparison=any_of(study.config.comparisons),
     selector=any_of(study.config.selection.selectors),
     shard=r"\d{3}",
+    part=r"\d{3}-of-\d{3}",
 
 
 def without_traceback(function):
