@@ -124,6 +124,78 @@ SCHEMAS: dict[str, pa.Schema] = {
     "embeddings": _schema(clip_id=pa.string(), embedding=pa.list_(pa.float32())),
     # One row per clip: number of active tokens of every neuron, layer-major (optional; for resampling).
     "responses": _schema(clip_id=pa.string(), tokens=pa.int32(), active=pa.list_(pa.uint16())),
+    # One row per clip: what it sounds like (optional), by the features of `activations.acoustics`; hats are
+    # the means of hat functions.
+    "acoustics": _schema(
+        clip_id=pa.string(),
+        tokens=pa.int32(),
+        sounding=pa.int32(),
+        voiced=pa.int32(),
+        loudness=pa.float64(),
+        centroid=pa.float64(),
+        flatness=pa.float64(),
+        f0=pa.float64(),
+        voicing=pa.float64(),
+        **{f"band_{i}": pa.float64() for i in range(1, 9)},
+        f0_hats=pa.list_(pa.float64()),
+        loudness_hats=pa.list_(pa.float64()),
+    ),
+    # One row per split, feature and neuron: sums over tokens where the feature is defined, in its steps.
+    "acoustic_sums": _schema(
+        split=pa.string(),
+        feature=pa.string(),
+        **_NEURON,
+        tokens=pa.int64(),
+        total=pa.int64(),
+        squares=pa.int64(),
+        active=pa.int64(),
+        product=pa.int64(),
+    ),
+    # One row per split ("*": all), feature and neuron: correlation of being active with the feature.
+    "correlations": _schema(
+        split=pa.string(),
+        feature=pa.string(),
+        **_NEURON,
+        tokens=pa.int64(),
+        rate=pa.float64(),
+        correlation=pa.float64(),
+    ),
+    # One row per neuron, class that it is assigned to, and family of acoustics: what stays of its effect.
+    "acoustic_neurons": _schema(
+        **_NEURON,
+        **{"class": pa.string()},
+        family=pa.string(),
+        effect=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        kept=pa.float64(),
+        kept_low=pa.float64(),
+        kept_high=pa.float64(),
+        stays=pa.float64(),
+        stays_low=pa.float64(),
+        stays_high=pa.float64(),
+        reason=pa.string(),
+    ),
+    # One row per class and family of acoustics: the same over the neurons of the class.
+    "acoustic_classes": _schema(
+        **{"class": pa.string()},
+        family=pa.string(),
+        neurons=pa.int64(),
+        clips=pa.int64(),
+        groups=pa.int64(),
+        regressors=pa.int64(),
+        untold=pa.float64(),
+        effect=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        kept=pa.float64(),
+        kept_low=pa.float64(),
+        kept_high=pa.float64(),
+        stays=pa.float64(),
+        stays_low=pa.float64(),
+        stays_high=pa.float64(),
+        reason=pa.string(),
+    ),
     # One row per cell and group: number of active tokens of every neuron, layer-major.
     "units": _schema(
         split=pa.string(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from audio_neurons import tables
 from audio_neurons.activations import normalisation
+from audio_neurons.activations.acoustics import Acoustics, ahead, measure, of_clips
+from audio_neurons.activations.correlator import Correlator
 from audio_neurons.activations.medians import read as read_medians
 from audio_neurons.activations.recorder import Batch, Recorder, TopClips
 from audio_neurons.activations.units import Tally
@@ -64,11 +67,13 @@ def extract(
     name: str = "extract",
     medians: Path | None = None,
     workers: int = 1,
+    acoustics: Path | None = None,
 ) -> None:
     """Run ``encoder`` over a part of a clips table, and write the tables that later stages need.
 
     Writes ``cells``, ``counts``, ``units`` and ``top_clips`` into ``folder``, the ``embeddings`` table,
-    and, if ``responses`` is given, the counts of every clip. ``medians`` is the table that activity
+    and, if ``responses`` is given, the counts of every clip. If ``acoustics`` is given, it writes there what
+    clips sound like, and ``acoustic_sums`` into ``folder``. ``medians`` is the table that activity
     ``"median"`` needs. While the encoder processes a batch, ``workers`` threads decode the next ones and
     another thread writes the previous one; the result does not depend on the threads.
 
@@ -94,6 +99,8 @@ def extract(
     with ExitStack() as stack:
         embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
         responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
+        sounds = stack.enter_context(tables.writer(acoustics, "acoustics")) if acoustics else None
+        correlator = Correlator(encoder, frame["split"].tolist()) if acoustics else None
         recorder = stack.enter_context(
             Recorder(
                 encoder,
@@ -102,6 +109,7 @@ def extract(
                 strongest.floor,
                 absolute=settings.activity == "absolute",
                 compiled=settings.compile,
+                observer=correlator.add if correlator else None,
             )
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
@@ -111,9 +119,19 @@ def extract(
         done = window = 0
         pin = encoder.device.type == "cuda"
         rate = encoder.sample_rate
-        for wave, size in batches(clips, samples, settings.batch_size, workers, pin, rate):
+        decoded = batches(clips, samples, settings.batch_size, workers, pin, rate)
+        counting = recorded if settings.count == "recording" else torch.full_like(recorded, samples)
+        listened: Iterable[tuple[Numbered, Acoustics | None]] = ((item, None) for item in _numbered(decoded))
+        if acoustics:
+            listened = ahead(_numbered(decoded), partial(_listen, encoder, counting))
+        for (_, wave, size), heard in listened:
             here = slice(done, done + size)
             ends = nn.functional.pad(recorded[here], (0, len(wave) - size), value=samples)  # and of filling
+            if heard is not None:
+                assert correlator
+                assert sounds
+                correlator.begin(heard, size)
+                sounds.append({"clip_id": names[here]} | _columns(of_clips(heard), size))
             features, batch = forward(
                 encoder,
                 recorder,
@@ -143,6 +161,31 @@ def extract(
         seconds = np.full(window, np.nan)
     top = _top_clips(strongest, np.sort(names), seconds, tokens[np.argsort(names)])
     tables.write(folder / "top_clips.parquet", "top_clips", top)
+    if correlator:
+        correlator.write(folder / "acoustic_sums.parquet")
+
+
+Numbered = tuple[int, Tensor, int]  # number of the first clip of a batch, its waveforms, its clips
+
+
+def _numbered(decoded: Iterable[tuple[Tensor, int]]) -> Iterator[Numbered]:
+    done = 0
+    for wave, size in decoded:
+        yield done, wave, size
+        done += size
+
+
+def _listen(encoder: Encoder, counting: Tensor, batch: Numbered) -> Acoustics:
+    """Measure a batch of which tokens before ``counting`` samples of each clip count."""
+    first, wave, size = batch
+    ends = nn.functional.pad(counting[first : first + size], (0, len(wave) - size), value=wave.shape[1])
+    samples = wave.shape[1]
+    starts = encoder.token_seconds(samples).cpu()
+    return measure(wave, encoder.sample_rate, starts, encoder.heard(samples, ends))
+
+
+def _columns(values: Mapping[str, np.ndarray], size: int) -> dict[str, Sequence]:
+    return {name: list(value[:size]) for name, value in values.items()}
 
 
 def _described(clips: Path) -> list[str]:

@@ -6,6 +6,7 @@ way for all encoders. Hooks keep only sums, so memory does not grow with the num
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -63,6 +64,9 @@ class Recorder:
         float (L, W): activations below it need no ``peak_token``; shared with :class:`TopClips`.
     compiled
         Whether the encoder will be compiled.
+    observer
+        Called with each layer, whether its neurons are active, bool (B, n, W), on n counted tokens, and the
+        number of the first of these.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Recorder:
         floor: Tensor | None = None,
         absolute: bool = False,
         compiled: bool = False,
+        observer: Callable[[int, Tensor, int], None] | None = None,
     ):
         self._layers = encoder.down_projections()
         special = {"patch": False, "all": True}[tokens]
@@ -80,7 +85,7 @@ class Recorder:
         self._counted = cache(lambda layer, samples, run: encoder.counted_in(layer, samples, run, special))
         self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
         self._absolute = absolute
-        self._floor, self._compiled = floor, compiled
+        self._floor, self._compiled, self._observer = floor, compiled, observer
         self._searched = encoder.device.type in SEARCHED
         self._shape = (len(self._layers), encoder.width)
         self._handles: list = []
@@ -131,8 +136,11 @@ class Recorder:
         threshold, width = self._threshold[layer], hidden.shape[2]
         if isinstance(threshold, Tensor):
             threshold = threshold[:width]
-        for block in (level > threshold).view(torch.uint8).split(BYTE, dim=1):
+        active = level > threshold
+        for block in active.view(torch.uint8).split(BYTE, dim=1):
             self._active[:, layer, :width] += block.sum(1, dtype=torch.uint8)
+        if self._observer is not None:
+            self._observer(layer, active, self._tokens[layer])
         if self._floor is not None:
             self._record_peak(layer, hidden, self._floor)
         self._tokens[layer] += hidden.shape[1]

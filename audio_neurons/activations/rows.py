@@ -95,14 +95,21 @@ def read_jointly(
 
 
 def read_clips(
-    responses: Sequence[Path], clips: Sequence[Path], label: str, splits: Sequence[str] | None
+    responses: Sequence[Path],
+    clips: Sequence[Path],
+    label: str,
+    splits: Sequence[str] | None,
+    neurons: np.ndarray | None = None,
 ) -> NamedUnits:
-    """Return the counts of every clip by itself, with the classes and groups of :func:`read`.
+    """Return the counts of every clip by itself, in order of their names, with the classes and groups of
+    :func:`read`.
 
     Parameters
     ----------
     responses, clips
         Parts of a dataset's ``responses`` and ``clips`` tables.
+    neurons
+        Numbers of the neurons to read, layer-major; by default all.
     """
     frame = describe(clips, label)
     names = tuple(sorted(frame["class"].unique(), key=natural))
@@ -114,7 +121,7 @@ def read_clips(
             number = batch["tokens"].to_numpy()
             here = place.reindex(batch["clip_id"].to_pylist(), fill_value=-1).to_numpy()
             kept = (here >= 0) & (number > 0)
-            active.append(matrix(batch, part)[kept])
+            active.append(matrix(batch, part)[kept][:, slice(None) if neurons is None else neurons])
             tokens.append(number[kept].astype(np.int64))
             found.append(here[kept])
     order = np.argsort(np.concatenate(found))

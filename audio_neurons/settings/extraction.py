@@ -76,6 +76,16 @@ class Extraction(ForwardPass):
     """Sample from which activity median estimates medians."""
     responses: Annotated[bool, FREE] = False
     """Also keep every clip's own counts (results/responses), for resampling."""
+    acoustics: Annotated[bool, FREE] = False
+    """Also measure what the clips sound like (level, spectrum, pitch), correlate it with every neuron's
+    activity, and take it out of the effects of classes (docs/method.md); needs `responses`."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from super().contradictions()
+        if self.acoustics and not self.responses:
+            yield "acoustics", "needs every clip's counts; set `extraction.responses: true`"
+        if self.acoustics and self.tokens == "all":
+            yield "acoustics", "special tokens have no time, so no sound; set `extraction.tokens: patch`"
 
     def for_clips(self, clip_seconds: float, labels: tuple[str, ...]) -> Pass:
         """Return the settings of a pass over one dataset."""

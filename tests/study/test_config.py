@@ -98,6 +98,7 @@ def test_defaults():
         "median": {"clips": 256, "per_clip": 16, "seed": 0},
         "top_clips": 5,
         "responses": False,
+        "acoustics": False,
         "precision": "fp32",
         "compile": False,
     }
