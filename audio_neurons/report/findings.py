@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from audio_neurons.ablation.clustered import FEWEST
-from audio_neurons.report import ablations, beside, cautions, expectations, ratios, specificity
+from audio_neurons.report import ablations, acoustics, beside, cautions, expectations, ratios, specificity
 from audio_neurons.report.answer import Answer, answer
 from audio_neurons.report.layout import Section, embedded, figures_of, template
 from audio_neurons.running.files import write_text
@@ -24,6 +24,7 @@ def sections(found: Mapping, about: Mapping) -> list[Section]:
     """Return the sections of the page in the paper's order, from rows of tables."""
     return [
         specificity.section(found, about),
+        *acoustics.sections(found, about),
         ratios.section(found, about),
         ablations.section(found, about),
         beside.section(found, about, expectations.parts(found["expectations"], about)),
@@ -41,7 +42,8 @@ def page(found: Mapping[str, pd.DataFrame], about: Mapping, figures: Mapping[str
         ``pairs`` (:mod:`~audio_neurons.report.summary`), ``differences``
         (:mod:`audio_neurons.inference.differences`), ``published``, ``ablation``, ``overlap``
         (:mod:`~audio_neurons.report.published`), ``expectations``
-        (:mod:`~audio_neurons.report.expectations`), ``checks`` (:mod:`audio_neurons.recordings.checks`).
+        (:mod:`~audio_neurons.report.expectations`), ``checks`` (:mod:`audio_neurons.recordings.checks`), and
+        ``acoustics`` (:mod:`~audio_neurons.report.acoustics`) if they were measured.
     about
         ``models`` and ``tasks`` (mappings with ``name`` and ``title``; models also with ``kind`` and
         optionally ``note``), ``level``, ``confidence`` (of the ablation intervals), ``alpha``,

@@ -30,8 +30,9 @@ SHARD = "results/shards/{model}/{dataset}/{shard}/{table}.parquet"
 SHARD_TABLES = ("cells", "counts", "units", "top_clips")
 EMBEDDINGS = "results/embeddings/{model}/{dataset}/part-{shard}.parquet"
 RESPONSES = "results/responses/{model}/{dataset}/part-{shard}.parquet"
+ACOUSTICS = "results/acoustics/{model}/{dataset}/part-{shard}.parquet"
 STATISTICS = "results/statistics/{model}/{dataset}/{table}.parquet"
-# Tables of one model and task: neurons, classes, inference, stability, draws, ablation, ...
+# Tables of one model and task: neurons, classes, inference, stability, draws, acoustic_classes, ablation, ...
 OF_TASK = "results/{table}/{model}/{task}/{selector}.parquet"
 # Tables of one model and comparison: sharing, sharing_inference, sharing_draws, pair_draws
 OF_COMPARISON = "results/{table}/{model}/{comparison}/{selector}.parquet"

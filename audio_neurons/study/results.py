@@ -117,6 +117,7 @@ class Results:
                 for name, one in self.tasks.compared.items()
             },
             choice=self._choice(),
+            split=self._split(),
             draws=self.config.inference.draws,
             replications=min(self.config.inference.replications, self.config.inference.draws),
             selection_split=self.config.selection.statistics_split,
@@ -171,6 +172,36 @@ class Results:
         models = self.tasks.models_ablated(wildcards.task)
         return [self.tasks.table("confusion", model, wildcards.task) for model in models]
 
+    def acoustic_classes(self, wildcards: Any) -> list[str]:
+        return [self.tasks.table("acoustic_classes", model, wildcards.task) for model in self.tasks.models]
+
+    def neurons_of(self, wildcards: Any) -> list[str]:
+        return [self.tasks.table("neurons", model, wildcards.task) for model in self.tasks.models]
+
+    def correlations_of(self, wildcards: Any) -> list[str]:
+        return [self._correlations(model, wildcards.task) for model in self.tasks.models]
+
+    def _correlations(self, model: str, task: str) -> str:
+        dataset = self.tasks.dataset(task)
+        return fill(paths.STATISTICS, model=model, dataset=dataset, table="correlations")
+
+    def all_correlations(self) -> list[str]:
+        return [self._correlations(model, task) for task in self.tasks.here for model in self.tasks.models]
+
+    def about_acoustics(self, wildcards: Any) -> str:
+        datasets = self._datasets(wildcards)
+        task = title(self.config.tasks, wildcards.task)
+        return self._about(task=task, datasets=datasets, split=self._split())
+
+    def _split(self) -> str:
+        split = self.config.selection.statistics_split
+        return "*" if split == "all" else split
+
+    def acoustic_table(self) -> dict[str, str]:
+        """Return the table of what stays when acoustics are partialled out, by name, if they are measured."""
+        measured = self.config.extraction.acoustics
+        return {"acoustics": fill(paths.TABLE, table="acoustics", kind="parquet")} if measured else {}
+
     # Targets
 
     def figures(self, *kinds: str) -> list[str]:
@@ -181,6 +212,7 @@ class Results:
         names = [
             *self.tasks.compared,
             *(name for name in OVERALL if self.tasks.resampled or name not in NEED_RESAMPLES),
+            *(f"acoustics/{t}" for t in self.tasks.here if self.config.extraction.acoustics),
             *(f"{kind}/{t}" for t in self.config.ablation.tasks if t in self.tasks.here for kind in ablated),
         ]
         return [
@@ -188,7 +220,8 @@ class Results:
         ]
 
     def tables(self, *kinds: str) -> list[str]:
-        return [fill(paths.TABLE, table=name, kind=kind) for name in TABLES for kind in kinds or ("csv",)]
+        names = (*TABLES, *self.acoustic_table())
+        return [fill(paths.TABLE, table=name, kind=kind) for name in names for kind in kinds or ("csv",)]
 
     def checks(self) -> list[str]:
         """Return the checks of all datasets in use, and of what two that are compared have in common."""
@@ -213,6 +246,13 @@ class Results:
         """Return the figures, tables and texts that a run is for."""
         figures, data = self.figures(), self.figures("parquet", "csv")
         return [*figures, *data, *self.tables(), *self.tables("parquet"), paths.FINDINGS, paths.SUMMARY]
+
+    def _acoustic_files(self) -> list[str]:
+        if not self.config.extraction.acoustics:
+            return []
+        tables = ("acoustic_neurons", "acoustic_classes")
+        files = [path for table in tables for path in self.tasks.of_tasks(table)]
+        return [*dict.fromkeys(self.all_correlations()), *files]
 
     def made_between(self) -> list[str]:
         """Return the files that results are made of, less those in the lists of sources."""
@@ -240,6 +280,7 @@ class Results:
                 for dataset in tasks.used_datasets()
             ),
             *statistics,
+            *self._acoustic_files(),
             *(path for table in ("neurons", "classes") for path in tasks.of_tasks(table)),
             *(path for table in ("inference", "stability", "draws") for path in tasks.inferred(table)),
             *tasks.of_comparisons("sharing", list(tasks.compared)),

@@ -146,7 +146,16 @@ class Tasks:
         outputs["embeddings"] = paths.EMBEDDINGS
         if self.config.extraction.responses:
             outputs["responses"] = paths.RESPONSES
+        if self.config.extraction.acoustics:
+            outputs |= {
+                "acoustic_sums": fill(paths.SHARD, table="acoustic_sums"),
+                "acoustics": paths.ACOUSTICS,
+            }
         return outputs
+
+    def acoustic_sums(self, wildcards: Any) -> list[str]:
+        known = {"model": wildcards.model, "dataset": wildcards.dataset, "table": "acoustic_sums"}
+        return [fill(paths.SHARD, shard=s, **known) for s in self.datasets.shards(wildcards.dataset)]
 
     def statistics_of_shards(self, wildcards: Any) -> dict[str, list[str]]:
         """Return the tables of every shard of a model and dataset, by name."""
@@ -173,10 +182,24 @@ class Tasks:
         """Return the tables of the counts of single clips, if these change places by themselves."""
         if self.config.inference.exchange == "rows":
             return {}
+        clips = self.datasets.clips(self.dataset(task), self.models.rates[model])
+        return {"responses": self._parts(paths.RESPONSES, model, task), "clips": clips}
+
+    def _parts(self, path: str, model: str, task: str) -> list[str]:
         dataset = self.dataset(task)
-        known = {"model": model, "dataset": dataset}
-        parts = [fill(paths.RESPONSES, shard=shard, **known) for shard in self.datasets.shards(dataset)]
-        return {"responses": parts, "clips": self.datasets.clips(dataset, self.models.rates[model])}
+        shards = self.datasets.shards(dataset)
+        return [fill(path, model=model, dataset=dataset, shard=shard) for shard in shards]
+
+    def partialled_from(self, wildcards: Any) -> dict[str, list[str]]:
+        """Return the counts, acoustics and labels of the clips of a task."""
+        names = {"responses": paths.RESPONSES, "acoustics": paths.ACOUSTICS}
+        parts = {name: self._parts(path, wildcards.model, wildcards.task) for name, path in names.items()}
+        return {**parts, "clips": self.clips(wildcards)}
+
+    def partialling(self) -> str:
+        """Serialise the settings of resamples of what stays when acoustics are partialled out."""
+        own = self.config.inference
+        return serialise({"replications": own.replications, "seed": own.seed, "level": own.level})
 
     def inferred_from(self, wildcards: Any) -> dict[str, Any]:
         """Return the counts that inference of a task draws from."""
@@ -237,9 +260,7 @@ class Tasks:
         return self.datasets.clips(self.dataset(wildcards.task), self.models.rates[wildcards.model])
 
     def embeddings(self, wildcards: Any) -> list[str]:
-        dataset = self.dataset(wildcards.task)
-        known = {"model": wildcards.model, "dataset": dataset}
-        return [fill(paths.EMBEDDINGS, shard=shard, **known) for shard in self.datasets.shards(dataset)]
+        return self._parts(paths.EMBEDDINGS, wildcards.model, wildcards.task)
 
     def probe(self) -> str:
         return serialise(self.config.probe)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from audio_neurons import tables
 from audio_neurons.activations.acoustics import Acoustics, of_clips
 from audio_neurons.activations.features import FEATURES, STEPS
 from audio_neurons.activations.units import Units
@@ -53,11 +54,11 @@ def speech(rng, speakers=20, clips=12, apart=8.0, spread=4.0, louder=0.0):
     active = (rng.random(chance.shape) < chance).sum(2).T
     tokens = np.full(count, TOKENS)
     sounds = pd.DataFrame({name: list(values) for name, values in of_clips(acoustics).items()})
-    return Units(active, tokens, label, speaker, ("male", "female")), sounds
+    return Units(active, tokens, label, speaker, ("deep", "high")), sounds
 
 
 def found(units, sounds, settings=SETTINGS):
-    """Return the table of the neurons of the class female by family and neuron, and the classes' values."""
+    """Return the table of the neurons of the class high by family and neuron, and the classes' values."""
     assigned = np.array([[False] * 6, [True] * 6])
     single, classes = {}, {}
     for family, table, of_classes in partial_out(units, sounds, assigned, settings):
@@ -161,3 +162,58 @@ def test_coefficients_are_those_of_weighted_least_squares():
 def test_regressors_of_hats_hold_any_piecewise_linear_function():
     sounds = pd.DataFrame({"tokens": [4] * 3, "f0_hats": list(np.eye(10)[[3, 4, 4]] * [[0.5], [1], [0.2]])})
     assert regressors(sounds, "f0").tolist() == [[0.5, 0], [0, 1], [0, 0.2]]
+
+
+def written(folder, units, sounds, held_out=0):
+    """Write the tables that a task reads, of which the last clips are of another split."""
+    count = len(units.labels)
+    names = [f"{i:04}" for i in range(count)]
+    split = ["train"] * (count - held_out) + ["test"] * held_out
+    order = np.random.default_rng(0).permutation(count)  # tables are not in order of names
+    with tables.writer(folder / "clips.parquet", "clips", ["voice"]) as out:
+        clips = pd.DataFrame(
+            {
+                "clip_id": names, "audio": b"", "frames": 1, "split": split, "fold": 0,
+                "group": np.char.zfill(units.groups.astype(str), 3),
+                "voice": np.array(units.classes)[units.labels],
+            }
+        )  # fmt: skip
+        out.append({name: clips[name].tolist() for name in clips})
+    active = list(units.active.astype(np.uint16)[order])
+    with tables.writer(folder / "responses.parquet", "responses") as out:
+        out.append({"clip_id": np.array(names)[order], "tokens": units.tokens[order], "active": active})
+    tables.write(folder / "acoustics.parquet", "acoustics", sounds.assign(clip_id=names).iloc[order])
+    place = pd.DataFrame({"layer": 0, "neuron": range(6)})
+    rows = {"response": 0.5, "entropy": 0.1, "selected": True, "eligible": True}
+    some = [place.assign(**{"class": c, **rows}, assigned=place["neuron"] > 1) for c in units.classes]
+    some[0]["assigned"] = False
+    tables.write(folder / "neurons.parquet", "neurons", pd.concat(some))
+    parts = [[folder / f"{name}.parquet"] for name in ("responses", "clips", "acoustics")]
+    return [folder / "neurons.parquet", *parts, "voice", ["train"]]
+
+
+def test_a_task_is_that_of_its_clips_by_name_and_of_the_splits_that_chose(tmp_path):
+    units, sounds = speech(np.random.default_rng(2))
+    given = written(tmp_path, units, sounds, held_out=60)
+    outs = tmp_path / "single.parquet", tmp_path / "classes.parquet"
+    partialling.partial_task(*given, SETTINGS, *outs)
+    single, classes = tables.read(outs[0], "acoustic_neurons"), tables.read(outs[1], "acoustic_classes")
+    kept = Units(
+        units.active[:180], units.tokens[:180], units.labels[:180], units.groups[:180], units.classes
+    )
+    expected = found(kept, sounds.iloc[:180])[0]
+    assert single["neuron"].tolist() == [2, 3, 4, 5] * 4
+    for name in ("effect", "kept", "stays_low"):
+        own = single[single["family"] == "f0"][name].to_numpy()
+        np.testing.assert_allclose(own, expected.loc["f0", name].to_numpy()[2:])
+    assert classes["clips"].tolist() == [96, 84] * 4  # of 15 speakers
+    assert classes["groups"].tolist() == [8, 7] * 4
+    partialling.partial_task(*given, SETTINGS, tmp_path / "again.parquet", outs[1])
+    assert (tmp_path / "again.parquet").read_bytes() == outs[0].read_bytes()
+
+
+def test_acoustics_of_other_clips_are_refused(tmp_path):
+    units, sounds = speech(np.random.default_rng(2), speakers=4)
+    given = written(tmp_path, units, sounds.assign(tokens=7))
+    with pytest.raises(tables.TableError, match="not of the clips of"):
+        partialling.partial_task(*given, SETTINGS, tmp_path / "a", tmp_path / "b")

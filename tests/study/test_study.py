@@ -76,6 +76,28 @@ def test_inference_reads_the_counts_of_single_clips_only_where_they_change_place
     assert both["clips_2"][0] == "results/clips/esc50/part-000.parquet"
 
 
+def test_acoustics_have_tables_of_their_own_and_need_nothing_without(studied):
+    one = wildcards(model="r", task="sex", dataset="mine", selector="aape")
+    config = MINIMAL | {"extraction": {"responses": True, "acoustics": True}}
+    study, plain = studied(config), studied(MINIMAL)
+    assert set(study.tasks.shard_outputs()) - set(plain.tasks.shard_outputs()) == {
+        "acoustics", "acoustic_sums", "responses",
+    }  # fmt: skip
+    parts = [f"part-00{n}.parquet" for n in range(3)]
+    assert study.tasks.partialled_from(one) == {
+        "responses": [f"results/responses/r/mine/{part}" for part in parts],
+        "acoustics": [f"results/acoustics/r/mine/{part}" for part in parts],
+        "clips": [f"results/clips/mine/{part}" for part in parts],
+    }
+    assert study.tasks.acoustic_sums(one)[2] == "results/shards/r/mine/002/acoustic_sums.parquet"
+    more = set(study.results.everything()) - set(plain.results.everything())
+    assert {"results/tables/acoustics.csv", "results/figures/acoustics/sex.png"} <= more
+    assert all("acoustics" in path for path in more)
+    assert "results/statistics/r/mine/correlations.parquet" in study.results.made_between()
+    assert not [path for path in plain.results.made_between() if "acoustic" in path]
+    assert study.tasks.passes(one) == plain.tasks.passes(one)
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -72,6 +72,28 @@ def test_what_was_drawn_and_heard_is_told_in_the_run_the_tables_and_the_findings
     assert TOLD in " ".join(findings.split())
 
 
+def test_what_stays_without_acoustics_is_in_the_figures_tables_and_findings(done):
+    folder, _ = done
+    table = pd.read_csv(folder / "results/tables/acoustics.csv")
+    assert set(table["task"]) == {"site", "species"}
+    assert set(table["family"]) == {"f0", "loudness", "spectrum", "all"}
+    site = table[(table["task"] == "site") & (table["family"] == "loudness")]
+    assert site["untold"].max() < 0.1  # the sites differ in level, by 10 dB
+    assert set(site["reason"]) == {"acoustics tell the class"}
+    sounds = pd.read_parquet(folder / "results/acoustics/random/days/part-000.parquet")
+    assert sounds["loudness"].max() - sounds["loudness"].min() == pytest.approx(9.5, abs=1)
+    correlated = pd.read_parquet(folder / "results/statistics/random/days/correlations.parquet")
+    assert set(correlated["split"]) == {"*", *pd.read_csv(folder / "results/tables/clips.csv")["split"]} - {
+        ""
+    }
+    for task in ("site", "species"):
+        assert (folder / f"results/figures/acoustics/{task}.pdf").read_bytes().startswith(b"%PDF")
+    findings = (folder / "results/findings.html").read_text()
+    assert "What else a neuron hears" in findings
+    made = (folder / "results/provenance.json").read_text()
+    assert "results/acoustic_classes/random/site/aape.parquet" in made
+
+
 def test_it_is_told_below_figures_and_in_their_captions(done, tmp_path):
     folder, _ = done
     pdf = (folder / "results/figures/site.pdf").read_bytes()

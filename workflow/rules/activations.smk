@@ -121,3 +121,23 @@ rule merge:
         "Merge the statistics of {wildcards.model} on {wildcards.dataset}"
     script:
         "../scripts/merge.py"
+
+
+# With extraction.acoustics.
+rule correlate:
+    input:
+        study.tasks.acoustic_sums,
+    output:
+        paths.fill(paths.STATISTICS, table="correlations"),
+    log:
+        "logs/correlate/{model}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/correlate/{model}/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        code=code_digest("activations.correlations"),
+    message:
+        "Correlate the neurons of {wildcards.model} with the acoustics of {wildcards.dataset}"
+    script:
+        "../scripts/correlate.py"

@@ -54,3 +54,28 @@ rule infer_sharing:
         "Resample the comparison {wildcards.comparison} in {wildcards.model}"
     script:
         "../scripts/infer_sharing.py"
+
+
+# With extraction.acoustics.
+rule partial_out:
+    input:
+        unpack(study.tasks.partialled_from),
+        neurons=paths.fill(paths.OF_TASK, table="neurons"),
+    output:
+        neurons=paths.fill(paths.OF_TASK, table="acoustic_neurons"),
+        classes=paths.fill(paths.OF_TASK, table="acoustic_classes"),
+    log:
+        "logs/partial_out/{model}/{task}/{selector}.log",
+    benchmark:
+        "logs/benchmarks/partial_out/{model}/{task}/{selector}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        label=study.tasks.label,
+        splits=study.tasks.splits(),
+        settings=study.tasks.partialling(),
+        code=code_digest("inference.partialling"),
+    message:
+        "Partial acoustics out of what {wildcards.model} responds to in {wildcards.task}"
+    script:
+        "../scripts/partial_out.py"

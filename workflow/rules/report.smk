@@ -110,6 +110,69 @@ for _figure, _folder, _title, _table in (
             "../scripts/draw.py"
 
 
+# With extraction.acoustics.
+rule draw_acoustics:
+    input:
+        classes=study.results.acoustic_classes,
+        neurons=study.results.neurons_of,
+        correlations=study.results.correlations_of,
+        inventory=study.results.inventories,
+    output:
+        pdf=paths.fill(paths.FIGURE, figure="acoustics/{task}", kind="pdf"),
+        png=report(
+            paths.fill(paths.FIGURE, figure="acoustics/{task}", kind="png"),
+            caption="../report/acoustics.rst",
+            category="Class-specific neurons",
+            labels={"task": "{task}", "figure": "acoustics"},
+        ),
+        data=paths.fill(paths.FIGURE, figure="acoustics/{task}", kind="parquet"),
+        csv=paths.fill(paths.FIGURE, figure="acoustics/{task}", kind="csv"),
+    log:
+        "logs/draw_acoustics/{task}.log",
+    benchmark:
+        "logs/benchmarks/draw_acoustics/{task}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        figure="acoustics",
+        about=study.results.about_acoustics,
+        clips=study.results.told_of_clips,
+        code=code_digest("report.figures.drawing", "report.figures.acoustics"),
+    message:
+        "Draw what else the neurons of {wildcards.task} hear"
+    script:
+        "../scripts/draw.py"
+
+
+rule tabulate_acoustics:
+    input:
+        classes=study.tasks.of_tasks("acoustic_classes"),
+        neurons=study.tasks.of_tasks("neurons"),
+        correlations=study.results.all_correlations(),
+    output:
+        csv=report(
+            paths.fill(paths.TABLE, table="acoustics", kind="csv"),
+            caption="../report/acoustics_table.rst",
+            category="Class-specific neurons",
+            labels={"figure": "table of acoustics"},
+        ),
+        data=paths.fill(paths.TABLE, table="acoustics", kind="parquet"),
+    log:
+        "logs/tabulate_acoustics.log",
+    benchmark:
+        "logs/benchmarks/tabulate_acoustics.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        about=study.results.about_tables,
+        clips=study.results.told_of_clips,
+        code=code_digest("report.acoustics"),
+    message:
+        "Assemble what stays of classes without acoustics"
+    script:
+        "../scripts/tabulate_acoustics.py"
+
+
 rule tabulate:
     input:
         classes=study.tasks.of_tasks("classes"),
@@ -251,6 +314,7 @@ rule tabulate_expectations:
 
 rule summarize:
     input:
+        **study.results.acoustic_table(),
         clips=paths.fill(paths.TABLE, table="clips", kind="parquet"),
         coverage=paths.fill(paths.TABLE, table="coverage", kind="parquet"),
         sharing=paths.fill(paths.TABLE, table="sharing", kind="parquet"),

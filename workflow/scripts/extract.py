@@ -29,4 +29,5 @@ extract(
     name=f"{name} on {snakemake.wildcards.dataset}",
     medians=snakemake.input.get("medians"),
     workers=snakemake.threads,
+    acoustics=snakemake.output.get("acoustics"),
 )
