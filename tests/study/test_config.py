@@ -72,13 +72,14 @@ def test_shipped_configurations_are_completed(name):
     for key, block in full["datasets"].items():
         assert block["adapter"] == key
         assert block["options"] == before["datasets"][key].get("options", {})
-        assert block["archives"] == {}
+        assert block["archives"] == before["datasets"][key].get("archives", {})
     assert full["download"]["max_missing"] == 0.01
     assert full["selection"]["statistics_split"] == ("all" if name == "paper" else "train")
     for key, block in full["selection"]["selectors"].items():
         assert block["preset"] == key
     for block in full["models"].values():
-        assert block["adapter"] == ("huggingface" if "model_type" in block else "vit")
+        hub = "model_type" in block or block["weights"]["source"] == "hub"
+        assert block["adapter"] == ("huggingface" if hub else "vit")
         if "training" in block:
             assert block["training"]["mask_ratio"] == 0.7
 
