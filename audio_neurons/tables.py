@@ -112,6 +112,38 @@ SCHEMAS: dict[str, pa.Schema] = {
         seconds=pa.float32(),
         response=pa.float32(),
     ),
+    # One row per neuron, sample and rank: clips that stand for the neuron, with its trace over the excerpt.
+    "examples": _schema(
+        **_NEURON,
+        sample=pa.string(),
+        rank=pa.int16(),
+        clip_id=pa.string(),
+        activation=pa.float32(),
+        seconds=pa.float32(),
+        response=pa.float32(),
+        excerpt=pa.int16(),
+        trace=pa.list_(pa.uint8()),
+        step=pa.float32(),
+        scale=pa.float32(),
+        active_clips=pa.int32(),
+        drawn_clips=pa.int32(),
+    ),
+    # One row per drawn clip and rank: the neurons that it excites most.
+    "excited": _schema(
+        clip_id=pa.string(), rank=pa.int16(), **_NEURON, score=pa.float32(), activation=pa.float32()
+    ),
+    # One row per clip that is shown for some neuron, with its labels.
+    "shown": _schema(clip_id=pa.string(), split=pa.string(), group=pa.string(), seconds=pa.float64()),
+    # One row per excerpt of a clip: its sound, and its spectrogram.
+    "excerpts": _schema(
+        clip_id=pa.string(),
+        excerpt=pa.int16(),
+        start=pa.float64(),
+        seconds=pa.float64(),
+        shown=pa.int64(),
+        sound=pa.binary(),
+        spectrogram=pa.binary(),
+    ),
     # One row per neuron: its median activation over sampled tokens of training clips.
     "medians": _schema(**_NEURON, median=pa.float32()),
     # One row per layer of a model: the feed-forward network, its block, and its number there.
@@ -413,11 +445,11 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 # Tables that have one more string column per label of the dataset.
-LABELLED = {"clips", "cells", "units"}
+LABELLED = {"clips", "cells", "units", "shown"}
 
 
 def labels_of(name: str, columns: Sequence[str]) -> list[str]:
-    """Return the label columns of a table of clips, cells or units, in the table's order."""
+    """Return the label columns of a table of `LABELLED`, in the table's order."""
     return [c for c in columns if c not in SCHEMAS[name].names]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from audio_neurons.settings.ablation import Ablation
+from audio_neurons.settings.atlas import Atlas
 from audio_neurons.settings.datasets import Comparison, Dataset, Task
 from audio_neurons.settings.extraction import Extraction
 from audio_neurons.settings.inference import Findings, Inference
@@ -51,6 +52,8 @@ class Configuration(Section):
     """Whether probes need the chosen neurons (results/ablation)."""
     findings: Findings = Findings()
     """When the page of findings calls a difference one."""
+    atlas: Atlas = Atlas()
+    """Pages on which neurons are seen and heard (results/atlas)."""
     comparisons: Annotated[
         dict[Name, Comparison], Field(json_schema_extra={"propertyNames": {"not": {"enum": list(FIGURES)}}})
     ]
@@ -62,6 +65,8 @@ class Configuration(Section):
         for name, comparison in self.comparisons.items():
             for i, compared in enumerate(comparison.tasks):
                 yield from unknown(f"comparisons.{name}.tasks.{i}", compared, self.tasks, "task")
+        for i, name in enumerate(self.atlas.audio or ()):
+            yield from unknown(f"atlas.audio.{i}", name, self.datasets, "dataset")
         for name, model in self.models.items():
             yield from self._model(f"models.{name}", name, model)
         for name, ablated in self.ablation.tasks.items():

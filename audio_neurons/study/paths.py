@@ -32,6 +32,11 @@ EMBEDDINGS = "results/embeddings/{model}/{dataset}/part-{shard}.parquet"
 RESPONSES = "results/responses/{model}/{dataset}/part-{shard}.parquet"
 ACOUSTICS = "results/acoustics/{model}/{dataset}/part-{shard}.parquet"
 STATISTICS = "results/statistics/{model}/{dataset}/{table}.parquet"
+# Clips that stand for neurons, and their sounds
+EXAMPLES = "results/examples/{model}/{dataset}.parquet"
+EXCITED = "results/excited/{model}/{dataset}.parquet"
+SHOWN = "results/shown/{dataset}.parquet"
+EXCERPTS = "results/excerpts/{dataset}.parquet"
 # Tables of one model and task: neurons, classes, inference, stability, draws, acoustic_classes, ablation, ...
 OF_TASK = "results/{table}/{model}/{task}/{selector}.parquet"
 # Tables of one model and comparison: sharing, sharing_inference, sharing_draws, pair_draws
@@ -44,6 +49,9 @@ SCREENING = "results/{table}/{model}/{task}.parquet"
 FIGURE = "results/figures/{figure}.{kind}"
 TABLE = "results/tables/{table}.{kind}"
 FINDINGS = "results/findings.html"
+ATLAS = "results/atlas/index.html"
+ATLAS_PAGES = "results/atlas/pages"
+ATLAS_LOCAL = "results/atlas/local"
 # Checksums of what was not made here, by which changes of it are noticed
 CONTENTS = "results/sources/checksums.txt"
 SUMMARY = "results/summary.txt"

@@ -11,6 +11,7 @@ from audio_neurons.fetching import preflight
 from audio_neurons.running.contents import Contents
 from audio_neurons.settings.configuration import Configuration
 from audio_neurons.study import paths
+from audio_neurons.study.atlas import Atlas
 from audio_neurons.study.datasets import Datasets
 from audio_neurons.study.models import Models
 from audio_neurons.study.results import Results
@@ -35,6 +36,7 @@ class Study:
         self.models = Models(self.config, values, self.contents)
         self.tasks = Tasks(self.config, self.datasets, self.models, home / "resources" / "published")
         self.results = Results(self.tasks)
+        self.atlas = Atlas(self.tasks)
 
     def downloads(self) -> list[str]:
         """Return the archives and checkpoints that need a network."""

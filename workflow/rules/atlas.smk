@@ -1,0 +1,61 @@
+"""Clips that stand for neurons, their sounds, and the pages on which they are seen and heard."""
+
+
+rule find_examples:
+    input:
+        clips=study.tasks.dataset_clips,
+        weights=weights,
+        norm_stats=study.tasks.norm_stats,
+        medians=study.tasks.medians,
+        strongest=study.atlas.strongest,
+        neurons=study.atlas.neurons,
+    output:
+        examples=paths.EXAMPLES,
+        excited=paths.EXCITED,
+    log:
+        "logs/find_examples/{model}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/find_examples/{model}/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    threads: study.models.threads
+    resources:
+        gpu=study.models.gpus,
+    params:
+        model=study.models.architecture,
+        settings=study.tasks.passes,
+        labels=study.atlas.labels,
+        drawn=study.atlas.drawn(),
+        device=study.config.extraction.device,
+        weights=study.models.weights_content,
+        code=partial(study.models.code, "activations.examples"),
+    message:
+        "Find examples for the neurons of {wildcards.model} in {wildcards.dataset}"
+    script:
+        "../scripts/find_examples.py"
+
+
+rule cut_excerpts:
+    input:
+        clips=study.atlas.heard_clips,
+        examples=study.atlas.examples,
+    output:
+        excerpts=paths.EXCERPTS,
+        shown=paths.SHOWN,
+    log:
+        "logs/cut_excerpts/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/cut_excerpts/{dataset}.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        clip_seconds=study.tasks.clip_seconds,
+        rate=study.atlas.rate,
+        labels=study.atlas.labels_of_dataset,
+        padded=study.config.extraction.count == "window",
+        sounds=study.config.atlas.sounds,
+        code=code_digest("recordings.excerpts"),
+    message:
+        "Cut the excerpts of {wildcards.dataset}"
+    script:
+        "../scripts/cut_excerpts.py"
