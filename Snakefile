@@ -49,6 +49,7 @@ rule all:
         paths.SUMMARY,
         paths.FINDINGS,
         paths.PROVENANCE,
+        study.atlas.pages(),
 
 
 rule downloads:

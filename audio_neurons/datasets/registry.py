@@ -8,6 +8,8 @@ and a YAML file of the same name beside it, with the facts that the code does no
 
 ``title``, ``licence``, ``citation``, ``homepage``, ``gated``
     About the dataset; ``gated`` if its files are available on request only.
+``redistributable``
+    True where the licence clearly lets anybody pass on single recordings for any purpose.
 ``labels``
     Label columns; null if the user's own files define them (see `labels`).
 ``clip_seconds``, ``options``

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
+from PIL import Image  # which matplotlib needs
 from torchaudio.transforms import MelSpectrogram
-from torchvision.io import encode_png
 
 from audio_neurons import tables
 from audio_neurons.recordings import audio
@@ -160,4 +160,6 @@ def _png(wave: np.ndarray, mel: MelSpectrogram) -> bytes:
     decibels = 10 * torch.log10(power.clamp(min=1e-12))
     level = ((decibels - decibels.max()) / RANGE + 1).clamp(0, 1)
     pixels = (255 * level).round().to(torch.uint8).flip(0)
-    return encode_png(pixels[None].contiguous(), compression_level=9).numpy().tobytes()
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=True)
+    return file.getvalue()

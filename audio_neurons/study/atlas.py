@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from audio_neurons.datasets import registry as datasets
 from audio_neurons.settings.section import serialise
 from audio_neurons.study import paths
 from audio_neurons.study.paths import fill
+from audio_neurons.study.results import Results, title
 from audio_neurons.study.tasks import Tasks
+
+TOLD = ("licence", "citation", "homepage")  # of a dataset
 
 
 class Atlas:
     """The atlas of a configuration; methods that take ``wildcards`` are Snakemake's input functions."""
 
-    def __init__(self, tasks: Tasks):
-        self.tasks, self.config = tasks, tasks.config
+    def __init__(self, tasks: Tasks, results: Results):
+        self.tasks, self.results, self.config = tasks, results, tasks.config
 
     # Clips that stand for neurons
 
@@ -54,3 +59,103 @@ class Atlas:
     def examples(self, wildcards: Any) -> list[str]:
         """Return the ``examples`` tables of a dataset, one per model."""
         return [fill(paths.EXAMPLES, model=m, dataset=wildcards.dataset) for m in self.tasks.models]
+
+    # Pages
+
+    def pages(self) -> list[str]:
+        """Return the page that leads to the atlas, if one is wanted."""
+        return [paths.ATLAS] if self.config.atlas.make else []
+
+    def passed_on(self, dataset: str) -> bool:
+        """Return whether a dataset's sounds may be passed on: as set, or made here, or by its licence."""
+        named = self.config.atlas.audio
+        if named is not None:
+            return dataset in named
+        facts = datasets.source(self.tasks.datasets.adapter(dataset))
+        return self.tasks.datasets[dataset].synthesis is not None or bool(facts.get("redistributable"))
+
+    def _datasets(self) -> list[dict[str, Any]]:
+        found = []
+        for name in self.tasks.used_datasets():
+            facts = datasets.source(self.tasks.datasets.adapter(name))
+            made = self.tasks.datasets[name].synthesis is not None
+            told = {"licence": "synthesised here"} if made else {key: facts.get(key, "") for key in TOLD}
+            own = {"name": name, "title": f"{name} (synthetic)" if made else facts.get("title") or name}
+            found.append({**own, **told, "passed_on": self.passed_on(name)})
+        return found
+
+    def about(self, wildcards: Any) -> str:
+        """Serialise models, tasks, comparisons and datasets, and how neurons and clips were chosen."""
+        config = self.config
+        kept = {
+            name: {"name": name, "title": title(config.tasks, name), "dataset": task.dataset}
+            for name, task in self.tasks.here.items()
+        }
+        return serialise(
+            {
+                "models": [
+                    {"name": name, "title": title(config.models, name), "kind": config.models[name].kind}
+                    for name in self.tasks.models
+                ],
+                "tasks": [
+                    {
+                        **kept[name],
+                        "label": task.label,
+                        "rule": self.tasks.rule_for(name, self.tasks.selector),
+                    }
+                    for name, task in self.tasks.here.items()
+                ],
+                "comparisons": [
+                    {"name": name, "title": title(config.comparisons, name), "tasks": one.tasks}
+                    for name, one in self.tasks.compared.items()
+                ],
+                "datasets": self._datasets(),
+                "ablated": [list(case) for case in self.tasks.ablated_in()],
+                "selector": self.tasks.selector,
+                "resampled": self.tasks.resampled,
+                "splits": None if config.selection.statistics_split == "all" else ["train"],
+                "level": config.inference.level,
+                "drawn": config.atlas.examples,
+                "demo": bool(self.tasks.datasets.made_here),
+                "configuration": serialise(config),
+                "sources": self.results.source_lists(),
+            }
+        )
+
+    def told(self) -> dict[str, list[str]]:
+        """Return the tables that the pages show, by kind."""
+        tasks, models, used = self.tasks, self.tasks.models, self.tasks.used_datasets()
+        of_ablation = [
+            tasks.table(name, *case) for name in ("ablation", "ablation_sets") for case in tasks.ablated_in()
+        ]
+        return {
+            **{name: tasks.of_tasks(name) for name in ("neurons", "classes")},
+            "stability": tasks.inferred("stability"),
+            "units": [
+                fill(paths.STATISTICS, model=m, dataset=d, table="units") for m in models for d in used
+            ],
+            "sharing": tasks.of_comparisons("sharing", list(tasks.compared)),
+            "sharing_inference": tasks.shared("sharing_inference"),
+            "ablation": of_ablation,
+            "shown": [fill(path, dataset=d) for path in (paths.SHOWN, paths.EXCERPTS) for d in used],
+            "examples": [
+                fill(path, model=m, dataset=d)
+                for path in (paths.EXAMPLES, paths.EXCITED)
+                for m in models
+                for d in used
+            ],
+            "sources": self.results.source_lists(),
+        }
+
+    def if_there(self, wildcards: Any) -> list[str]:
+        """Return tables that the pages show only where they were asked for by themselves."""
+        screened = [
+            fill(paths.SCREENING, table="screening", model=model, task=task)
+            for model, task in self.tasks.ablated_in()
+        ]
+        correlated = [
+            fill(paths.STATISTICS, model=model, dataset=dataset, table="correlations")
+            for model in self.tasks.models
+            for dataset in self.tasks.used_datasets()
+        ]
+        return [path for path in [*screened, *correlated] if Path(path).is_file()]

@@ -36,7 +36,7 @@ class Study:
         self.models = Models(self.config, values, self.contents)
         self.tasks = Tasks(self.config, self.datasets, self.models, home / "resources" / "published")
         self.results = Results(self.tasks)
-        self.atlas = Atlas(self.tasks)
+        self.atlas = Atlas(self.tasks, self.results)
 
     def downloads(self) -> list[str]:
         """Return the archives and checkpoints that need a network."""

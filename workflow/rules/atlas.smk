@@ -59,3 +59,33 @@ rule cut_excerpts:
         "Cut the excerpts of {wildcards.dataset}"
     script:
         "../scripts/cut_excerpts.py"
+
+
+# Sounds that may not be passed on are outside the pages, and so outside the report.
+rule atlas:
+    input:
+        **study.atlas.told(),
+        more=study.atlas.if_there,
+    output:
+        index=paths.ATLAS,
+        pages=report(
+            directory(paths.ATLAS_PAGES),
+            caption="../report/atlas.rst",
+            category="Findings",
+            labels={"figure": "atlas of neurons"},
+            htmlindex="index.html",
+        ),
+        local=directory(paths.ATLAS_LOCAL),
+    log:
+        "logs/atlas.log",
+    benchmark:
+        "logs/benchmarks/atlas.tsv"
+    conda:
+        "../../envs/audio-neurons.yaml"
+    params:
+        about=study.atlas.about,
+        code=code_digest("report.atlas.building"),
+    message:
+        "Write the atlas"
+    script:
+        "../scripts/atlas.py"
