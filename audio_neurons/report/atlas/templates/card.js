@@ -130,7 +130,7 @@ function effects(index, task, own, listing, [layer, unit]) {
     "Change of the class's log-probability when all neurons of the set are replaced, and beside it the mean over matched random sets",
     ["set (neurons)", "class", "replaced by", "change", "interval", "random sets", "p"],
     rows.map((one) => ({ cells: [`${one.set} (${one.neurons})`, one.class, one.replacement === "zero" ? "0" : one.replacement,
-      signed(one.logprob_delta), `${signed(one.low)} to ${signed(one.high)}`,
+      signed(one.logprob_delta), one.low === null ? "–" : `${signed(one.low)} to ${signed(one.high)}`,
       one.excess === null ? "none ran" : signed(one.logprob_delta - one.excess), one.logprob_p === null ? "–" : `${one.logprob_p}`] })),
     [, , , "number", "number", "number", "number"]));
   if (own.est) found.push(h("p", {}, "Screening estimates that zeroing it alone changes the log-probability of ",

@@ -84,6 +84,9 @@ async function classPage(index, model, task, name, asked) {
   ] };
 }
 
+const others = (blocks, here, to, label) => blocks.length > 1 && h("nav", { "aria-label": label }, blocks.map((one) =>
+  link(one.title, to(one.name), {}, one.name === here ? { "aria-current": "page", style: "font-weight:700" } : {})));
+
 async function comparePage(index, model, comparison, a, b) {
   const names = [comparison.tasks[0], comparison.tasks[comparison.tasks.length - 1]];
   const [one, two] = names.map((name) => index.tasks.find((task) => task.name === name));
@@ -92,6 +95,7 @@ async function comparePage(index, model, comparison, a, b) {
     return { title: `${comparison.title}, ${model.title}`, page: [
       h("h1", { tabindex: -1 }, comparison.title),
       h("p", { class: "soft" }, `${model.title}. Each cell leads to the neurons that the two classes share.`),
+      others(index.comparisons, comparison.name, (name) => [model.name, "compare", name], "Comparisons"),
       h("section", {}, heat(pairs, [one.title, two.title], (x, y) => atlas.address([model.name, "compare", comparison.name, x, y])))] };
   }
   const [first, second] = await Promise.all([one, two].map((task) => atlas.load(`${model.name}/task-${task.name}`)));
@@ -134,6 +138,7 @@ async function soundPage(index, model, dataset, id, asked) {
       h("h1", { tabindex: -1 }, `Sounds: ${dataset.title}`),
       h("p", { class: "soft" }, `${excited.length} clips that were drawn by chance, in the order of the draw. Choose one to see which neurons of ` +
         `${model.title} it excites most.`),
+      others(Object.values(index.datasets), dataset.name, (name) => [model.name, "sound", name], "Datasets"),
       h("div", { class: "row" }, Object.keys(clips.labels).length > 1 && select("Label", Object.keys(clips.labels).map((one) => [one, one]),
         label, (one) => go({ label: one, class: "" })),
         select("Class", [["", "all"], ...kinds.names.map((one) => [one, one])], wanted, (one) => go({ class: one }))),
