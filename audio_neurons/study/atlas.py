@@ -80,7 +80,9 @@ class Atlas:
             facts = datasets.source(self.tasks.datasets.adapter(name))
             made = self.tasks.datasets[name].synthesis is not None
             told = {"licence": "synthesised here"} if made else {key: facts.get(key, "") for key in TOLD}
-            own = {"name": name, "title": f"{name} (synthetic)" if made else facts.get("title") or name}
+            known = self.tasks.datasets[name].files is None
+            heading = f"{name} (synthetic)" if made else facts.get("title") if known else name
+            own = {"name": name, "title": heading or name}
             found.append({**own, **told, "passed_on": self.passed_on(name)})
         return found
 

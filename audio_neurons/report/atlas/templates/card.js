@@ -100,8 +100,8 @@ function taskSection(index, model, task, data, at, own, listing, [layer, unit], 
     : ` The dashed line is the threshold of the selection, ${listing.threshold}.`);
   const many = 15;
   const told = own.null
-    ? `AAPE ${atlas.number(entropy)} nats; under permuted labels ${atlas.number(own.null[0])} on average, p ${own.null[1]}, ` +
-      `q ${own.null[2]}. Selected in ${(100 * own.stable).toFixed(0)} % of resamples of the groups.`
+    ? `AAPE ${atlas.number(entropy)} nats; under permuted labels ${atlas.number(own.null[0])} on average, p ${atlas.small(own.null[1])}, ` +
+      `q ${atlas.small(own.null[2])}. Selected in ${(100 * own.stable).toFixed(0)} % of resamples of the groups.`
     : `AAPE ${atlas.number(entropy)} nats.`;
   return h("section", { class: model.kind }, h("h2", {}, task.title), h("p", {}, told),
     table(caption, heads, order.slice(0, many).map(row), kinds),
@@ -131,7 +131,7 @@ function effects(index, task, own, listing, [layer, unit]) {
     ["set (neurons)", "class", "replaced by", "change", "interval", "random sets", "p"],
     rows.map((one) => ({ cells: [`${one.set} (${one.neurons})`, one.class, one.replacement === "zero" ? "0" : one.replacement,
       signed(one.logprob_delta), one.low === null ? "–" : `${signed(one.low)} to ${signed(one.high)}`,
-      one.excess === null ? "none ran" : signed(one.logprob_delta - one.excess), one.logprob_p === null ? "–" : `${one.logprob_p}`] })),
+      one.excess === null ? "none ran" : signed(one.logprob_delta - one.excess), atlas.small(one.logprob_p)] })),
     [, , , "number", "number", "number", "number"]));
   if (own.est) found.push(h("p", {}, "Screening estimates that zeroing it alone changes the log-probability of ",
     own.a.map((i, k) => `${k ? ", " : ""}${classes[i]} by ${signed(own.est[i])}`), "."));

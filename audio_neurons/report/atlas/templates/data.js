@@ -47,6 +47,7 @@ atlas.where = () => {
 
 // Numbers as text; what is not known is a dash.
 atlas.number = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+atlas.small = (value) => (value === null ? "–" : value < 0.001 ? value.toExponential(0) : value.toPrecision(2));
 // Probabilities of all neurons are letters, one for each half per cent.
 atlas.coarse = (text, at) => (text.charCodeAt(at) > 293 ? null : (text.charCodeAt(at) - 93) / 200);
 atlas.share = (thousandths) => (thousandths < 0 ? null : thousandths / 1000);

@@ -58,7 +58,7 @@ async function classPage(index, model, task, name, asked) {
     link(`${data.layer[i]}:${data.unit[i]}`, [model.name, `${data.layer[i]}`, `${data.unit[i]}`], { task: task.name }),
     data.a[i].map((one, k) => [k ? ", " : "", link(classes[one], [model.name, "task", task.name, classes[one]])]),
     bar(best(i) / 1000, null, null, data.threshold, Math.max(...kept.map(best), 1) / 1000), atlas.number(best(i) / 1000),
-    atlas.number(data.h[i]), ...(data.q ? [`${data.q[i]}`] : []), ...(again(i) === null ? [] : [atlas.number(again(i) / 1000, 2)]),
+    atlas.number(data.h[i]), ...(data.q ? [atlas.small(data.q[i])] : []), ...(again(i) === null ? [] : [atlas.number(again(i) / 1000, 2)]),
     ...(est(i) === null ? [] : [est(i).toPrecision(2)])] }));
   const heads = ["neuron", "classes", "", "probability", "AAPE", ...(data.q ? ["q"] : []),
     ...(data.again && here >= 0 ? ["assigned again"] : []), ...(data.est && here >= 0 ? ["screened effect"] : [])];
@@ -80,7 +80,7 @@ async function classPage(index, model, task, name, asked) {
       table(layer === null ? "All layers" : `Layer ${layer}`, heads, rows, [, , "barcell", "number", "number", "number", "number", "number"]),
       effect.map((one) => h("p", {}, `Ablation of all of them (${one.replacement === "zero" ? "set to 0" : one.replacement}) changes the ` +
         `log-probability of ${name} by ${one.logprob_delta.toFixed(3)}` + (one.excess === null ? "."
-          : `; random sets change it by ${(one.logprob_delta - one.excess).toFixed(3)} on average (p ${one.logprob_p}).`)))),
+          : `; random sets change it by ${(one.logprob_delta - one.excess).toFixed(3)} on average (p ${atlas.small(one.logprob_p)}).`)))),
   ] };
 }
 
