@@ -1,4 +1,4 @@
-"""Commands: ``python -m audio_neurons models``, ``check`` and ``init``."""
+"""Commands: ``python -m audio_neurons models``, ``check``, ``cost`` and ``init``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from audio_neurons.commands import check, init
+from audio_neurons.commands import check, cost, init
+from audio_neurons.cost import encoders
 from audio_neurons.models.errors import ModelError
-from audio_neurons.models.folder import CONFIG
-from audio_neurons.models.twins import owner, resolved
-from audio_neurons.study import paths
+from audio_neurons.models.twins import resolved
 from audio_neurons.study.loading import HOME, ConfigError, complete
-from audio_neurons.study.paths import fill
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,11 +68,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m audio_neurons``."""
     parser = argparse.ArgumentParser(
         prog="python -m audio_neurons",
-        description="Begin a study of your own recordings, and check recordings and models before a run.",
+        description="Begin a study of your own recordings. Before a run, check recordings and models, and "
+        "count what it costs.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     init.add(commands)
     check.add(commands)
+    cost.add(commands)
     models = commands.add_parser(
         "models",
         help="list the models of a configuration, or check some",
@@ -106,39 +106,11 @@ def _models(path: Path, directory: Path) -> dict[str, dict]:
     return {name: dict(resolved(models, name)) for name in models}
 
 
-def _weights(name: str, block: Mapping, directory: Path) -> Path | None:
-    """Return the path of the model's checkpoint in a run; ``None`` if the model has none."""
-    source, name = block["weights"]["source"], owner(name, block)
-    if source == "hub":
-        return directory / fill(paths.SNAPSHOT, model=name)
-    if source == "folder":
-        return directory / Path(block["weights"]["path"]).expanduser() / CONFIG
-    if source == "checkpoint":
-        return directory / "resources" / "weights" / name / block["weights"]["file"]
-    return directory / "results" / "training" / name / "model.safetensors" if source == "training" else None
-
-
-def _load(name: str, block: Mapping, options: argparse.Namespace) -> Encoder:
-    from audio_neurons.models import registry as models
-
-    path = _weights(name, block, options.directory)
-    if path is None or path.is_file():
-        return models.load(name, block, path)
-    if block["weights"]["source"] == "hub":
-        raise ModelError(
-            f"models.{name}: {block['weights']['name']} is not here yet, and only its files describe it; "
-            "fetch it by `snakemake downloads`"
-        )
-    # The file's folder may tell the sizes.
-    untrained = {"source": "random", "seed": 0, "file": block["weights"].get("file", "")}
-    return models.load(name, {**block, "weights": untrained}, None)
-
-
 def _row(name: str, block: Mapping, options: argparse.Namespace) -> tuple[str, ...]:
-    path = _weights(name, block, options.directory)
+    path = encoders.checkpoint(name, block, options.directory)
     if block["weights"]["source"] == "hub" and path is not None and not path.is_file() and not options.names:
         return name, block["kind"], block["adapter"], "?", "?", f"not here yet: {block['weights']['name']}"
-    encoder = _load(name, block, options)
+    encoder = encoders.load(name, block, options.directory)
     where = "random" if path is None else str(path) if path.is_file() else f"not here yet: {path}"
     parameters = sum(p.numel() for p in encoder.parameters())
     return name, block["kind"], block["adapter"], _size(encoder), f"{parameters / 1e6:.1f} M", where
@@ -158,7 +130,7 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
     from audio_neurons.activations.recorder import Recorder
     from audio_neurons.models.towers import Chunked
 
-    encoder = _load(name, block, options)
+    encoder = encoders.load(name, block, options.directory)
     samples = round(SECONDS * encoder.sample_rate)
     wave = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
     if encoder.lacks_statistics:
@@ -183,7 +155,7 @@ def _check(name: str, block: Mapping, options: argparse.Namespace) -> Iterable[s
             raise ModelError(f"models.{name}: silencing the neurons of layer {number} changes no output")
     names = {module: path for path, module in encoder.named_modules()}
     active = batch.active.float().mean((0, 2)) / batch.tokens
-    path = _weights(name, block, options.directory)
+    path = encoders.checkpoint(name, block, options.directory)
     compared = _compare(encoder, block, path if path is not None and path.is_file() else None, wave, options)
     return [
         f"{name}: works",

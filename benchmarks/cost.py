@@ -1,7 +1,8 @@
 """Cost of the full reproduction, and of far larger studies: the tables of docs/cost.md.
 
 ``python -m benchmarks.cost`` rewrites them from ``benchmarks/rates.yaml`` (measured rates and assumptions),
-the datasets' own facts, and the arithmetic below.
+the datasets' own facts, the arithmetic of `audio_neurons.cost.work` (which ``python -m audio_neurons cost``
+uses too), and what is below.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from audio_neurons import datasets
+from audio_neurons.cost import work
 from audio_neurons.settings.ablation import Ablation
 
 HOME = Path(__file__).parents[1]
@@ -19,35 +21,10 @@ PAGE = HOME / "docs" / "cost.md"
 RATES = Path(__file__).with_name("rates.yaml")
 BEGIN, END = "<!-- {}: written by `make reference` -->\n", "<!-- end of {} -->\n"
 
-LAYERS, DIM, NEURONS, FEATURES = 12, 768, 36_864, 3840  # ViT-Base; M2D's clip vector
+NEURONS, FEATURES = 36_864, 3840  # ViT-Base; M2D's clip vector
 
 
-def transformer(tokens: int) -> int:
-    """Return the operations of ViT-Base over one sequence: its matrix products and attention."""
-    return LAYERS * (24 * tokens * DIM**2 + 4 * tokens**2 * DIM)
-
-
-def vit(seconds: float) -> int:
-    """Return the operations over a clip with M2D: chunks of at most 38 columns of 5 patches, and CLS.
-
-    >>> round(8 * vit(5) / 1e9)
-    226
-    """
-    columns = math.ceil((int(seconds * 100) + 1) / 16)
-    return sum(transformer(5 * min(38, columns - start) + 1) for start in range(0, columns, 38))
-
-
-def ast(seconds: float) -> int:
-    """Return the operations over a clip with AST at its own length: 12 patches a column, and 2 tokens.
-
-    >>> round(ast(5) / transformer(1214), 2), round(ast(30) / transformer(1214), 2)
-    (0.43, 4.16)
-    """
-    columns = (int(seconds * 100) - 2 - 16) // 10 + 1
-    return transformer(12 * columns + 2)
-
-
-OPERATIONS = {"ViT-Base": vit, "AST": ast}
+OPERATIONS = {"ViT-Base": work.vit, "AST": work.ast}
 
 
 class Costs:
@@ -58,7 +35,8 @@ class Costs:
         self.rates, self.assumed, self.measured = rates, rates["assumed"], rates["measured"]
         names = [name for name in datasets.adapters() if name != "custom"]
         self.facts = {name: datasets.source(name) for name in names}
-        self.clips = {name: self.assumed["clips"].get(name, f.get("clips")) for name, f in self.facts.items()}
+        known = work.facts()["datasets"]
+        self.clips = {name: known[name].get("clips", f.get("clips")) for name, f in self.facts.items()}
         for name, block in (config or {}).get("datasets", {}).items():
             if sample := block.get("sample"):
                 self.clips[name] = min(self.clips[name], sample["clips"])
@@ -82,13 +60,11 @@ class Costs:
         """Yield hardware and its operations per second, statistics included."""
         overhead = self.rate("overhead")
         yield "2 CPU cores, fp32 (ViT-Base measured)", self.rate("gflops") * 1e9 / overhead
-        for card, peaks in self.assumed["cards"].items():
-            for precision, tera in peaks.items():
-                share = self.assumed["utilisation"][precision]
-                yield f"{card}, {precision} (arithmetic)", tera * 1e12 * share / overhead
+        for (card, precision), speed in work.speeds().items():
+            yield f"{card}, {precision} (arithmetic)", speed / overhead
 
     def total_work(self) -> float:
-        return sum(self.assumed["models"][kind] * work for kind, work in self.work.items())
+        return sum(self.assumed["models"][kind] * one for kind, one in self.work.items())
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -108,7 +84,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
-def work(costs: Costs) -> str:
+def amounts(costs: Costs) -> str:
     """Return the table of work by dataset."""
     rows = []
     for name, facts in costs.facts.items():
@@ -116,7 +92,7 @@ def work(costs: Costs) -> str:
         peta = [number(clips * costs.seconds_of(kind, seconds) / 1e15) for kind in OPERATIONS]
         rows.append([facts["title"], f"{clips:,}", f"{seconds:g}", number(clips * seconds / 3600), *peta])
     total = [f"{sum(costs.clips.values()):,}", "", number(costs.audio / 3600)]
-    rows.append(["**all**", *total, *(number(work / 1e15) for work in costs.work.values())])
+    rows.append(["**all**", *total, *(number(one / 1e15) for one in costs.work.values())])
     head = ["dataset", "clips", "seconds each", "hours", *(f"PFLOP, {kind}" for kind in OPERATIONS)]
     return table(head, rows)
 
@@ -126,7 +102,7 @@ def time(costs: Costs) -> str:
     rows = []
     per_second = costs.work["ViT-Base"] / costs.audio
     for name, speed in costs.speeds():
-        hours = [number(work / speed / 3600) for work in costs.work.values()]
+        hours = [number(one / speed / 3600) for one in costs.work.values()]
         audio = speed / per_second
         threads = audio / costs.rate("decode")
         read = audio * costs.rate("clip_bytes") / 1e6
@@ -151,45 +127,47 @@ def configurations(costs: Costs) -> str:
 
 
 SHOWN = "H100 SXM, tf32"
+ABLATED = {"cremad_emotion": ("cremad", "emotion"), "gtzan": ("gtzan", "genre")}
 
 
-def conditions(costs: Costs, config: Mapping, task: str, drawn: int | None = None) -> int:
+def conditions(config: Mapping, task: str, drawn: int | None = None) -> int:
     """Return the conditions of a task that `config` ablates.
 
     ``drawn`` is the number of random sets where effects are called; ``None``: all random sets and the paper's
     control at every gain and replacement, as was done before.
 
-    >>> rates = yaml.safe_load(RATES.read_text(encoding="utf-8"))
     >>> config = {"ablation": {"gains": [0, 0.5, 2], "tasks": {"gtzan": {"shared": [["a", "b"]]}}}}
-    >>> conditions(Costs(rates), config, "gtzan"), conditions(Costs(rates), config, "gtzan", 42)
+    >>> conditions(config, "gtzan"), conditions(config, "gtzan", 42)
     (7344, 600)
     """
-    section = Ablation(**{k: v for k, v in config["ablation"].items() if k != "tasks"})
+    settings = Ablation(**{k: v for k, v in config["ablation"].items() if k != "tasks"})
     block = config["ablation"]["tasks"][task]
     listed = 2 * len(block.get("shared", ())) + len(block.get("lists", ()))
-    sets = costs.assumed["ablated"][task]["classes"] + listed
-    gains, replacements = len(section.gains), len(section.replacements)
+    dataset, label = ABLATED[task]
+    sets = work.facts()["datasets"][dataset]["classes"][label] + listed
     if drawn is None:
-        return sets * gains * replacements * (1 + section.shifted + section.random)
-    return sets * ((gains + section.shifted) * replacements + min(drawn, section.random))
+        return work.before_sequential(settings, sets)
+    return work.own_conditions(settings, sets) + work.compared_conditions(settings, sets) * drawn
 
 
 def ablation(costs: Costs) -> str:
     """Return the table of hours of the ablations of the shipped configurations."""
     rows, cores = [], next(costs.speeds())[1] * costs.rate("overhead")
-    share, drawn = costs.assumed["share"], costs.assumed["drawn"]
+    share = costs.assumed["share"]
     for name in ("config", "paper"):
         config = yaml.safe_load((HOME / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
-        for task, fact in costs.assumed["ablated"].items():
-            seconds = costs.seconds[fact["dataset"]]
+        settings = Ablation(**{k: v for k, v in config["ablation"].items() if k != "tasks"})
+        drawn = (work.fewest_draws(settings), settings.random)
+        for task, (dataset, _) in ABLATED.items():
+            seconds, test = costs.seconds[dataset], work.facts()["datasets"][dataset]["splits"]["test"]
             for kind in OPERATIONS:
-                passes = fact["clips"] * costs.seconds_of(kind, seconds) / cores / 3600
-                before = conditions(costs, config, task) * share["shared" if kind == "ViT-Base" else "none"]
-                after = [conditions(costs, config, task, n) * share["shared"] for n in drawn.values()]
+                passes = test * costs.seconds_of(kind, seconds) / cores / 3600
+                before = conditions(config, task) * share["shared" if kind == "ViT-Base" else "none"]
+                after = [conditions(config, task, n) * share["shared"] for n in drawn]
                 rows.append(
                     [
-                        f"`config/{name}.yaml`", task, kind, f"{conditions(costs, config, task):,}",
-                        " to ".join(f"{conditions(costs, config, task, n):,}" for n in drawn.values()),
+                        f"`config/{name}.yaml`", task, kind, f"{conditions(config, task):,}",
+                        " to ".join(f"{conditions(config, task, n):,}" for n in drawn),
                         number(before * passes), " to ".join(number(n * passes) for n in after),
                         " to ".join(number(n / before) for n in after),
                     ]
@@ -292,7 +270,9 @@ UNITS = {
     "start": ("start of a job", "s"),
     "dry_run": ("jobs that Snakemake plans", "per second"),
 }
-TABLES = {f.__name__: f for f in (work, time, configurations, ablation, disk, rest, internet, rates)}
+TABLES = {"work": amounts} | {
+    f.__name__: f for f in (time, configurations, ablation, disk, rest, internet, rates)
+}
 
 
 def filled(page: str, given: dict) -> str:

@@ -1,4 +1,4 @@
-"""Commands on recordings: check those of a study, and begin a study from a folder or a list.
+"""Commands on studies: check the recordings of one, begin one from a folder or a list, and count its cost.
 
 Each command is a module with ``add``, which adds its parser, and ``run``, which returns the exit status.
 """

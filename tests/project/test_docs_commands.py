@@ -34,6 +34,9 @@ ELSEWHERE = {
     "test_the_commands_print_what_the_page_shows",
     "nohup .venv/bin/snakemake --workflow-profile mine > run.log 2>&1 &": "test_slurm.py::"
     "test_the_next_run_makes_what_is_missing_and_all_of_it_in_slurm",
+    # Measuring five models takes minutes; the other test measures a small one.
+    "python -m audio_neurons cost config/paper.yaml": "test_cost_command.py::"
+    "test_the_cost_of_every_stage_is_told_before_anything_runs",
     # AST would take a minute; the other test uses small models.
     "python -m audio_neurons models ast": "test_main.py::test_a_named_model_is_checked",
     "torchrun ... -m audio_neurons.training BLOCK.yaml results/pools/audioset/part-*.arrow --workers 8 "

@@ -1,0 +1,213 @@
+"""What a study costs, by arithmetic: amounts of work, numbers of clips, and times at given rates."""
+
+import doctest
+import re
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+import pytest
+from common import ROOT, TINY
+
+from audio_neurons.ablation import rounds, sequential
+from audio_neurons.ablation.changes import Change
+from audio_neurons.ablation.conditions import Condition, NeuronSet, compared
+from audio_neurons.commands import cost as command
+from audio_neurons.cost import calibration, estimate, records, sizes, work
+from audio_neurons.settings.ablation import Conditions
+from audio_neurons.study import Study, complete
+
+CONFIG = {
+    "datasets": {
+        "own": {"files": "own.csv", "clip_seconds": 2.0},
+        "cremad": {},
+    },
+    "tasks": {
+        "pitch": {"dataset": "own", "label": "pitch"},
+        "emotion": {"dataset": "cremad", "label": "emotion"},
+    },
+    "models": {"tiny": {**TINY, "kind": "random"}},
+    "extraction": {"device": "cpu", "batch_size": 8},
+    "inference": {"draws": 10},
+    "probe": {"seeds": [0, 1], "epochs": 50, "patience": 9},
+    "ablation": {"random": 20, "stop_after": 10, "tasks": {"pitch": {}}},
+    "comparisons": {"pitch": {"tasks": ["pitch"]}},
+}
+PASS = {"pass": 2.0, "extract": 3.0, "front": 0.1, "operations": 1e12}
+ENCODER = {
+    "passes": {"2": PASS, "2.5": PASS},
+    "first": 1.0, "middle": 0.5, "start": 101.0, "neurons": calibration.NEURONS, "features": 8,
+    "probe": [0.001, 0.0005],
+}  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """24 recordings of the user's own, 18 of them to be trained on, and CREMA-D, which is not here."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{n}.wav,{'low' if n % 2 else 'high'},s{n // 4},{'test' if n >= 18 else 'train'}" for n in range(24)
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(["path,pitch,group,split", *rows]) + "\n")
+    for n in range(24):
+        (tmp_path / f"{n}.wav").touch()
+
+    def made(**changes):
+        config = deepcopy(CONFIG)
+        for section, values in changes.items():
+            config[section] |= values
+        return Study(complete(config), ROOT)
+
+    return made
+
+
+def counted(study):
+    rates = {
+        "start": {"tables": 10.0, "probes": 20.0, "figure": 1000.0},
+        "prepare": 0.01, "check": 0.02, "decode": 0.001,
+        "infer": {calibration.serialise(study.config.inference): [1.0, 0.1, 2.0, 0.5]},
+        "encoders": {calibration.key(study, "tiny"): ENCODER},
+        "unknown": {},
+    }  # fmt: skip
+    return estimate.items(study, {name: sizes.sizes(study, name) for name in study.datasets}, rates)
+
+
+def of(found, stage, where):
+    (one,) = [item for item in found if item.stage == stage and item.of == where]
+    return one
+
+
+@pytest.mark.parametrize("module", [work, command])
+def test_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_numbers_of_clips_are_those_of_the_list_of_the_sample_or_of_the_dataset(study):
+    one = study()
+    own = sizes.sizes(one, "own")
+    assert (own.clips, own.splits, own.groups) == (24, {"train": 18, "test": 6}, 6)
+    assert (own.classes, own.folds, own.source) == ({"pitch": 2}, 1, "own.csv")
+    known = sizes.sizes(one, "cremad")
+    assert (known.clips, known.splits["test"], known.classes["emotion"]) == (7437, 1551, 6)
+    half = sizes.sizes(study(datasets={"cremad": {"sample": {"clips": 3719}}}), "cremad")
+    assert half.clips == 3719
+    assert half.splits["test"] == pytest.approx(1551 / 2, abs=1)
+    overlapping = study(datasets={"own": {**CONFIG["datasets"]["own"], "windows": {"every": 1}}})
+    assert sizes.sizes(overlapping, "own") is None
+    found, unknown = counted(overlapping)
+    assert unknown == ["own: how many clips there will be"]
+    assert not [item for item in found if item.of in ("own", "pitch")]
+
+
+def test_every_stage_is_its_work_at_the_rates(study):
+    found, unknown = counted(study())
+    assert unknown == []
+    prepared = of(found, "preparation", "own")
+    assert prepared.other == pytest.approx((24 * 2 * 0.03,) * 2)
+    assert prepared.starts == 10 * prepared.jobs
+    extracted = of(found, "extraction", "own")
+    assert extracted.encoder == pytest.approx((24 * 3.0,) * 2)  # three whole batches, with statistics
+    assert extracted.operations == pytest.approx((24 * 1.5e12,) * 2)
+    assert extracted.starts == 100 + 1 + 10  # the encoder's job, which builds it, and the merge
+    assert extracted.here() == pytest.approx((24 * 3 + 24 * 2 * 0.001 + 111,) * 2)
+    assert extracted.on(1e12) == pytest.approx((24 * 1.5 + 24 * 2 * 0.001 + 111,) * 2)
+    own, two = [item for item in found if item.stage == "inference" and item.of == "pitch"]
+    assert own.other == pytest.approx((1 + 0.1 * 12 + 2.0 * 2,) * 2)  # 6 groups of 2 classes
+    assert two.other == pytest.approx((0.5 * own.other[0],) * 2)  # a comparison, without halves
+    probes = of(found, "probes", "pitch")
+    assert probes.other == pytest.approx((18 * 2 * 10 * 0.002, 18 * 2 * 50 * 0.002))
+    # Two sets: own conditions at two replacements and the shifted ones, and random sets at the mean.
+    ablated = of(found, "ablation", "pitch")
+    fewest = work.fewest_draws(study().config.ablation)
+    passes = [8 * (8 + 2 * fewest) * 0.75 + 8 * 2 + 24, 8 * (8 + 2 * 20) * 1.0 + 8 * 2 + 24]
+    assert ablated.encoder == pytest.approx([2 * n for n in passes])
+    assert of(found, "screening", "pitch").encoder == pytest.approx((2 * 8 * (1 + 3 + 60 * 0.5),) * 2)
+
+
+def test_more_jobs_of_an_ablation_repeat_the_passes_without_change(study):
+    one, three = (of(counted(study(ablation={"jobs": n}))[0], "ablation", "pitch") for n in (1, 3))
+    assert np.subtract(three.encoder, one.encoder) == pytest.approx([2 * 2 * (8 + 24)] * 2)
+    assert (one.jobs, three.jobs) == (1, 4)
+
+
+def test_a_model_that_cannot_be_measured_is_named(study):
+    one = study()
+    rates = {"start": {"tables": 1, "figure": 1}, "prepare": 0, "check": 0, "encoders": {}}
+    known = {name: sizes.sizes(one, name) for name in one.datasets}
+    found, unknown = estimate.items(one, known, rates | {"unknown": {"tiny": "is not here yet"}})
+    assert unknown == ["model tiny: is not here yet"]
+    assert {item.stage for item in found} == {"preparation", "figures and tables"}
+
+
+def test_conditions_are_as_many_as_an_ablation_makes():
+    sets = [NeuronSet("class", name, (name,), frozenset({(0, n)})) for n, name in enumerate("abc")]
+    for settings in (
+        Conditions(gains=(0, 0.5, 2)),
+        Conditions(replacements=("zero", "resample")),
+        Conditions(random_at="all", shifted=False),
+        Conditions(random=0),
+    ):
+        own = [
+            Condition(one, Change(one.neurons, gain, replacement), control)
+            for one in sets
+            for control in ["none"] + ["shifted"] * settings.shifted
+            for gain in (settings.gains if control == "none" else [0])
+            for replacement in settings.replacements
+        ]
+        assert work.own_conditions(settings, 3) == len(own)
+        assert work.compared_conditions(settings, 3) == len(compared(own, settings))
+
+
+def test_random_sets_without_effect_are_drawn_as_often_as_the_formula_says():
+    """For one statistic, of which `facts` then makes two."""
+    settings, rng, drawn = Conditions(), np.random.default_rng(0), []
+    for _ in range(4000):
+        values = rng.random(101)
+        end = sequential.ended((values[1:] <= values[0])[:, None], settings.stop_after)
+        drawn.append(end or 100)
+    assert work.fewest_draws(settings) / work.facts()["two_statistics"] == pytest.approx(
+        np.mean(drawn), rel=0.04
+    )
+    assert rounds.TOGETHER == 48
+
+
+def test_tables_of_clips_tell_the_numbers_once_they_are_there(study, monkeypatch):
+    one = study()
+    frame = pd.DataFrame(
+        {"split": ["train", "test"], "group": ["a", "b"], "fold": 0, "frames": [16_000, 32_000]}
+    )
+    monkeypatch.setattr(one.datasets, "prepared", lambda name: True)
+    monkeypatch.setattr(sizes.tables, "read", lambda path, name, columns: frame.assign(pitch=["low", "low"]))
+    found = sizes.sizes(one, "own")
+    assert (found.clips, found.seconds, found.classes) == (2, 1.5, {"pitch": 1})
+
+
+def test_records_of_jobs_are_added_up_by_stage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    head = "s\th:m:s\tmax_rss\tcpu_time\n"
+    for path, line in {
+        "extract/m/own/000": "9.0\t0:00:09\t1\t5.0", "merge/m/own": "2.0\t0:00:02\t1\t1.5",
+        "ablate_part/m/own/aape/000-of-002": "4.0\t0:00:04\t1\t3.0", "draw_layers": "7.0\t0:00:07\tNA\tNA",
+        "unheard_of": "1.0\t0:00:01\t1\t1.0",
+    }.items():  # fmt: skip
+        file = tmp_path / f"logs/benchmarks/{path}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{head}{line}\n")
+    assert records.took() == {"extraction": (6.5, 2), "ablation": (3.0, 1), "figures and tables": (7.0, 1)}
+
+
+def test_every_rule_belongs_to_a_stage_or_is_known_to_take_nothing():
+    """A rule that the cost forgets would be missing in silence."""
+    rules = set()
+    for file in (ROOT / "workflow" / "rules").glob("*.smk"):
+        rules |= set(re.findall(r"logs/benchmarks/([a-z_]+)", file.read_text(encoding="utf-8")))
+    known = {rule for rule in rules if {rule, rule.partition("_")[0]} & set(records.STAGE_OF)}
+    assert rules - known == UNCOUNTED
+
+
+# Downloads, training pools, and lists of files and of provenance; `cost` says that the first two are
+# not counted.
+UNCOUNTED = {
+    "download_archive", "download_batch", "download_snapshot", "download_weights",
+    "find_audioset", "list_files", "make_pool", "pack_audioset", "provenance",
+}  # fmt: skip
