@@ -33,9 +33,10 @@ class Costs:
     def __init__(self, rates: dict, config: Mapping | None = None):
         """``config`` is a configuration whose samples are counted, instead of all clips of all datasets."""
         self.rates, self.assumed, self.measured = rates, rates["assumed"], rates["measured"]
-        names = [name for name in datasets.adapters() if name != "custom"]
-        self.facts = {name: datasets.source(name) for name in names}
         known = work.facts()["datasets"]
+        full = yaml.safe_load((HOME / "config" / "config.yaml").read_text(encoding="utf-8"))
+        names = sorted(full["datasets"])
+        self.facts = {name: datasets.source(name) for name in names}
         self.clips = {name: known[name].get("clips", f.get("clips")) for name, f in self.facts.items()}
         for name, block in (config or {}).get("datasets", {}).items():
             if sample := block.get("sample"):
