@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from PIL import Image  # which matplotlib needs
+from PIL import Image
 from torchaudio.transforms import MelSpectrogram
 
 from audio_neurons import tables

@@ -118,6 +118,7 @@ class Atlas:
                 "splits": None if config.selection.statistics_split == "all" else ["train"],
                 "level": config.inference.level,
                 "drawn": config.atlas.examples,
+                "acoustics": config.extraction.acoustics,
                 "demo": bool(self.tasks.datasets.made_here),
                 "configuration": serialise(config),
                 "sources": self.results.source_lists(),
@@ -146,18 +147,14 @@ class Atlas:
                 for m in models
                 for d in used
             ],
+            "acoustics": self.results.all_correlations() if self.config.extraction.acoustics else [],
             "sources": self.results.source_lists(),
         }
 
     def if_there(self, wildcards: Any) -> list[str]:
         """Return tables that the pages show only where they were asked for by themselves."""
-        screened = [
+        found = [
             fill(paths.SCREENING, table="screening", model=model, task=task)
             for model, task in self.tasks.ablated_in()
         ]
-        correlated = [
-            fill(paths.STATISTICS, model=model, dataset=dataset, table="correlations")
-            for model in self.tasks.models
-            for dataset in self.tasks.used_datasets()
-        ]
-        return [path for path in [*screened, *correlated] if Path(path).is_file()]
+        return [path for path in found if Path(path).is_file()]

@@ -74,6 +74,7 @@ def test_conda_environments_leave_nothing_to_choose(name):
 def test_conda_environments_hold_what_the_library_imports():
     names = {
         "yaml": "pyyaml",
+        "PIL": "pillow",
         "espeakng_loader": "espeakng-loader",
         "huggingface_hub": "huggingface-hub",
         "pretty_midi": "pretty-midi",

@@ -61,6 +61,12 @@ def test_a_card_has_the_numbers_of_the_tables(small):
     np.testing.assert_allclose([(ord(one) - 93) / 200 for one in letters], rows["response"], atol=0.0026)
     np.testing.assert_allclose(own["tasks"]["task0"]["p"], 1000 * rows["response"], atol=0.51)
     assert own["tasks"]["task0"]["a"] == np.flatnonzero(rows["assigned"]).tolist()
+    correlated = fill(paths.STATISTICS, model="ssl", dataset="sounds", table="correlations")
+    heard = tables.read(folder / correlated, "correlations")
+    heard = heard[(heard["layer"] == layer) & (heard["neuron"] == unit) & (heard["split"] == "*")]
+    assert dict(shard["acoustics"][str(number)]["sounds"]) == pytest.approx(
+        dict(zip(heard["feature"], heard["correlation"], strict=True)), rel=0.01
+    )
     examples = tables.read(folder / fill(paths.EXAMPLES, model="ssl", dataset="sounds"), "examples")
     shown = examples[(examples["layer"] == layer) & (examples["neuron"] == unit)]
     clips = packing.read(pages, "clips/sounds")
@@ -94,7 +100,7 @@ def test_sounds_that_may_not_be_passed_on_are_outside_the_pages(tmp_path):
 
 
 def test_without_resamples_and_screening_what_they_tell_is_lacking(tmp_path):
-    pages, _ = built(tmp_path, resampled=False, screened=False)
+    pages, _ = built(tmp_path, resampled=False, screened=False, acoustics=False)
     number, *_ = number_of(pages)
     own = packing.read(pages, "ssl/neurons-000")["chosen"][str(number)]["tasks"]["task0"]
     assert "null" not in own
@@ -198,6 +204,7 @@ def test_a_class_leads_to_a_card_whose_sound_plays_and_back(small, browser):
         layer, unit = first.split(":")
         assert at.follow("tbody th a >> nth=0") == f"Layer {layer}, neuron {unit}"
         assert at.page.locator("article.clip").count() == sum(atlas_tables.OF.values())
+        assert at.page.locator("text=Acoustic correlates").count() == 1
         at.page.evaluate("document.querySelector('audio').play()")
         at.page.wait_for_function("document.querySelector('audio').currentTime > 0")
         assert at.page.evaluate("getComputedStyle(document.querySelector('.head')).visibility") == "visible"

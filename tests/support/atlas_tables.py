@@ -31,6 +31,7 @@ def write(
     passed_on: bool = True,
     screened: bool = True,
     resampled: bool = True,
+    acoustics: bool = True,
     seed: int = 0,
 ) -> dict:
     """Write the tables of tasks on one dataset, and return what the atlas is told about them."""
@@ -59,6 +60,7 @@ def write(
         "splits": None,
         "level": 0.95,
         "drawn": {"clips": clips, "seed": 0},
+        "acoustics": acoustics,
         "demo": False,
         "configuration": "{}",
         "sources": [str(folder / "sources.json")],
@@ -72,6 +74,8 @@ def write(
         examples.append(_examples(folder, model, everyone, np.sort(numbers), names, rng))
         _statistics(folder, model, everyone, labels, clips, rng)
         _sharing(folder, model, classes, rng)
+        if acoustics:
+            _correlations(folder, model, everyone, rng)
         if screened and model == "ssl":
             _ablation(folder, model, everyone, numbers, classes, rng)
     parts = [folder / fill(paths.CLIPS, dataset="sounds", shard="000")]
@@ -186,6 +190,17 @@ def _statistics(folder, model, everyone, labels, clips, rng):
         active = rng.integers(0, 101, (len(keys), len(everyone))).astype(np.uint32)
         sums = {"clips": [1] * len(keys), "tokens": [100] * len(keys), "active": list(active)}
         writer.append({**keys.to_dict("list"), **sums})
+
+
+def _correlations(folder, model, everyone, rng):
+    rows = [
+        pd.DataFrame({"split": split, "feature": feature, "layer": everyone[:, 0], "neuron": everyone[:, 1]})
+        for split in ("*", "train")
+        for feature in ("f0", "loudness")
+    ]
+    table = pd.concat(rows, ignore_index=True).assign(tokens=9, rate=0.5)
+    path = folder / fill(paths.STATISTICS, model=model, dataset="sounds", table="correlations")
+    tables.write(path, "correlations", table.assign(correlation=rng.uniform(-1, 1, len(table))))
 
 
 def _sharing(folder, model, classes, rng):

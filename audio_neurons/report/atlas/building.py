@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,18 +165,19 @@ def _model(
         listing["effects"], listing["sets"] = _effects(model, task["name"], about)
         packing.write(pages, f"{model}/task-{task['name']}", listing)
     shown = {dataset: Shown(model, dataset, everyone, one["shown"]) for dataset, one in told.items()}
+    times = np.zeros(len(everyone), int)
+    for of in found.values():
+        times[of.chosen] += 1
+    chosen = np.flatnonzero(times)
+    acoustic = _acoustics(model, about, everyone, chosen)
     for place, data in shards(everyone, found, shown):
-        acoustic = _acoustics(model, about, data)
-        packing.write(pages, f"{model}/neurons-{place:03d}", {**data, **acoustic})
+        own = {"acoustics": {number: acoustic[number] for number in data["chosen"] if acoustic[number]}}
+        packing.write(pages, f"{model}/neurons-{place:03d}", {**data, **own})
     for dataset, one in told.items():
         packing.write(pages, f"{model}/sounds-{dataset}", _excited(model, dataset, everyone, one["shown"]))
     for comparison in about["comparisons"]:
         pairs = _pairs(model, comparison["name"], about)
         packing.write(pages, f"{model}/pairs-{comparison['name']}", pairs)
-    times = np.zeros(len(everyone), int)
-    for own in found.values():
-        times[own.chosen] += 1
-    chosen = np.flatnonzero(times)
     return {
         "layers": np.bincount(everyone[:, 0]).tolist(),
         "chosen": [chosen.tolist(), times[chosen].tolist()],
@@ -206,23 +207,27 @@ def _effects(model: str, task: str, about: Mapping[str, Any]) -> tuple[list[dict
     return effects, sets
 
 
-def _acoustics(model: str, about: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the acoustic correlates of the chosen neurons of a shard, where they were computed."""
-    found: dict[str, Any] = {}
-    for dataset in about["datasets"]:
-        path = Path(fill(paths.STATISTICS, model=model, dataset=dataset["name"], table="correlations"))
-        if not path.is_file():
-            continue
-        columns = ["split", "feature", "layer", "neuron", "correlation"]
-        rows = pd.read_parquet(path, columns=columns, filters=[("split", "==", "*")])
-        last = data["first"] + np.arange(len(data["layer"]))
-        of = dict(zip(zip(data["layer"], data["unit"], strict=True), last.tolist(), strict=True))
-        for row in rows.itertuples():
-            number = of.get((row.layer, row.neuron))
-            if number is not None and number in data["chosen"] and np.isfinite(row.correlation):
-                own = found.setdefault(str(number), {}).setdefault(dataset["name"], [])
-                own.append([row.feature, round(float(row.correlation), 3)])
-    return {"acoustics": found} if found else {}
+def _acoustics(
+    model: str, about: Mapping[str, Any], everyone: np.ndarray, chosen: np.ndarray
+) -> dict[int, dict[str, list[list[Any]]]]:
+    """Return neuron → dataset → features and their correlations with being active, over all splits."""
+    found: dict[int, dict[str, list[list[Any]]]] = {int(number): {} for number in chosen}
+    of = pd.MultiIndex.from_arrays(everyone.T)
+    columns = ["split", "feature", "layer", "neuron", "correlation"]
+    for dataset in names(about["datasets"]) if about["acoustics"] else ():
+        path = fill(paths.STATISTICS, model=model, dataset=dataset, table="correlations")
+        rows = tables.read(path, "correlations", columns)
+        rows = rows[(rows["split"] == ALL) & rows["correlation"].notna()]
+        numbers = of.get_indexer(pd.MultiIndex.from_frame(rows[["layer", "neuron"]]))
+        rows = rows.assign(number=numbers)[np.isin(numbers, chosen)]
+        for number, own in rows.groupby("number"):
+            values = rounded(own["correlation"], 3)
+            found[int(number)][dataset] = [list(one) for one in zip(own["feature"], values, strict=True)]
+    return found
+
+
+def names(blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [block["name"] for block in blocks]
 
 
 def _excited(model: str, dataset: str, everyone: np.ndarray, shown: pd.DataFrame) -> list[list[Any]]:
