@@ -248,12 +248,17 @@ class Datasets:
         ]
 
     def options(self, name: str) -> dict[str, Any]:
-        """Return the options of a dataset's adapter; of one's own list, tasks say which labels are used."""
+        """Return the options of a dataset's adapter.
+
+        Of one's own list, tasks say which labels are used, and a sample that is balanced by one.
+        """
         options = {**datasets.source(self.adapter(name)).get("options", {}), **self[name].options}
         files, columns = self[name].files, options.get("columns") or {}
         if files is None or Path(files).is_dir() or not isinstance(columns, Mapping) or "labels" in columns:
             return options
         asked = {task.label for task in self.config.tasks.values() if task.dataset == name}
+        if (sample := self[name].sample) and sample.per:
+            asked.add(sample.per)
         if options.get("events") is not None:  # whose label is no column of the list
             asked.discard(options["event_label"])
         used = [label for label in self.labels(name) if label in asked]

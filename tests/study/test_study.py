@@ -358,3 +358,11 @@ def test_models_are_trained_at_16_khz_only(studied):
         ConfigError, match=r"models\.t\.sample_rate: models are trained here at 16000 Hz only"
     ):
         studied(config)
+
+
+def test_a_sample_may_be_balanced_by_a_label_that_no_task_has(studied, tmp_path):
+    (tmp_path / "mine.csv").write_text("path,sex,mood,note\n" + "a.wav,f,calm,x\nb.wav,m,calm,y\n" * 3)
+    datasets = {"mine": {"files": "mine.csv", "clip_seconds": 1, "sample": {"clips": 4, "per": "mood"}}}
+    tasks = {"sex": {"dataset": "mine", "label": "sex"}}
+    study = studied({**MINIMAL, "datasets": datasets, "tasks": tasks, "comparisons": {}})
+    assert study.datasets.options("mine")["columns"] == {"labels": ["sex", "mood"]}
