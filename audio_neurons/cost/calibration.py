@@ -54,6 +54,13 @@ from audio_neurons.activations import extraction
 from audio_neurons.cost import encoders
 encoders.load("model", json.loads(sys.argv[1]), Path(sys.argv[2]))
 """
+# In a process of its own: how many threads NumPy has, whose waiting counts, is set when it is imported.
+INFERENCE = """
+import json, sys
+from audio_neurons.cost import calibration
+from audio_neurons.settings.inference import Inference
+print(json.dumps(calibration.inference(Inference.read(sys.argv[1]), int(sys.argv[2]))))
+"""
 FIGURE = "import matplotlib.pyplot, scipy.stats, seaborn; from audio_neurons import tables"
 
 
@@ -127,7 +134,7 @@ def calibrate(
     asked = serialise(study.config.inference)
     if asked not in known["infer"]:
         tell("measuring inference")
-        known["infer"][asked] = _inference(study.config.inference)
+        known["infer"][asked] = json.loads(_run(INFERENCE, asked, str(NEURONS)))
     _keep(known, path)
     unknown = {}
     for model, lengths in wanted.items():
@@ -171,9 +178,15 @@ def spent(work: Callable[[], Any], device: str = "cpu", least: float = 0.2, most
 def _start(code: str, *arguments: str) -> float:
     """Return the processor time of a process that runs some code, which starts a job of its kind."""
     before = sum(os.times()[2:4])
-    one = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=HOME, env=one)
+    _run(code, *arguments)
     return sum(os.times()[2:4]) - before
+
+
+def _run(code: str, *arguments: str) -> str:
+    """Run code in a process of one thread, and return what it prints."""
+    one = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+    asked = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(asked, check=True, cwd=HOME, env=one, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _preparation() -> dict[str, float]:
@@ -211,7 +224,7 @@ def _preparation() -> dict[str, float]:
             }
 
 
-def _inference(settings: Inference) -> list[float]:
+def inference(settings: Inference, neurons: int = NEURONS) -> list[float]:
     """Return the time of all draws: a constant, per row of counts, per class; and a share.
 
     A comparison draws no halves and replications: the share is that of what is left of the time.
@@ -220,7 +233,7 @@ def _inference(settings: Inference) -> list[float]:
     from audio_neurons.inference.inference import Task, infer
 
     rng = np.random.default_rng(0)
-    rates = rng.beta(0.5, 4, NEURONS)
+    rates = rng.beta(0.5, 4, neurons)
     full = {name: getattr(settings, name) for name in ("draws", "bootstrap", "halves", "replications")}
     low, high = min(1.0, 10 / settings.draws), min(1.0, 40 / settings.draws)
 
@@ -231,7 +244,7 @@ def _inference(settings: Inference) -> list[float]:
     found: list[float] = []
     whole = 1.0
     for rows, classes in POINTS:
-        active = rng.binomial(80, rates, (rows, NEURONS)).astype(np.uint16)
+        active = rng.binomial(80, rates, (rows, neurons)).astype(np.uint16)
         labels, groups = np.arange(rows) % classes, np.arange(rows) // classes
         units = Units(active, np.full(rows, 80), labels, groups, tuple(map(str, range(classes))))
         task = Task.of(units, PRESETS["aape"])

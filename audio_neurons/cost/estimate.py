@@ -108,6 +108,8 @@ class _Counted:
             f"{name}: how many clips there will be" for name, one in sizes.items() if one is None
         ]
         self.unknown += [f"model {name}: {why}" for name, why in rates["unknown"].items()]
+        if self.config.extraction.acoustics:
+            self.unknown.append("what extraction.acoustics adds to extraction and inference")
         self.batch = self.config.extraction.batch_size
 
     def items(self) -> Iterator[Item]:

@@ -13,6 +13,7 @@ STAGE_OF = {
     "train": "training", "extract": "extraction", "merge": "extraction", "list_networks": "extraction",
     "estimate_medians": "extraction", "measure_norm_stats": "extraction",
     "select": "selection", "compare": "selection", "infer": "inference", "infer_sharing": "inference",
+    "correlate": "extraction", "partial_out": "inference",
     "probe": "probes", "ablate": "ablation", "ablate_part": "ablation", "screen": "screening",
     "draw": "figures and tables", "tabulate": "figures and tables", "summarize": "figures and tables",
 }  # fmt: skip

@@ -139,6 +139,11 @@ def test_a_model_that_cannot_be_measured_is_named(study):
     assert {item.stage for item in found} == {"preparation", "figures and tables"}
 
 
+def test_what_acoustics_add_is_said_not_to_be_counted(study):
+    _, unknown = counted(study(extraction={"acoustics": True, "responses": True}))
+    assert unknown == ["what extraction.acoustics adds to extraction and inference"]
+
+
 def test_conditions_are_as_many_as_an_ablation_makes():
     sets = [NeuronSet("class", name, (name,), frozenset({(0, n)})) for n, name in enumerate("abc")]
     for settings in (
