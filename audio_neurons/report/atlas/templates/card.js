@@ -95,7 +95,7 @@ function taskSection(index, model, task, data, at, own, listing, [layer, unit], 
     own.a.includes(i), own.again ? atlas.share(own.again[i]) : "", entropy, own.null ? own.null[0] : "",
     own.null ? own.null[2] : "", listing.threshold]);
   const heads = ["class", "", "probability", `${100 * index.level} % interval`, "assigned again", "clips"];
-  const kinds = [, "barcell", "number", "number", "number", "number"];
+  const kinds = [undefined, "barcell", "number", "number", "number", "number"];
   const caption = `Probability of being active, by class.` + (listing.threshold === null ? ""
     : ` The dashed line is the threshold of the selection, ${listing.threshold}.`);
   const many = 15;
@@ -116,7 +116,7 @@ function plainTable(index, task, data, at, csv) {
   const order = classes.map((_, i) => i).sort((a, b) => p[b] - p[a]);
   for (const i of order) csv.push([task.name, classes[i], p[i], "", "", false, "", atlas.share(data.tasks[task.name].h[at]), "", "", ""]);
   return table("Probability of being active, by class", ["class", "probability", "clips"],
-    order.map((i) => ({ cells: [classes[i], atlas.number(p[i]), `${clips[i]}`] })), [, "number", "number"]);
+    order.map((i) => ({ cells: [classes[i], atlas.number(p[i]), `${clips[i]}`] })), [undefined, "number", "number"]);
 }
 
 // What ablations of sets that contain the neuron do, and what screening estimates of it alone.
@@ -132,7 +132,7 @@ function effects(index, task, own, listing, [layer, unit]) {
     rows.map((one) => ({ cells: [`${one.set} (${one.neurons})`, one.class, one.replacement === "zero" ? "0" : one.replacement,
       signed(one.logprob_delta), one.low === null ? "–" : `${signed(one.low)} to ${signed(one.high)}`,
       one.excess === null ? "none ran" : signed(one.logprob_delta - one.excess), atlas.small(one.logprob_p)] })),
-    [, , , "number", "number", "number", "number"]));
+    [undefined, undefined, undefined, "number", "number", "number", "number"]));
   if (own.est) found.push(h("p", {}, "Screening estimates that zeroing it alone changes the log-probability of ",
     own.a.map((i, k) => `${k ? ", " : ""}${classes[i]} by ${signed(own.est[i])}`), "."));
   return found;
@@ -144,7 +144,7 @@ async function acousticSection(data, number) {
   return [h("section", {}, h("h2", {}, "Acoustic correlates"), Object.entries(own).map(([dataset, rows]) =>
     table(`Correlation of being active with features of the sound, ${dataset}`, ["feature", "correlation"],
       [...rows].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).map(([name, value]) => ({ cells: [name, value.toFixed(3)] })),
-      [, "number"])))];
+      [undefined, "number"])))];
 }
 
 async function soundSection(index, model, dataset, data, at, own, open) {

@@ -27,7 +27,7 @@ function overviewPage(index, model) {
       ["dataset", "licence", "clips shown", "excerpts with sound", "MB", "passed on"],
       Object.values(index.datasets).map((one) => ({ cells: [one.title, one.licence || "unknown", `${one.clips}`, `${one.excerpts}`,
         (one.bytes / 1e6).toFixed(1), one.passed_on ? "yes" : "no, only where the atlas was made"] })),
-      [, , "number", "number", "number"]),
+      [undefined, undefined, "number", "number", "number"]),
       h("p", { class: "soft" }, `${index.drawn.clips} clips of each dataset are drawn by chance (seed ${index.drawn.seed}), the same for all ` +
         "neurons; a neuron's random clips are the first of these on which it is active. Excerpts are 4 s around the peak; " +
         "those that most neurons show are kept (atlas.sounds)."))] };
@@ -77,7 +77,7 @@ async function classPage(index, model, task, name, asked) {
         (key) => { location.hash = address({ sort: key }); }),
         layer !== null && h("a", { href: address({ layer: "" }) }, "all layers"),
         h("button", { type: "button", onclick: (event) => copy(csv, event.target) }, "copy as CSV")),
-      table(layer === null ? "All layers" : `Layer ${layer}`, heads, rows, [, , "barcell", "number", "number", "number", "number", "number"]),
+      table(layer === null ? "All layers" : `Layer ${layer}`, heads, rows, [undefined, undefined, "barcell", "number", "number", "number", "number", "number"]),
       effect.map((one) => h("p", {}, `Ablation of all of them (${one.replacement === "zero" ? "set to 0" : one.replacement}) changes the ` +
         `log-probability of ${name} by ${one.logprob_delta.toFixed(3)}` + (one.excess === null ? "."
           : `; random sets change it by ${(one.logprob_delta - one.excess).toFixed(3)} on average (p ${atlas.small(one.logprob_p)}).`)))),
@@ -116,7 +116,7 @@ async function comparePage(index, model, comparison, a, b) {
     h("section", { class: model.kind }, h("h2", {}, `${shared.length} neurons are specific to both`),
       strip(layers, null, (layer) => atlas.address([model.name, "task", one.name, a], { layer }), "Shared neurons by layer"),
       rows.length ? table("Neurons that both classes have", ["neuron", `probability of ${a}`, `of ${b}`, `AAPE, ${one.title}`,
-        `AAPE, ${two.title}`], rows, [, "number", "number", "number", "number"]) : h("p", {}, "The two classes share none."))] };
+        `AAPE, ${two.title}`], rows, [undefined, "number", "number", "number", "number"]) : h("p", {}, "The two classes share none."))] };
 }
 
 async function soundPage(index, model, dataset, id, asked) {
@@ -156,7 +156,7 @@ async function soundPage(index, model, dataset, id, asked) {
     h("section", {}, h("div", { class: "clips" }, clipCard(dataset, clips, { clip, excerpt: null }))),
     h("section", {}, h("h2", {}, `Neurons of ${model.title} that it excites most`), found
       ? table("Score: distance of the neuron's peak in the clip from its mean over the drawn clips, in standard deviations",
-        ["neuron", "specific to a class", "score"], found[1].map((number, i) => neuron(number, found[2][i])), [, , "number"])
+        ["neuron", "specific to a class", "score"], found[1].map((number, i) => neuron(number, found[2][i])), [undefined, undefined, "number"])
       : h("p", {}, "It was not drawn; it is shown since it is among the strongest of some neuron."))] };
 }
 
