@@ -120,8 +120,8 @@ class Atlas:
                 "drawn": config.atlas.examples,
                 "acoustics": config.extraction.acoustics,
                 "demo": bool(self.tasks.datasets.made_here),
-                "configuration": serialise(config),
-                "sources": self.results.source_lists(),
+                "configuration": serialise(self._settings()),
+                "data": self._units(),
             }
         )
 
@@ -134,9 +134,7 @@ class Atlas:
         return {
             **{name: tasks.of_tasks(name) for name in ("neurons", "classes")},
             "stability": tasks.inferred("stability"),
-            "units": [
-                fill(paths.STATISTICS, model=m, dataset=d, table="units") for m in models for d in used
-            ],
+            "units": self._units(),
             "sharing": tasks.of_comparisons("sharing", list(tasks.compared)),
             "sharing_inference": tasks.shared("sharing_inference"),
             "ablation": of_ablation,
@@ -148,8 +146,22 @@ class Atlas:
                 for d in used
             ],
             "acoustics": self.results.all_correlations() if self.config.extraction.acoustics else [],
-            "sources": self.results.source_lists(),
         }
+
+    def _units(self) -> list[str]:
+        """Return the counts of what was heard, the same for any division of the work."""
+        return [
+            fill(paths.STATISTICS, model=model, dataset=name, table="units")
+            for model in self.tasks.models
+            for name in self.tasks.used_datasets()
+        ]
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings of the run, without those that change no result."""
+        settings = self.config.dump()
+        for block in settings["datasets"].values():
+            block.pop("shards", None)
+        return settings
 
     def if_there(self, wildcards: Any) -> list[str]:
         """Return tables that the pages show only where they were asked for by themselves."""

@@ -63,7 +63,7 @@ def write(
         "acoustics": acoustics,
         "demo": False,
         "configuration": "{}",
-        "sources": [str(folder / "sources.json")],
+        "data": [str(folder / "sources.json")],
     }
     (folder / "sources.json").write_text("{}", encoding="utf-8")
     examples = []

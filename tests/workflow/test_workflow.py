@@ -135,7 +135,8 @@ def test_a_changed_threshold_re_runs_only_what_depends_on_it(done):
     config["selection"]["selectors"]["aape"]["top_share"] = 0.2
     rules = planned(run(done[0], config, "-n").stdout)
     tables = {"tabulate", "tabulate_published", "tabulate_expectations", "summarize", "provenance"}
-    cheap = {"select", "compare", "infer", "infer_sharing", *tables}
+    atlas = {"find_examples", "cut_excerpts", "atlas"}
+    cheap = {"select", "compare", "infer", "infer_sharing", *tables, *atlas}
     drawn = {"sharing", "coverage", "layers", "entropy", "ablation", "matrix", "confusion", "dose"}
     assert set(rules) == {"all", "ablate", *cheap, *(f"draw_{figure}" for figure in drawn)}
     assert rules["select"] == 6
@@ -146,7 +147,14 @@ def test_another_title_only_draws_again(done):
     config["models"]["ssl"].update(title="another", licence="free")
     rules = planned(run(done[0], config, "-n").stdout)
     drawn = {"sharing": 2, "coverage": 1, "layers": 1, "entropy": 1}
-    tabulated = ("tabulate", "tabulate_published", "tabulate_expectations", "summarize", "provenance")
+    tabulated = (
+        "tabulate",
+        "tabulate_published",
+        "tabulate_expectations",
+        "summarize",
+        "provenance",
+        "atlas",
+    )
     tables = dict.fromkeys(tabulated, 1)
     assert rules == {"all": 1, **tables, **{f"draw_{figure}": n for figure, n in drawn.items()}}
 

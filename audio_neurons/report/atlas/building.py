@@ -87,7 +87,7 @@ def identity(about: Mapping[str, Any]) -> dict[str, str]:
     known = {
         "configuration": hashlib.sha256(about["configuration"].encode()).hexdigest(),
         "code": library_code(),
-        "data": hashlib.sha256("".join(map(checksum, about["sources"])).encode()).hexdigest(),
+        "data": hashlib.sha256("".join(map(checksum, about["data"])).encode()).hexdigest(),
     }
     run = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     return {"run": run, "version": audio_neurons.__version__, **known}
