@@ -133,7 +133,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         clip_id=pa.string(), rank=pa.int16(), **_NEURON, score=pa.float32(), activation=pa.float32()
     ),
     # One row per clip that is shown for some neuron, with its labels.
-    "shown": _schema(clip_id=pa.string(), split=pa.string(), group=pa.string(), seconds=pa.float64()),
+    "shown": _schema(clip_id=pa.string(), split=pa.string(), group=pa.string(), frames=pa.int32()),
     # One row per excerpt of a clip: its sound, and its spectrogram.
     "excerpts": _schema(
         clip_id=pa.string(),

@@ -143,7 +143,8 @@ def _write_shown(
     columns = ["clip_id", "split", "group", "frames", *labels]
     clips = pd.concat([tables.read(part, "clips", columns) for part in parts])
     shown = clips[clips["clip_id"].isin(names)].sort_values("clip_id", ignore_index=True)
-    shown.insert(3, "seconds", np.minimum(shown.pop("frames") / rate, seconds))
+    heard = np.minimum(shown.pop("frames") / rate, seconds)
+    shown.insert(3, "frames", (heard * tables.SAMPLE_RATE).round().astype(np.int32))
     tables.write(out, "shown", shown)
 
 

@@ -42,7 +42,7 @@ ARCHIVE_KEYS = {
 def test_facts_are_complete(name):
     facts = source(name)
     needed = {"title", "licence", "citation", "homepage", "gated", "labels", "clip_seconds", "size_gb"}
-    optional = {"options", "excluded", "cells", "classes", "clips", "at_most"}
+    optional = {"options", "excluded", "cells", "classes", "clips", "at_most", "redistributable"}
     assert set(facts) - optional == {*needed, "archives"}
     assert 0 < facts["clip_seconds"] <= 30
     assert set(facts.get("cells", [])) <= set(facts["labels"])

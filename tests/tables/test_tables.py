@@ -38,6 +38,7 @@ def test_every_table_comes_back_with_its_types(path, name):
         pa.float64(): [0.1, np.nan], pa.list_(pa.float32()): [[0.5], [1.0]],
         pa.list_(pa.float64()): [[], [0.1, 1.0]],
         pa.list_(pa.string()): [[], ["x", "ü"]],
+        pa.list_(pa.uint8()): [[], [0, 255]],
         pa.list_(pa.uint16()): [[], [65535]], pa.list_(pa.uint32()): [[2**32 - 1], [0]],
     }  # fmt: skip
     columns = {f.name: values[f.type] for f in schema}

@@ -139,7 +139,7 @@ def _dataset(about: Mapping[str, Any], pages: Path, local: Path) -> dict[str, An
     value = {
         "id": shown["clip_id"].tolist(),
         "split": shown["split"].tolist(),
-        "seconds": rounded(shown["seconds"]),
+        "seconds": rounded(shown["frames"] / tables.SAMPLE_RATE),
         "labels": labels,
         "excerpts": excerpts,
         "base": f"sounds/{name}/" if about["passed_on"] else f"../{local.name}/{name}/",
