@@ -60,6 +60,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the hours; return 0, or 2 for an invalid configuration."""
     path = options.configfile.resolve()
     rates_file = (options.rates or calibration.file()).resolve()
+    if not options.directory.is_dir():
+        remedy = "before the first run, leave --directory out"
+        print(f"error: {options.directory}: no such folder; {remedy}", file=sys.stderr)
+        return 2
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         with chdir(options.directory):

@@ -81,3 +81,10 @@ def test_an_invalid_configuration_is_refused(here, capsys):
     assert "error: the configuration is not valid" in capsys.readouterr().err
     assert main(["cost", "none.yaml"]) == 2
     assert "none.yaml" in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_that_is_not_there_is_named_with_the_remedy(here, capsys):
+    assert main(["cost", "study.yaml", "--directory", "none"]) == 2
+    assert capsys.readouterr().err == (
+        "error: none: no such folder; before the first run, leave --directory out\n"
+    )
