@@ -15,7 +15,6 @@ rule infer:
         "logs/benchmarks/infer/{model}/{task}/{selector}.tsv"
     conda:
         "../../envs/audio-neurons.yaml"
-    threads: 2
     params:
         label=study.tasks.label,
         splits=study.tasks.splits(),
@@ -42,7 +41,6 @@ rule infer_sharing:
         "logs/benchmarks/infer_sharing/{model}/{comparison}/{selector}.tsv"
     conda:
         "../../envs/audio-neurons.yaml"
-    threads: 2
     params:
         labels=study.tasks.compared_labels,
         splits=study.tasks.splits(),

@@ -22,6 +22,7 @@ from audio_neurons.study.paths import fill
 
 SHARD = 768  # neurons whose data are loaded together
 BRIEF = {"random": 3, "strongest": 2}  # clips of a neuron that no task assigns to a class
+CARD = ("sample", "clip", "activation", "seconds", "response", "excerpt", "trace", "step", "scale")
 CODES = {"random": "r", "low": "l", "middle": "m", "high": "h", "strongest": "s", "other": "o"}
 
 
@@ -192,7 +193,8 @@ class Shown:
         self.active[number] = table["active_clips"]
         self._first = np.searchsorted(number, np.arange(len(everyone) + 1))
         self._table = table
-        self._numbers = [table[name].to_numpy() for name in ("activation", "seconds", "response")]
+        # Cards read arrays: a slice of a table takes ten times as long, and there is one per neuron.
+        self._columns = {name: table[name].to_numpy() for name in CARD}
 
     def block(self, here: slice, chosen: np.ndarray) -> dict[str, Any]:
         """Return a few clips of every neuron that is not chosen, column by column."""
@@ -214,19 +216,19 @@ class Shown:
     def card(self, number: int) -> dict[str, Any]:
         """Return all clips of a neuron, each with what is drawn over its spectrogram."""
         first, last = self._first[number], self._first[number + 1]
-        numbers = [rounded(one[first:last]) for one in self._numbers]
+        own = {name: column[first:last] for name, column in self._columns.items()}
         rows = [
             [CODES[sample], clip, *told, excerpt, encoded(trace)]
             for sample, clip, *told, excerpt, trace in zip(
-                self._table["sample"][first:last],
-                self._table["clip"][first:last].tolist(),
-                *numbers,
-                self._table["excerpt"][first:last].tolist(),
-                self._table["trace"][first:last],
+                own["sample"],
+                own["clip"].tolist(),
+                *(rounded(own[name]) for name in ("activation", "seconds", "response")),
+                own["excerpt"].tolist(),
+                own["trace"],
                 strict=True,
             )
         ]
-        step, scale = (float(self._table[name].iloc[first:last].max()) for name in ("step", "scale"))
+        step, scale = (float(own[name].max(initial=0)) for name in ("step", "scale"))
         return {"rows": rows, "step": round(step, 6), "scale": rounded([scale])[0]}
 
 
