@@ -100,8 +100,8 @@ function taskSection(index, model, task, data, at, own, listing, [layer, unit], 
     : ` The dashed line is the threshold of the selection, ${listing.threshold}.`);
   const many = 15;
   const told = own.null
-    ? `AAPE ${atlas.number(entropy)} nats; under permuted labels ${atlas.number(own.null[0])} on average, p ${atlas.small(own.null[1])}, ` +
-      `q ${atlas.small(own.null[2])}. Selected in ${(100 * own.stable).toFixed(0)} % of resamples of the groups.`
+    ? `AAPE ${atlas.number(entropy)} nats; under permuted labels ${atlas.number(own.null[0])} on average (p ${atlas.small(own.null[1])} by its own permutations; ` +
+      `q ${atlas.small(own.null[2])} by those of all neurons together). Selected in ${(100 * own.stable).toFixed(0)} % of resamples of the groups.`
     : `AAPE ${atlas.number(entropy)} nats.`;
   return h("section", { class: model.kind }, h("h2", {}, task.title), h("p", {}, told),
     table(caption, heads, order.slice(0, many).map(row), kinds),

@@ -31,7 +31,7 @@ function bar(value, low, high, bound, most) {
 // A table with a caption; cells are text or elements, the first of each row is its head.
 function table(caption, heads, rows, kinds = []) {
   const cell = (one, i) => (i ? h("td", { class: kinds[i] }, one) : h("th", { scope: "row", class: kinds[i] }, one));
-  return h("div", { class: "scroll" }, h("table", { class: "list" }, h("caption", {}, caption),
+  return h("div", { class: "scroll" }, h("table", { class: "list" }, h("caption", {}, h("span", {}, caption)),
     h("thead", {}, h("tr", {}, heads.map((head, i) => h("th", { scope: "col", class: kinds[i] }, head)))),
     h("tbody", {}, rows.map((row) => h("tr", { class: row.own ? "own" : undefined }, row.cells.map(cell))))));
 }
@@ -63,8 +63,8 @@ function heat(pairs, names, to) {
         title: told, "aria-label": told }, ratio.toFixed(2)));
   };
   return h("div", { class: "scroll" }, h("table", { class: "heat" },
-    h("caption", {}, `Common-neuron ratio: neurons that both classes have, of those that either has. Rows: ` +
-      `${names[0]}; columns: ${names[1]}. Brighter is more; underlined: q < 0.05 of the pair against permuted labels.`),
+    h("caption", {}, h("span", {}, `Common-neuron ratio: neurons that both classes have, of those that either has. Rows: ` +
+      `${names[0]}; columns: ${names[1]}. Brighter is more; underlined: q < 0.05 of the pair against permuted labels.`)),
     h("thead", {}, h("tr", {}, h("td", {}), pairs.b.map((one) => h("th", { scope: "col" }, h("span", {}, one))))),
     h("tbody", {}, pairs.a.map((one, a) => h("tr", {}, h("th", { scope: "row" }, one), pairs.b.map((_, b) => cell(a, b)))))));
 }
