@@ -24,6 +24,7 @@ from audio_neurons.ablation.intervention import Donors, Means, Values, check, ru
 from audio_neurons.ablation.parts import TABLES, UNABLATED, share, write_empty
 from audio_neurons.ablation.probes import Probes, log_odds, outcome
 from audio_neurons.ablation.rounds import run
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, describe, encoded, waveforms
 from audio_neurons.running.runtime import Meter
@@ -56,7 +57,7 @@ class Study:
     label: str
     probe: str | Path
     clip_seconds: float
-    batch_size: int = 8
+    batch_size: int | str = 8
     split: str = "test"
     precision: str = "fp32"
     pool: str = "window"
@@ -144,7 +145,9 @@ class Passes:
     """Passes of a study's clips through an encoder, under changes."""
 
     def __init__(self, encoder: Encoder, study: Study, settings: Conditions, name: str = "ablate"):
-        self._encoder, self._study, self._settings, self._name = encoder, study, settings, name
+        self._encoder, self._settings, self._name = encoder, settings, name
+        samples = round(study.clip_seconds * encoder.sample_rate)
+        self._study, self._size = study, clips_per_pass(encoder, study.batch_size, samples)
         self._every = describe(study.clips, study.label)
         self._frame = self._every[self._every["split"] == study.split].reset_index(drop=True)
         if self._frame.empty:
@@ -187,19 +190,19 @@ class Passes:
         suffix: str,
     ) -> Measured:
         encoder, study, frame, probes = self._encoder, self._study, self._frame, self._probes
-        replace = _Replacements(encoder, study, self._every, changes, self._settings, self._means)
-        self._means = replace.means
+        replacing = _Replacements(
+            encoder, study, self._every, changes, self._settings, self._size, self._means
+        )
+        self._means = replacing.means
         measured = Measured.empty(frame, probes.classes, probes.seeds, len(changes), keep)
         numbers = [[probes.classes.index(c) for c in some if c in probes.classes] for some in targets]
         every = sorted({of for some in numbers for of in some})
         samples = round(study.clip_seconds * encoder.sample_rate)
         meter = Meter(len(frame) * (len(changes) + 1), f"{self._name}{suffix}", "clips x conditions")
-        for names, wave in batches(
-            study.clips, frame["clip_id"], samples, study.batch_size, encoder.sample_rate
-        ):
+        for names, wave in batches(study.clips, frame["clip_id"], samples, self._size, encoder.sample_rate):
             rows = pd.Index(frame["clip_id"]).get_indexer(names)
             here = frame.iloc[rows]
-            values = replace.values(names)
+            values = replacing.values(names)
             found, odds = {}, {}
             for number, features in run_changes(
                 encoder, torch.from_numpy(wave).to(encoder.device), changes, values
@@ -230,9 +233,10 @@ class _Replacements:
         frame: pd.DataFrame,
         changes: Sequence[Change],
         settings: Conditions,
+        size: int,
         means: Values | None = None,
     ):
-        self._encoder, self._study, self._seed = encoder, study, settings.seed
+        self._encoder, self._size, self._seed = encoder, size, settings.seed
         self._samples = round(study.clip_seconds * encoder.sample_rate)
         self._values: dict[str, Values | None] = {"zero": None}
         wanted = {change.replacement for change in changes}
@@ -242,9 +246,7 @@ class _Replacements:
         self.means = means
         if "mean" in wanted and means is None:
             sums, of_clip = Means(encoder), frame.set_index("clip_id")
-            for batch, wave in batches(
-                study.clips, names, self._samples, study.batch_size, encoder.sample_rate
-            ):
+            for batch, wave in batches(study.clips, names, self._samples, size, encoder.sample_rate):
                 ends = study.ends(of_clip.loc[batch], self._samples)
                 sums.add(torch.from_numpy(wave).to(encoder.device), len(batch), ends)
             self.means = sums.values()
@@ -262,7 +264,7 @@ class _Replacements:
         if "resample" in self._values:
             rngs = (np.random.default_rng([self._seed, zlib.crc32(name.encode())]) for name in names)
             donors = [self._pool[rng.integers(len(self._pool))] for rng in rngs]
-            wave = waveforms(donors, self._samples, self._study.batch_size, self._encoder.sample_rate)
+            wave = waveforms(donors, self._samples, self._size, self._encoder.sample_rate)
             self._donors.load(torch.from_numpy(wave).to(self._encoder.device))
         return self._values
 

@@ -21,6 +21,7 @@ from audio_neurons.ablation.ablation import AblationError, Study
 from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.effects import ALL, FIXED_POINT
 from audio_neurons.ablation.probes import Probes, of_true_class
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, describe
 from audio_neurons.running.runtime import progress
@@ -63,8 +64,10 @@ def estimates(
     code = pd.Index(classes).get_indexer(frame["class"])
     sums = np.zeros((len(classes), sum(encoder.widths)))
     rate = encoder.sample_rate
-    waves = batches(study.clips, frame["clip_id"], round(study.clip_seconds * rate), study.batch_size, rate)
-    for names, wave in progress(waves, -(-len(frame) // study.batch_size), name, "batches"):
+    samples = round(study.clip_seconds * rate)
+    size = clips_per_pass(encoder, study.batch_size, samples, share=encoder.depth)  # a graph of all layers
+    waves = batches(study.clips, frame["clip_id"], samples, size, rate)
+    for names, wave in progress(waves, -(-len(frame) // size), name, "batches"):
         rows = pd.Index(frame["clip_id"]).get_indexer(names)
         with numerics(encoder, study.precision):
             effect = first_order(

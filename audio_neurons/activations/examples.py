@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_neurons import tables
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.activations.extraction import forward
 from audio_neurons.activations.medians import read as read_medians
 from audio_neurons.activations.recorder import Recorder
@@ -301,7 +302,8 @@ def _pass(
     name: str,
 ) -> _Passed:
     """Run the encoder over clips in the order of their names, so that shards do not decide the batches."""
-    samples, size = round(settings.clip_seconds * encoder.sample_rate), settings.batch_size
+    samples = round(settings.clip_seconds * encoder.sample_rate)
+    size = clips_per_pass(encoder, settings.batch_size, samples)
     threshold: float | Tensor = settings.threshold
     if settings.activity == "median":
         assert medians is not None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from audio_neurons import tables
 from audio_neurons.activations import normalisation
 from audio_neurons.activations.acoustics import Acoustics, ahead, measure, of_clips
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.activations.correlator import Correlator
 from audio_neurons.activations.medians import read as read_medians
 from audio_neurons.activations.recorder import Batch, Recorder, TopClips
@@ -57,6 +58,30 @@ def load_encoder(
     return encoder
 
 
+@dataclass(frozen=True)
+class Job:
+    """A model's pass over clips.
+
+    Attributes
+    ----------
+    folder
+        Folder of the ``cells``, ``counts``, ``units`` and ``top_clips`` tables.
+    embeddings, responses, acoustics
+        Paths of these tables; without a path, no ``responses`` and ``acoustics`` are written. With
+        ``acoustics``, ``acoustic_sums`` is written into ``folder``, too.
+    medians
+        Path of the table that activity ``"median"`` needs.
+    """
+
+    encoder: Encoder
+    folder: Path
+    embeddings: Path
+    settings: Pass
+    responses: Path | None = None
+    acoustics: Path | None = None
+    medians: Path | None = None
+
+
 def extract(
     encoder: Encoder,
     clips: Path,
@@ -69,100 +94,165 @@ def extract(
     workers: int = 1,
     acoustics: Path | None = None,
 ) -> None:
-    """Run ``encoder`` over a part of a clips table, and write the tables that later stages need.
+    """Do what :func:`extract_together` does for one :class:`Job`."""
+    job = Job(encoder, folder, embeddings, settings, responses, acoustics, medians)
+    extract_together([job], clips, name, workers)
 
-    Writes ``cells``, ``counts``, ``units`` and ``top_clips`` into ``folder``, the ``embeddings`` table,
-    and, if ``responses`` is given, the counts of every clip. If ``acoustics`` is given, it writes there what
-    clips sound like, and ``acoustic_sums`` into ``folder``. ``medians`` is the table that activity
-    ``"median"`` needs. While the encoder processes a batch, ``workers`` threads decode the next ones and
-    another thread writes the previous one; the result does not depend on the threads.
+
+def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", workers: int = 1) -> None:
+    """Run encoders over a part of a clips table, and write the tables that later stages need.
+
+    Each batch is decoded once for all encoders, which must have one sampling rate and clips of one length.
+    While they process a batch, ``workers`` threads decode the next ones and another thread per encoder writes
+    the previous one. Tables depend neither on the threads nor on the other encoders, if these have the same
+    batch size; otherwise the smallest is used.
 
     Raises
     ------
     ExtractionError
         If a clip does not decode or features are not finite; the message names the clips.
     """
+    first = jobs[0]
+    heard = {(job.encoder.sample_rate, job.settings.clip_seconds) for job in jobs}
+    if len(heard) > 1:
+        raise ExtractionError(f"models of one job hear different clips (Hz, s): {sorted(heard)}")
+    rate, samples = first.encoder.sample_rate, round(first.settings.clip_seconds * first.encoder.sample_rate)
+    size = min(clips_per_pass(job.encoder, job.settings.batch_size, samples) for job in jobs)
+    pin = any(job.encoder.device.type == "cuda" for job in jobs)
     frame = tables.read(clips, "clips", columns=_described(clips))
-    labels = tables.labels_of("clips", frame.columns) if settings.labels is None else list(settings.labels)
-    names = frame["clip_id"].to_numpy()
-    rank = np.argsort(np.argsort(names))  # ties between clips are broken by name, whatever the shard
-
-    samples = round(settings.clip_seconds * encoder.sample_rate)
-    recorded = torch.from_numpy(np.minimum(frame["frames"].to_numpy(np.int64), samples))
-    strongest = TopClips(encoder.depth, encoder.width, settings.top_clips, encoder.device, encoder.present)
-    neurons = encoder.neurons.cpu().numpy()
-    tally = Tally(frame, labels, len(neurons), folder)
-    threshold: float | Tensor = settings.threshold
-    if settings.activity == "median":
-        assert medians is not None
-        threshold = threshold + read_medians(medians, encoder)
     with ExitStack() as stack:
-        embedded = stack.enter_context(tables.writer(embeddings, "embeddings"))
-        responded = stack.enter_context(tables.writer(responses, "responses")) if responses else None
-        sounds = stack.enter_context(tables.writer(acoustics, "acoustics")) if acoustics else None
-        correlator = Correlator(encoder, frame["split"].tolist()) if acoustics else None
-        recorder = stack.enter_context(
+        passes = [_Pass(job, clips, frame, samples, stack) for job in jobs]
+        meter = Meter(len(frame), name, "clips")
+        decoded = _numbered(batches(clips, samples, size, workers, pin, rate))
+        listened: Iterable[tuple[Numbered, Sequence[Acoustics | None]]]
+        if any(job.acoustics for job in jobs):
+            listened = ahead(decoded, lambda batch: [one.listen(batch) for one in passes])
+        else:
+            listened = ((batch, [None] * len(passes)) for batch in decoded)
+        for batch, acoustics in listened:
+            for one, own in zip(passes, acoustics, strict=True):
+                one.add(batch, own)
+            meter.add(batch[2])
+        for one in passes:
+            one.finish()
+        meter.finish()
+    for one in passes:
+        one.write()
+
+
+class _Pass:
+    """A job while its batches pass: hooks, sums, and writers, which ``stack`` closes."""
+
+    def __init__(self, job: Job, clips: Path, frame: pd.DataFrame, samples: int, stack: ExitStack):
+        self._job, self._samples = job, samples
+        encoder, settings = job.encoder, job.settings
+        labels = tables.labels_of("clips", frame.columns) if settings.labels is None else settings.labels
+        self._names = names = frame["clip_id"].to_numpy()
+        # Ties between clips are broken by name, whatever the shard.
+        self._rank = np.argsort(np.argsort(names))
+        self._recorded = torch.from_numpy(np.minimum(frame["frames"].to_numpy(np.int64), samples))
+        self._by_recording = settings.count == "recording"
+        ends = self._recorded if self._by_recording else torch.full_like(self._recorded, samples)
+        self._counting = ends
+        self._padded = (~encoder.heard(samples, self._recorded)).sum(1).numpy()
+        self._strongest = TopClips(
+            encoder.depth, encoder.width, settings.top_clips, encoder.device, encoder.present
+        )
+        self._neurons = encoder.neurons.cpu().numpy()
+        self._tally = Tally(frame, list(labels), len(self._neurons), job.folder)
+        self._window = 0
+        threshold: float | Tensor = settings.threshold
+        if settings.activity == "median":
+            assert job.medians is not None
+            threshold = threshold + read_medians(job.medians, encoder)
+
+        def writer(path: Path | None, table: str) -> tables.Writer | None:
+            return stack.enter_context(tables.writer(path, table)) if path else None
+
+        embedded, responded = writer(job.embeddings, "embeddings"), writer(job.responses, "responses")
+        self._sounds = writer(job.acoustics, "acoustics")
+        self._correlator = Correlator(encoder, frame["split"].tolist()) if job.acoustics else None
+        self._recorder = stack.enter_context(
             Recorder(
                 encoder,
                 settings.tokens,
                 threshold,
-                strongest.floor,
+                self._strongest.floor,
                 absolute=settings.activity == "absolute",
                 compiled=settings.compile,
-                observer=correlator.add if correlator else None,
+                observer=self._correlator.add if self._correlator else None,
             )
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
-        notes = stack.enter_context(Notes(names, tally, embedded, responded, clips))
-        meter = Meter(len(names), name, "clips")
-        padded = (~encoder.heard(samples, recorded)).sum(1).numpy()
-        done = window = 0
-        pin = encoder.device.type == "cuda"
-        rate = encoder.sample_rate
-        decoded = batches(clips, samples, settings.batch_size, workers, pin, rate)
-        counting = recorded if settings.count == "recording" else torch.full_like(recorded, samples)
-        listened: Iterable[tuple[Numbered, Acoustics | None]] = ((item, None) for item in _numbered(decoded))
-        if acoustics:
-            listened = ahead(_numbered(decoded), partial(_listen, encoder, counting))
-        for (_, wave, size), heard in listened:
-            here = slice(done, done + size)
-            ends = nn.functional.pad(recorded[here], (0, len(wave) - size), value=samples)  # and of filling
-            if heard is not None:
-                assert correlator
-                assert sounds
-                correlator.begin(heard, size)
-                sounds.append({"clip_id": names[here]} | _columns(of_clips(heard), size))
-            features, batch = forward(
-                encoder,
-                recorder,
-                wave.to(encoder.device, non_blocking=True),
-                ends if settings.count == "recording" else None,
-            )
-            window = batch.tokens
-            tokens = window - padded * (settings.count == "recording")
-            mean = features.mean(1) if settings.pool == "window" else encoder.pooled(features, samples, ends)
-            active = encoder.flat(batch.active[:size])
-            if settings.share == "clips":  # a clip counts as one token, on which neurons are active or not
-                active = (active > 0).to(active.dtype)
-            counted = tokens if settings.share == "tokens" else np.ones_like(tokens)
-            notes.add(mean[:size].float(), active, counted[here])
-            numbers = torch.from_numpy(rank[done : done + size])
-            strongest.update(batch, numbers.to(encoder.device, non_blocking=True))
-            done += size
-            meter.add(size)
-        notes.finish()
-        meter.finish()
+        assert embedded is not None
+        self._notes = stack.enter_context(Notes(names, self._tally, embedded, responded, clips))
 
-    tokens = window - padded * (settings.count == "recording")
-    counted = tokens if settings.share == "tokens" else np.ones_like(tokens)
-    seconds = encoder.token_seconds(samples).numpy()
-    tally.write(folder, counted, padded, len(seconds), neurons)
-    if settings.tokens != "patch":  # special tokens have no time
-        seconds = np.full(window, np.nan)
-    top = _top_clips(strongest, np.sort(names), seconds, tokens[np.argsort(names)])
-    tables.write(folder / "top_clips.parquet", "top_clips", top)
-    if correlator:
-        correlator.write(folder / "acoustic_sums.parquet")
+    def listen(self, batch: Numbered) -> Acoustics | None:
+        """Measure what a batch sounds like on each token, if the job asks for it."""
+        if self._correlator is None:
+            return None
+        first, wave, size = batch
+        ends = self._filled(self._counting[first : first + size], len(wave))
+        encoder = self._job.encoder
+        starts = encoder.token_seconds(self._samples).cpu()
+        return measure(wave, encoder.sample_rate, starts, encoder.heard(self._samples, ends))
+
+    def add(self, batch: Numbered, acoustics: Acoustics | None) -> None:
+        """Run the encoder over a batch, with what :meth:`listen` measured."""
+        first, wave, size = batch
+        encoder, settings = self._job.encoder, self._job.settings
+        here = slice(first, first + size)
+        ends = self._filled(self._recorded[here], len(wave))
+        if acoustics is not None:
+            assert self._correlator
+            assert self._sounds
+            self._correlator.begin(acoustics, size)
+            self._sounds.append({"clip_id": self._names[here]} | _columns(of_clips(acoustics), size))
+        features, found = forward(
+            encoder,
+            self._recorder,
+            wave.to(encoder.device, non_blocking=True),
+            ends if self._by_recording else None,
+        )
+        self._window = found.tokens
+        mean = (
+            features.mean(1) if settings.pool == "window" else encoder.pooled(features, self._samples, ends)
+        )
+        active = encoder.flat(found.active[:size])
+        if settings.share == "clips":  # a clip counts as one token, on which neurons are active or not
+            active = (active > 0).to(active.dtype)
+        self._notes.add(mean[:size].float(), active, self._counted()[here])
+        numbers = torch.from_numpy(self._rank[here])
+        self._strongest.update(found, numbers.to(encoder.device, non_blocking=True))
+
+    def finish(self) -> None:
+        """Wait until all batches are noted."""
+        self._notes.finish()
+
+    def write(self) -> None:
+        """Write the tables of the whole pass."""
+        encoder, folder, names = self._job.encoder, self._job.folder, self._names
+        seconds = encoder.token_seconds(self._samples).numpy()
+        self._tally.write(folder, self._counted(), self._padded, len(seconds), self._neurons)
+        if self._job.settings.tokens != "patch":  # special tokens have no time
+            seconds = np.full(self._window, np.nan)
+        top = _top_clips(self._strongest, np.sort(names), seconds, self._tokens()[np.argsort(names)])
+        tables.write(folder / "top_clips.parquet", "top_clips", top)
+        if self._correlator:
+            self._correlator.write(folder / "acoustic_sums.parquet")
+
+    def _filled(self, ends: Tensor, clips: int) -> Tensor:
+        """Return where recordings end, and the end of the window for rows that are no clips."""
+        return nn.functional.pad(ends, (0, clips - len(ends)), value=self._samples)
+
+    def _tokens(self) -> np.ndarray:
+        """Return the tokens of each clip over which its neurons may be active, (clips,)."""
+        return self._window - self._padded * self._by_recording
+
+    def _counted(self) -> np.ndarray:
+        """Return what the counts of each clip are a share of, (clips,)."""
+        tokens = self._tokens()
+        return tokens if self._job.settings.share == "tokens" else np.ones_like(tokens)
 
 
 Numbered = tuple[int, Tensor, int]  # number of the first clip of a batch, its waveforms, its clips
@@ -173,15 +263,6 @@ def _numbered(decoded: Iterable[tuple[Tensor, int]]) -> Iterator[Numbered]:
     for wave, size in decoded:
         yield done, wave, size
         done += size
-
-
-def _listen(encoder: Encoder, counting: Tensor, batch: Numbered) -> Acoustics:
-    """Measure a batch of which tokens before ``counting`` samples of each clip count."""
-    first, wave, size = batch
-    ends = nn.functional.pad(counting[first : first + size], (0, len(wave) - size), value=wave.shape[1])
-    samples = wave.shape[1]
-    starts = encoder.token_seconds(samples).cpu()
-    return measure(wave, encoder.sample_rate, starts, encoder.heard(samples, ends))
 
 
 def _columns(values: Mapping[str, np.ndarray], size: int) -> dict[str, Sequence]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_neurons import tables
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, drawn
 from audio_neurons.running.runtime import Meter
@@ -79,6 +80,7 @@ def estimate(
     frame = pd.concat(frames)
     names = drawn(frame, sample.clips, sample.seed, parts[0])
     samples = round(settings.clip_seconds * encoder.sample_rate)
+    size = clips_per_pass(encoder, settings.batch_size, samples)
     meter = Meter(len(names), name, "clips")
 
     ends = frame.set_index("clip_id")["frames"].clip(upper=samples)
@@ -86,7 +88,7 @@ def estimate(
         ends[:] = samples
 
     def waves() -> Iterator[tuple[Tensor, Tensor]]:
-        for some, wave in batches(parts, names, samples, settings.batch_size, encoder.sample_rate):
+        for some, wave in batches(parts, names, samples, size, encoder.sample_rate):
             yield torch.from_numpy(wave), torch.tensor(ends[some].to_numpy(np.int64))
             meter.add(len(some))
 

@@ -28,6 +28,7 @@ from audio_neurons.models.errors import ModelError
 from audio_neurons.running.files import atomic
 from audio_neurons.running.provenance import versions
 from audio_neurons.running.runtime import limit_threads, tell
+from audio_neurons.settings.extraction import ON_CPU
 from audio_neurons.settings.inference import Inference
 from audio_neurons.settings.probe import Probe
 from audio_neurons.settings.section import serialise
@@ -272,7 +273,8 @@ def _add_encoder(study: Study, model: str, lengths: Sequence[float], have: dict[
         encoder.normalise(0.0, 1.0)
     settings = study.config.extraction
     for number, seconds in enumerate(lengths):
-        size = min(settings.batch_size, 4 if seconds <= 15 else 2)
+        asked = ON_CPU if isinstance(settings.batch_size, str) else settings.batch_size
+        size = min(asked, 4 if seconds <= 15 else 2)
         first = number == 0 and "first" not in have
         measured = encoder_rates(encoder, seconds, size, settings.precision, conditions=first)
         have["passes"][f"{seconds:g}"] = {k: measured[k] for k in ("pass", "extract", "front", "operations")}

@@ -11,6 +11,7 @@ from typing import Any
 from audio_neurons.cost import calibration, work
 from audio_neurons.cost.sizes import Sizes
 from audio_neurons.models.facts import DATASET
+from audio_neurons.settings.extraction import ON_CPU
 from audio_neurons.settings.section import serialise
 from audio_neurons.study import paths
 from audio_neurons.study.paths import fill
@@ -110,7 +111,8 @@ class _Counted:
         self.unknown += [f"model {name}: {why}" for name, why in rates["unknown"].items()]
         if self.config.extraction.acoustics:
             self.unknown.append("what extraction.acoustics adds to extraction and inference")
-        self.batch = self.config.extraction.batch_size
+        asked = self.config.extraction.batch_size
+        self.batch = ON_CPU if isinstance(asked, str) else asked
 
     def items(self) -> Iterator[Item]:
         tasks = self.config.tasks

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from audio_neurons.settings.section import FREE, Count, Seconds, Section, Seed
+
+ON_CPU = 8  # clips per forward pass: a CPU gains nothing from more
 
 
 class ForwardPass(Section):
@@ -15,8 +19,9 @@ class ForwardPass(Section):
     """Precision of matrix products behind the front end; docs/models.md says what bf16 changes."""
     compile: bool = False
     """Compile the encoder (torch.compile); worth it on GPUs only."""
-    batch_size: Count = 8
-    """Clips per forward pass."""
+    batch_size: Count | Annotated[str, Field(pattern="^auto$")] = "auto"
+    """Clips per forward pass; auto is 8 on a CPU, and on a GPU as many as have 32,768 tokens (fewer for
+    screening). A job of several models takes the smallest."""
     tokens: Literal["patch", "all"] = "patch"
     """Tokens that count: patches only, or special tokens (CLS) too."""
     count: Literal["recording", "window"] = "recording"
@@ -74,6 +79,10 @@ class Extraction(ForwardPass):
     """Clips per shard that datasets.NAME.shards auto aims at; results are the same for any number."""
     median: Annotated[Median, FREE] = Median()
     """Sample from which activity median estimates medians."""
+    together: Annotated[bool, FREE] = False
+    """Run all models of one sampling rate over each decoded batch, in one job per shard: one decoding and one
+    start instead of one per model; but they are in memory together, and none is finished before the others.
+    Results are the same."""
     responses: Annotated[bool, FREE] = False
     """Also keep every clip's own counts (results/responses), for resampling."""
     acoustics: Annotated[bool, FREE] = False

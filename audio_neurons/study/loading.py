@@ -264,6 +264,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
     elif error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         yield f"{where or 'top level'}: missing key(s) {', '.join(missing)}"
+    elif error.validator == "pattern" and (word := re.fullmatch(r"\^(\w+)\$", error.validator_value)):
+        yield f"{where}: {error.instance!r} is neither a whole number nor {word[1]}"
     else:
         yield f"{where or 'top level'}: {error.message}{_meant(error)}"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from audio_neurons.fetching import sources
@@ -176,6 +177,39 @@ class Models:
     def rates(self) -> dict[str, int]:
         """Sampling rate of the clips that each model hears."""
         return sample_rates(self.config)
+
+    @cached_property
+    def together(self) -> list[str]:
+        """Models that one job runs over each batch: those of the first one's sampling rate, if asked for."""
+        every = list(self)
+        found = [name for name in every if self.rates[name] == self.rates[every[0]]]
+        return found if self.config.extraction.together and len(found) > 1 else []
+
+    @property
+    def alone(self) -> list[str]:
+        """Models that have jobs of their own."""
+        return [name for name in self if name not in self.together]
+
+    def of_each(self, function: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+        """Return a function of wildcards that lists ``function`` of each of the models :meth:`together`."""
+
+        def listed(wildcards: Any) -> list[Any]:
+            known = dict(wildcards.items())
+            return [function(SimpleNamespace(**known, model=model)) for model in self.together]
+
+        return listed
+
+    def named(self, functions: Mapping[str, Callable[[Any], Any]]) -> dict[str, Callable[[Any], Any]]:
+        """Return functions of wildcards for each of the models :meth:`together`, by name and number."""
+
+        def of(function: Callable[[Any], Any], model: str) -> Callable[[Any], Any]:
+            return lambda wildcards: function(SimpleNamespace(**dict(wildcards.items()), model=model))
+
+        return {
+            f"{name}_{number}": of(function, model)
+            for name, function in functions.items()
+            for number, model in enumerate(self.together)
+        }
 
     # Devices
 

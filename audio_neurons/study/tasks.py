@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,16 @@ class Tasks:
     def dataset_clips(self, wildcards: Any) -> list[str]:
         return self.datasets.clips(wildcards.dataset, self.models.rates[wildcards.model])
 
+    def clips_together(self, wildcards: Any) -> str:
+        """Return a part of a dataset's clips at the rate that the models of one job hear."""
+        return self.datasets.clips_of(wildcards.dataset, wildcards.shard, self._rate_together())
+
+    def dataset_clips_together(self, wildcards: Any) -> list[str]:
+        return self.datasets.clips(wildcards.dataset, self._rate_together())
+
+    def _rate_together(self) -> int:
+        return self.models.rates[self.models.together[0]]
+
     def passes(self, wildcards: Any) -> str:
         """Serialise the settings that decide the numbers of a forward pass over a dataset."""
         name = wildcards.dataset
@@ -152,6 +162,14 @@ class Tasks:
                 "acoustics": paths.ACOUSTICS,
             }
         return outputs
+
+    def outputs_together(self, outputs: Mapping[str, str]) -> dict[str, str]:
+        """Return a model's outputs for each of the models of one job, by name and number."""
+        return {
+            f"{name}_{number}": path.replace("{model}", model)
+            for name, path in outputs.items()
+            for number, model in enumerate(self.models.together)
+        }
 
     def acoustic_sums(self, wildcards: Any) -> list[str]:
         known = {"model": wildcards.model, "dataset": wildcards.dataset, "table": "acoustic_sums"}

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from common import TINY
 
-from audio_neurons import tables
-from audio_neurons.activations import extraction, recorder, statistics, units
-from audio_neurons.activations.extraction import ExtractionError, extract
+from audio_neurons import models, tables
+from audio_neurons.activations import batching, extraction, recorder, statistics, units
+from audio_neurons.activations.extraction import ExtractionError, Job, extract, extract_together
 from audio_neurons.models.errors import ModelError
 from audio_neurons.recordings import audio
 from audio_neurons.running import runtime
@@ -18,6 +19,7 @@ from audio_neurons.settings.extraction import Pass
 SETTINGS = Pass(clip_seconds=1.0, batch_size=4, top_clips=3, count="window")
 SAMPLES = 16_000
 NAMES = ("cells", "counts", "units", "top_clips")
+OTHERS = {"shorter": {"input_size": [80, 32]}, "narrow": {"embed_dim": 8, "num_heads": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +184,59 @@ def test_no_more_batches_are_decoded_ahead_than_there_are_workers(tmp_path, fram
         taken += size
         assert taken <= 2 * len(asked) <= taken + 6
     assert [name for names in asked for name in names] == frame["clip_id"].tolist()
+
+
+def test_models_of_one_job_write_what_each_writes_alone(encoder, tmp_path, frame, monkeypatch):
+    """Each batch is decoded once for all of them, whatever else they write."""
+    others = [models.load(name, {**TINY, **block}, None) for name, block in OTHERS.items()]
+    clips = write_clips(tmp_path / "clips.parquet", frame)
+    asked, decode = [], extraction._decode
+    monkeypatch.setattr(extraction, "_decode", lambda *a: (asked.append(a[1]["clip_id"]), decode(*a))[1])
+
+    def job(encoder, folder, sounds):
+        more = [folder / f"{name}.parquet" for name in ("responses", "acoustics")] if sounds else []
+        return Job(encoder, folder, folder / "embeddings.parquet", SETTINGS, *more)
+
+    def written(place, together):
+        jobs = [job(one, tmp_path / place / str(n), n > 0) for n, one in enumerate([encoder, *others])]
+        for some in [jobs] if together else [[one] for one in jobs]:
+            extract_together(some, clips, workers=2)
+        files = sorted((tmp_path / place).rglob("*.parquet"))
+        return {str(file.relative_to(tmp_path / place)): file.read_bytes() for file in files}
+
+    alone = written("alone", False)
+    assert len(asked) == 3 * 5
+    assert len(alone) == 5 + 2 * 8
+    assert written("together", True) == alone
+    assert len(asked) == 4 * 5
+    assert alone["0/units.parquet"] != alone["1/units.parquet"] != alone["2/units.parquet"]
+
+
+def test_models_that_hear_different_clips_are_refused_in_one_job(encoder, tmp_path, frame):
+    clips = write_clips(tmp_path / "clips.parquet", frame)
+    lengths = [SETTINGS, SETTINGS.changed(clip_seconds=0.5)]
+    jobs = [Job(encoder, tmp_path / str(n), tmp_path / f"{n}.parquet", one) for n, one in enumerate(lengths)]
+    with pytest.raises(ExtractionError, match="different clips"):
+        extract_together(jobs, clips)
+
+
+@pytest.mark.parametrize(("seconds", "tokens"), [(0.3, 11), (1.9, 21)])
+def test_batches_by_themselves_have_as_many_tokens_as_suit_the_device(
+    encoder, monkeypatch, capsys, seconds, tokens
+):
+    samples = round(seconds * 16_000)
+    assert batching.sequence(encoder, samples) == tokens  # with CLS, of the longest chunk
+    assert batching.clips_per_pass(encoder, 5, samples) == 5
+    assert batching.clips_per_pass(encoder, "auto", samples) == 8
+    assert capsys.readouterr().err == ""
+    cuda = property(lambda _: torch.device("cuda"))
+    monkeypatch.setattr(batching, "sequence", lambda *_: tokens)
+    monkeypatch.setattr(type(encoder), "device", cuda)
+    assert batching.clips_per_pass(encoder, "auto", samples) == 32_768 // tokens
+    assert f"{32_768 // tokens} clips per forward pass" in capsys.readouterr().err
+    assert batching.clips_per_pass(encoder, "auto", samples, share=12) == 32_768 // (12 * tokens)
+    monkeypatch.setattr(batching, "sequence", lambda *_: 40_000)
+    assert batching.clips_per_pass(encoder, "auto", samples) == 1
 
 
 def test_looking_only_for_neurons_that_matter_gives_the_same(encoder, tmp_path, frame, monkeypatch):

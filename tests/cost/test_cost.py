@@ -213,7 +213,7 @@ def test_every_rule_belongs_to_a_stage_or_is_known_to_take_nothing():
 # Downloads, training pools, the atlas, and lists of files and of provenance; `cost` says that the first three
 # are not counted.
 UNCOUNTED = {
-    "atlas", "cut_excerpts", "find_examples",
+    "atlas", "cut_excerpts", "find_examples", "find_examples_together",
     "download_archive", "download_batch", "download_snapshot", "download_weights",
     "find_audioset", "list_files", "make_pool", "pack_audioset", "provenance",
 }  # fmt: skip

@@ -39,7 +39,7 @@ def sections(base=Section):
 
 
 def test_a_section_is_checked_complete_and_immutable():
-    assert Extraction().batch_size == 8
+    assert Extraction().batch_size == "auto"
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         Extraction(batch_size=0)
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):

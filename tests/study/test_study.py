@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from common import ROOT
+from snakemake.iocontainers import Wildcards
 from test_config import MINIMAL, TRAINED, changed
 
 from audio_neurons.settings.configuration import FIGURES
@@ -207,6 +208,33 @@ def test_a_rule_carries_only_what_its_numbers_depend_on(studied):
     assert moved("ablation.screening", {"split": "train"}) == {"screen"}
     assert moved("models.r.title", "R") == set()
     assert moved("models.r.depth", 3) == {"model"}
+
+
+def test_models_of_one_rate_share_jobs_if_asked_to(studied):
+    """Every input and output of a model is there once, under the model's number."""
+    config = changed("models.s", {**MINIMAL["models"]["r"], "norm_stats": "dataset"})
+    config = changed("models.fast", {**MINIMAL["models"]["r"], "sample_rate": 32_000}, config)
+    assert studied(config).models.together == []
+    assert studied(config).models.alone == ["r", "s", "fast"]
+    assert studied(changed("extraction.together", True)).models.together == []  # one model
+    study = studied(changed("extraction.together", True, config))
+    assert study.models.together == ["r", "s"]
+    assert study.models.alone == ["fast"]
+    at = Wildcards(fromdict={"dataset": "esc50", "shard": "000"})
+    named = study.models.named({"norm_stats": study.tasks.norm_stats})
+    stats = "results/norm_stats/s/esc50.parquet"
+    assert {name: function(at) for name, function in named.items()} == {
+        "norm_stats_0": [],
+        "norm_stats_1": stats,
+    }
+    blocks = [json.loads(text) for text in study.models.of_each(study.models.architecture)(at)]
+    assert [block.get("norm_stats") == "dataset" for block in blocks] == [False, True]
+    out = study.tasks.outputs_together(study.tasks.shard_outputs())
+    alone = study.tasks.shard_outputs()
+    assert len(out) == 2 * len(alone)
+    assert out["embeddings_1"] == alone["embeddings"].replace("{model}", "s")
+    assert study.tasks.clips_together(at) == "results/clips/esc50/part-000.parquet"
+    assert study.tasks.dataset_clips_together(at) == [study.tasks.clips_together(at)]
 
 
 def test_statistics_of_a_dataset_are_an_input_of_every_pass_over_it(studied):

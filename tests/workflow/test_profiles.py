@@ -106,12 +106,12 @@ def test_what_is_misspelt_is_found(problem, rules):
 
 def test_a_gpu_is_of_the_partition_that_has_them():
     """Each rule that asks for a GPU, and none besides, goes where GPUs are."""
-    rule = r"^(?:use )?rule (?:\w+ as )?"
+    rule = r"^ *(?:use )?rule (?:\w+ as )?"
     blocks = re.split(rule, SMK, flags=re.M)[1:]
-    asking = {re.match(r"\w+", block)[0] for block in blocks if "\n        gpu=" in block}
+    asking = {re.match(r"\w+", block)[0] for block in blocks if re.search(r"\n +gpu=", block)}
     blocks = read(ROOT / "profiles" / "slurm")["set-resources"]
     assert {rule for rule, block in blocks.items() if block.get("slurm_partition") == "gpu"} == asking
-    assert len(asking) == 8
+    assert len(asking) == 10
 
 
 def test_slurm_is_asked_in_the_way_that_does_not_hang():

@@ -34,20 +34,24 @@ CONFIG = {
     "ablation": {"random": 1, "bootstrap": 5, "tasks": {"pitch": {}}, "gains": [0]},
     "inference": {"draws": 5, "bootstrap": 3, "halves": 1},
 }
+WIDE = SIZES | {"title": "wide", "embed_dim": 32, "weights": {"source": "random", "seed": 1}}
 SLOW = {name: block for name, block in CONFIG["models"].items() if name == "slow"}
 
 
-def test_every_stage_reads_clips_of_the_models_own_rate(tmp_path):
+def recordings(folder):
     rng = np.random.default_rng(0)
     rows = ["path,pitch,group,split"]
     for n in range(12):
         pitch = ("low", "high")[n % 2]
         time = np.arange(22_050) / 44_100
         tone = 0.3 * np.sin(2 * np.pi * (300 if n % 2 else 12_000) * time)
-        soundfile.write(tmp_path / f"{n}.wav", tone + 0.02 * rng.standard_normal(22_050), 44_100)
+        soundfile.write(folder / f"{n}.wav", tone + 0.02 * rng.standard_normal(22_050), 44_100)
         rows.append(f"{n}.wav,{pitch},speaker{n},{'test' if n >= 8 else 'train'}")
-    (tmp_path / "own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
+
+def test_every_stage_reads_clips_of_the_models_own_rate(tmp_path):
+    recordings(tmp_path)
     run(tmp_path, CONFIG | {"models": SLOW}, "clips")
     targets = ("ablations", "inference", "results/sources/own.json")
     again = planned(run(tmp_path, CONFIG, "-n", *targets).stdout)
@@ -85,3 +89,23 @@ def test_every_stage_reads_clips_of_the_models_own_rate(tmp_path):
     listed = (results / "sources/own.json").read_text(encoding="utf-8")
     assert "results/clips/own/part-000.parquet" in listed
     assert "results/clips/own/32000Hz/part-000.parquet" in listed
+
+
+def test_models_of_one_rate_in_one_job_give_what_each_gives_alone(tmp_path):
+    """A third model is of another rate, and has jobs of its own."""
+    config = CONFIG | {"models": {**CONFIG["models"], "wide": WIDE}, "atlas": {"clips": 4}}
+    several = config | {"extraction": {**CONFIG["extraction"], "together": True}}
+    targets = [f"results/statistics/{m}/own/units.parquet" for m in config["models"]]
+    targets += [f"results/examples/{m}/own.parquet" for m in config["models"]]
+    found = []
+    for folder, own in ((tmp_path / "alone", config), (tmp_path / "together", several)):
+        folder.mkdir()
+        recordings(folder)
+        jobs = planned(run(folder, own, "-n", *targets).stdout)
+        kinds = ("extract", "extract_together", "find_examples", "find_examples_together")
+        found.append([jobs.get(kind, 0) for kind in kinds])
+        run(folder, own, *targets)
+    assert found == [[3, 0, 3, 0], [1, 1, 1, 1]]
+    for target in targets:
+        alone, together = (pd.read_parquet(tmp_path / place / target) for place in ("alone", "together"))
+        pd.testing.assert_frame_equal(alone, together)

@@ -86,6 +86,8 @@ rule extract:
         "logs/extract/{model}/{dataset}/{shard}.log",
     benchmark:
         "logs/benchmarks/extract/{model}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        model=any_of(study.models.alone),
     conda:
         "../../envs/audio-neurons.yaml"
     threads: study.models.threads
@@ -101,6 +103,43 @@ rule extract:
         "Run {wildcards.model} over {wildcards.dataset}, shard {wildcards.shard}"
     script:
         "../scripts/extract.py"
+
+
+# With extraction.together: its inputs and outputs are those of `extract`, numbered by model.
+if study.models.together:
+
+    rule extract_together:
+        input:
+            **study.models.named(
+                {
+                    "weights": weights,
+                    "norm_stats": study.tasks.norm_stats,
+                    "medians": study.tasks.medians,
+                }
+            ),
+            clips=study.tasks.clips_together,
+        output:
+            **study.tasks.outputs_together(study.tasks.shard_outputs()),
+        log:
+            "logs/extract_together/{dataset}/{shard}.log",
+        benchmark:
+            "logs/benchmarks/extract_together/{dataset}/{shard}.tsv"
+        conda:
+            "../../envs/audio-neurons.yaml"
+        threads: study.models.threads
+        resources:
+            gpu=study.models.gpus,
+        params:
+            names=study.models.together,
+            models=study.models.of_each(study.models.architecture),
+            settings=study.tasks.passes,
+            device=study.config.extraction.device,
+            weights=study.models.of_each(study.models.weights_content),
+            code=study.models.of_each(partial(study.models.code, "activations.extraction")),
+        message:
+            "Run all models over {wildcards.dataset}, shard {wildcards.shard}"
+        script:
+            "../scripts/extract_together.py"
 
 
 rule merge:

@@ -16,6 +16,8 @@ rule find_examples:
         "logs/find_examples/{model}/{dataset}.log",
     benchmark:
         "logs/benchmarks/find_examples/{model}/{dataset}.tsv"
+    wildcard_constraints:
+        model=any_of(study.models.alone),
     conda:
         "../../envs/audio-neurons.yaml"
     threads: study.models.threads
@@ -33,6 +35,47 @@ rule find_examples:
         "Find examples for the neurons of {wildcards.model} in {wildcards.dataset}"
     script:
         "../scripts/find_examples.py"
+
+
+# With extraction.together, as in `extract_together`.
+if study.models.together:
+
+    rule find_examples_together:
+        input:
+            **study.models.named(
+                {
+                    "weights": weights,
+                    "norm_stats": study.tasks.norm_stats,
+                    "medians": study.tasks.medians,
+                    "strongest": study.atlas.strongest,
+                    "neurons": study.atlas.neurons,
+                }
+            ),
+            clips=study.tasks.dataset_clips_together,
+        output:
+            **study.tasks.outputs_together({"examples": paths.EXAMPLES, "excited": paths.EXCITED}),
+        log:
+            "logs/find_examples_together/{dataset}.log",
+        benchmark:
+            "logs/benchmarks/find_examples_together/{dataset}.tsv"
+        conda:
+            "../../envs/audio-neurons.yaml"
+        threads: study.models.threads
+        resources:
+            gpu=study.models.gpus,
+        params:
+            names=study.models.together,
+            models=study.models.of_each(study.models.architecture),
+            settings=study.tasks.passes,
+            labels=study.atlas.labels,
+            drawn=study.atlas.drawn(),
+            device=study.config.extraction.device,
+            weights=study.models.of_each(study.models.weights_content),
+            code=study.models.of_each(partial(study.models.code, "activations.examples")),
+        message:
+            "Find examples for the neurons of all models in {wildcards.dataset}"
+        script:
+            "../scripts/find_examples_together.py"
 
 
 rule cut_excerpts:
