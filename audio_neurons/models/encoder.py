@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from audio_neurons.tables import SAMPLE_RATE
 # the AST of transformers 4, a layer of attention has one of these endings too.
 DOWN_PROJECTIONS = (".fc2", ".output_dense", ".output.dense", ".down_proj", ".linear2", ".ffw_layer_2")
 OF_ATTENTION = (".attention.output.dense",)
+
+# Modules whose forward pass autocast computes in bfloat16.
+CAST = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 class Encoder(nn.Module, ABC):
@@ -266,7 +269,7 @@ def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterat
     """Run the encoder in the given precision, compiled or not, within the context.
 
     Enter it after registering hooks, because compilation includes them. On exit, the previous settings
-    are restored.
+    are restored, and after bf16 the state in float32.
     """
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     tf32 = precision == "tf32"
@@ -276,7 +279,8 @@ def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterat
         encoder.bfloat16 = precision == "bf16"
         if compiled:
             encoder.encode = torch.compile(encoder.encode)  # type: ignore[method-assign]  # of one object
-        yield
+        with _weights_in_bfloat16(encoder) if encoder.bfloat16 else nullcontext():
+            yield
     except Exception as error:
         if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().partition("\n")[0]
@@ -290,3 +294,29 @@ def numerics(encoder: Encoder, precision: str, compiled: bool = False) -> Iterat
         torch.backends.cudnn.allow_tf32 = before[1]
         encoder.bfloat16 = False
         encoder.__dict__.pop("encode", None)
+
+
+@contextmanager
+def _weights_in_bfloat16(encoder: Encoder) -> Iterator[None]:
+    """Cast weights and biases of linear layers and convolutions once; autocast would do so in every pass.
+
+    Others, such as those of normalisations, stay in float32, as in autocast.
+    """
+    kept = [
+        (module._parameters, name, own)
+        for module in encoder.modules()
+        if isinstance(module, CAST)
+        for name in ("weight", "bias")  # of a normalised weight, the parts from which it is computed stay
+        if (own := module._parameters.get(name)) is not None and own.dtype is torch.float32
+    ]
+    # Some encoders of transformers cast their tables of positions when they see what they are added to.
+    buffers = [(module, dict(module._buffers)) for module in encoder.modules() if module._buffers]
+    try:
+        for parameters, name, own in kept:
+            parameters[name] = nn.Parameter(own.detach().bfloat16(), own.requires_grad)
+        yield
+    finally:
+        for parameters, name, own in kept:
+            parameters[name] = own
+        for module, before in buffers:
+            module._buffers.update(before)

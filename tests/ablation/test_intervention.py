@@ -13,7 +13,7 @@ from audio_neurons.ablation.intervention import (
     Means,
     run_changes,
 )
-from audio_neurons.models.encoder import Encoder
+from audio_neurons.models.encoder import Encoder, numerics
 
 NEURONS = frozenset({(0, 3), (0, 60), (1, 0), (1, 17)})
 
@@ -189,6 +189,23 @@ def test_shared_runs_are_those_of_their_own_bit_by_bit(encoder, wave, stepwise, 
         plain = changed(encoder, wave, change, values[change.replacement])
         assert torch.equal(found[number], plain), change
         assert torch.equal(found[number], found[-1]) == (change.first_layer is None)
+
+
+def test_changes_have_the_bits_of_autocast_where_weights_are_cast_once(encoder, wave):
+    def outputs():
+        means, donors = Means(encoder), Donors(encoder, NEURONS | {(1, 7)})
+        means.add(wave, len(wave))
+        donors.load(wave.flip(0) * 2)
+        values = {"zero": None, "mean": means.values(), "resample": donors}
+        return dict(run_changes(encoder, wave, CHANGES, values))
+
+    encoder.bfloat16 = True  # autocast alone, which casts weights in every pass
+    expected = outputs()
+    encoder.bfloat16 = False
+    with numerics(encoder, "bf16"):
+        found = outputs()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[number], expected[number]) for number in expected)
 
 
 def test_what_lies_below_is_computed_once(encoder, wave):

@@ -18,7 +18,7 @@ from tiny_models import WAVE, save, wave2vec  # noqa: E402
 from audio_neurons import models  # noqa: E402
 from audio_neurons.activations.recorder import Recorder  # noqa: E402
 from audio_neurons.models import ModelError, comparison, registry  # noqa: E402
-from audio_neurons.models.encoder import Encoder  # noqa: E402
+from audio_neurons.models.encoder import Encoder, numerics  # noqa: E402
 from audio_neurons.recordings import audio  # noqa: E402
 
 SECONDS = 2
@@ -86,6 +86,21 @@ def test_features_are_those_of_transformers_own_pipeline(tmp_path, kind):
         expected = expected.permute(0, 3, 2, 1).flatten(2)
     assert found.shape[1] == ENCODERS[kind][2]
     torch.testing.assert_close(found, expected[:, : found.shape[1]], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_weights_cast_once_to_bfloat16_give_the_features_of_autocast(tmp_path, kind):
+    save(tmp_path, kind)
+    encoder, wave = load(tmp_path), noise()
+    with torch.inference_mode():
+        single = encoder(wave)
+        with numerics(encoder, "bf16"):
+            assert any(own.dtype is torch.bfloat16 for own in encoder.parameters())
+            found = encoder(wave)
+        assert torch.equal(encoder(wave), single)
+        encoder.bfloat16 = True  # autocast alone, which casts weights in every pass
+        assert torch.equal(found, encoder(wave))
+    assert not torch.equal(found, single)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
