@@ -13,6 +13,10 @@ settings.register_profile("same", derandomize=True)
 settings.register_profile("mutants", derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+# Kernels for GPUs run on the CPU, if there is no GPU; Triton sees it when it is imported.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # Encoders of the tests are small, and two workers share the cores.
 torch.set_num_threads(1)
 

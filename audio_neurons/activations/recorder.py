@@ -9,18 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from audio_neurons.activations.trusted import Trusted
 from audio_neurons.models.encoder import Encoder
 
 # Largest count that fits into a byte; summing bytes keeps the overhead at a few per cent.
 BYTE = 255
 
 # Devices on which searching for candidate neurons first is cheaper than processing all of them. A GPU
-# would have to finish its queued work before the search, and would idle during it.
+# would have to finish its queued work before the search, and would idle during it: kernels do the work there.
 SEARCHED = ("cpu",)
+
+
+def _count_peak(*given: Any) -> None:
+    from audio_neurons.activations import kernels  # Triton is there on Linux only
+
+    kernels.count_peak(*given)
+
+
+def _insert(*given: Any) -> None:
+    from audio_neurons.activations import kernels
+
+    kernels.strongest(*given)
+
+
+MOST = 32  # strongest clips per neuron that its kernel can hold
+_counting = Trusted("counts and peaks of neurons", _count_peak)
+_inserting = Trusted("strongest clips of neurons", _insert)
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,7 @@ class Recorder:
         self._encoder, self._special = encoder, encoder.special_tokens if special else 0
         self._counted = cache(lambda layer, samples, run: encoder.counted_in(layer, samples, run, special))
         self._threshold = threshold if isinstance(threshold, Tensor) else [threshold] * len(self._layers)
+        self._bars = cache(self._bar)
         self._absolute = absolute
         self._floor, self._compiled, self._observer = floor, compiled, observer
         self._searched = encoder.device.type in SEARCHED
@@ -124,13 +144,31 @@ class Recorder:
 
     def _record(self, layer: int, hidden: Tensor) -> None:
         """Add the hidden activations (B, N, W) of one call to the batch."""
-        hidden = hidden[:, self._counted(layer, self._samples, self._runs[layer])]
-        if self._heard is not None:
+        counted = self._counted(layer, self._samples, self._runs[layer])
+        n = len(counted) if isinstance(counted, Tensor) else len(range(hidden.shape[1])[counted])
+        heard = self._heard
+        if heard is not None:
             first = self._tokens[layer] - self._special * self._runs[layer]
-            heard = self._heard[:, first : first + hidden.shape[1] - self._special]
-            heard = nn.functional.pad(heard, (self._special, 0), value=True)
-            hidden = hidden.masked_fill(~heard[..., None], -torch.inf)
+            heard = nn.functional.pad(
+                heard[:, first : first + n - self._special], (self._special, 0), value=True
+            )
+        if self._searched or self._observer is not None or self._floor is None:
+            self._reduce(layer, hidden[:, counted], heard)
+        else:
+            places = [
+                sums[:, layer, : hidden.shape[2]] for sums in (self._active, self._peak, self._peak_token)
+            ]
+            rest = counted, self._bars(layer, hidden.dtype), heard, self._absolute, self._tokens[layer]
+            variant = hidden.dtype, n, isinstance(counted, Tensor), heard is None, self._absolute
+            plain = lambda: self._reduce(layer, hidden[:, counted], heard)  # noqa: E731
+            _counting(variant, places, (hidden, *rest), plain)
         self._runs[layer] += 1
+        self._tokens[layer] += n
+
+    def _reduce(self, layer: int, hidden: Tensor, heard: Tensor | None) -> None:
+        """Add the hidden activations (B, n, W) of counted tokens to the batch."""
+        if heard is not None:
+            hidden = hidden.masked_fill(~heard[..., None], -torch.inf)
         # Tokens that do not count stay below every threshold: their absolute value would not.
         level = hidden.abs().where(hidden > -torch.inf, hidden) if self._absolute else hidden
         threshold, width = self._threshold[layer], hidden.shape[2]
@@ -143,7 +181,13 @@ class Recorder:
             self._observer(layer, active, self._tokens[layer])
         if self._floor is not None:
             self._record_peak(layer, hidden, self._floor)
-        self._tokens[layer] += hidden.shape[1]
+
+    def _bar(self, layer: int, dtype: torch.dtype) -> Tensor:
+        """Return a layer's thresholds (W,); one number is rounded to the activations' type, as in PyTorch."""
+        threshold, width = self._threshold[layer], self._layers[layer].in_features
+        if isinstance(threshold, Tensor):
+            return threshold[:width]
+        return torch.full((width,), threshold, dtype=dtype, device=self._encoder.device)
 
     def _record_peak(self, layer: int, hidden: Tensor, floor: Tensor) -> None:
         width = hidden.shape[2]
@@ -198,6 +242,14 @@ class TopClips:
 
     def update(self, batch: Batch, numbers: Tensor) -> None:
         """Add the first ``len(numbers)`` clips of a batch, with the numbers ``numbers`` (int64)."""
+        if self._every is None or self._k > MOST:
+            self._insert(batch, numbers)
+            return
+        best = self.activation, self.clip, self.token, self.active
+        given = batch.peak, batch.peak_token, batch.active, numbers
+        _inserting((len(batch.peak), self._k), best, given, lambda: self._insert(batch, numbers))
+
+    def _insert(self, batch: Batch, numbers: Tensor) -> None:
         new = slice(len(numbers))
         layer, neuron = self._every or ((batch.peak[new] >= self.floor).any(0) & self._present).nonzero(
             as_tuple=True
