@@ -6,10 +6,12 @@ way for all encoders. Hooks keep only sums, so memory does not grow with the num
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +68,9 @@ class Batch:
     peak_token: Tensor
 
 
+Sums = tuple[Tensor, Tensor, Tensor]  # `Batch.active`, `Batch.peak` and `Batch.peak_token`
+
+
 class Recorder:
     """Context manager that counts the active tokens of every neuron while an encoder runs.
 
@@ -82,7 +87,7 @@ class Recorder:
     floor
         float (L, W): activations below it need no ``peak_token``; shared with :class:`TopClips`.
     compiled
-        Whether the encoder will be compiled.
+        Whether the encoder will be compiled: counting is then one operation of its graph in each layer.
     observer
         Called with each layer, whether its neurons are active, bool (B, n, W), on n counted tokens, and the
         number of the first of these.
@@ -108,17 +113,23 @@ class Recorder:
         self._floor, self._compiled, self._observer = floor, compiled, observer
         self._searched = encoder.device.type in SEARCHED
         self._shape = (len(self._layers), encoder.width)
+        self._key = next(_keys)
         self._handles: list = []
 
     def __enter__(self) -> Recorder:
+        _entered[self._key] = self
         for number, layer in enumerate(self._layers):
-            hook = lambda _, inputs, number=number: self._record(number, inputs[0])  # noqa: E731
-            if self._compiled:  # the encoder is compiled, but counting must not be
-                hook = torch.compiler.disable(hook)
-            self._handles.append(layer.register_forward_pre_hook(hook))
+            self._handles.append(layer.register_forward_pre_hook(partial(self._hook, number)))
         return self
 
+    def _hook(self, layer: int, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        if self._compiled:
+            _record(inputs[0], *self._sums, self._key, layer)
+        else:
+            self._record(layer, inputs[0], self._sums)
+
     def __exit__(self, *_: object) -> None:
+        _entered.pop(self._key, None)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -133,17 +144,19 @@ class Recorder:
         if recorded is not None and bool((recorded < wave.shape[1]).any()):
             self._heard = self._encoder.heard(wave.shape[1], recorded).to(wave.device)
         shape, self._samples = (len(wave), *self._shape), wave.shape[1]
-        self._active = torch.zeros(shape, dtype=torch.int32, device=wave.device)
-        self._peak = torch.full(shape, -torch.inf, device=wave.device)
-        self._peak_token = torch.zeros(shape, dtype=torch.int64, device=wave.device)
+        active = torch.zeros(shape, dtype=torch.int32, device=wave.device)
+        peak = torch.full(shape, -torch.inf, device=wave.device)
+        self._sums = active, peak, torch.zeros(shape, dtype=torch.int64, device=wave.device)
         self._tokens = [0] * self._shape[0]
         self._runs = [0] * self._shape[0]
 
     def end(self) -> Batch:
-        return Batch(self._active, self._tokens[0], self._peak, self._peak_token)
+        active, peak, peak_token = self._sums
+        return Batch(active, self._tokens[0], peak, peak_token)
 
-    def _record(self, layer: int, hidden: Tensor) -> None:
+    def _record(self, layer: int, hidden: Tensor, sums: Sums) -> None:
         """Add the hidden activations (B, N, W) of one call to the batch."""
+        places = tuple(of[:, layer, : hidden.shape[2]] for of in sums)
         counted = self._counted(layer, self._samples, self._runs[layer])
         n = len(counted) if isinstance(counted, Tensor) else len(range(hidden.shape[1])[counted])
         heard = self._heard
@@ -153,20 +166,18 @@ class Recorder:
                 heard[:, first : first + n - self._special], (self._special, 0), value=True
             )
         if self._searched or self._observer is not None or self._floor is None:
-            self._reduce(layer, hidden[:, counted], heard)
+            self._reduce(layer, hidden[:, counted], heard, places)
         else:
-            places = [
-                sums[:, layer, : hidden.shape[2]] for sums in (self._active, self._peak, self._peak_token)
-            ]
             rest = counted, self._bars(layer, hidden.dtype), heard, self._absolute, self._tokens[layer]
             variant = hidden.dtype, n, isinstance(counted, Tensor), heard is None, self._absolute
-            plain = lambda: self._reduce(layer, hidden[:, counted], heard)  # noqa: E731
+            plain = partial(self._reduce, layer, hidden[:, counted], heard, places)
             _counting(variant, places, (hidden, *rest), plain)
         self._runs[layer] += 1
         self._tokens[layer] += n
 
-    def _reduce(self, layer: int, hidden: Tensor, heard: Tensor | None) -> None:
-        """Add the hidden activations (B, n, W) of counted tokens to the batch."""
+    def _reduce(self, layer: int, hidden: Tensor, heard: Tensor | None, sums: tuple[Tensor, ...]) -> None:
+        """Add the hidden activations (B, n, W) of counted tokens to the layer's sums (B, W)."""
+        counts, highest, token = sums
         if heard is not None:
             hidden = hidden.masked_fill(~heard[..., None], -torch.inf)
         # Tokens that do not count stay below every threshold: their absolute value would not.
@@ -176,11 +187,11 @@ class Recorder:
             threshold = threshold[:width]
         active = level > threshold
         for block in active.view(torch.uint8).split(BYTE, dim=1):
-            self._active[:, layer, :width] += block.sum(1, dtype=torch.uint8)
+            counts += block.sum(1, dtype=torch.uint8)
         if self._observer is not None:
             self._observer(layer, active, self._tokens[layer])
         if self._floor is not None:
-            self._record_peak(layer, hidden, self._floor)
+            self._record_peak(layer, hidden, self._floor[layer, :width], highest, token)
 
     def _bar(self, layer: int, dtype: torch.dtype) -> Tensor:
         """Return a layer's thresholds (W,); one number is rounded to the activations' type, as in PyTorch."""
@@ -189,9 +200,7 @@ class Recorder:
             return threshold[:width]
         return torch.full((width,), threshold, dtype=dtype, device=self._encoder.device)
 
-    def _record_peak(self, layer: int, hidden: Tensor, floor: Tensor) -> None:
-        width = hidden.shape[2]
-        highest, token = self._peak[:, layer, :width], self._peak_token[:, layer, :width]  # views
+    def _record_peak(self, layer: int, hidden: Tensor, floor: Tensor, highest: Tensor, token: Tensor) -> None:
         if not self._searched:
             peak, where = hidden.max(1)
             token.copy_(torch.where(peak > highest, where + self._tokens[layer], token))
@@ -199,10 +208,23 @@ class Recorder:
             return
         peak = hidden.amax(1).float()
         # Locating a peak costs much more than computing it, so only candidates for the strongest are located.
-        clip, neuron = ((peak > highest) & (peak >= floor[layer, :width])).nonzero(as_tuple=True)
+        clip, neuron = ((peak > highest) & (peak >= floor)).nonzero(as_tuple=True)
         where = hidden[clip, :, neuron].argmax(1)
         token[clip, neuron] = where + self._tokens[layer]
         highest.copy_(torch.maximum(highest, peak))
+
+
+_entered: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
+_keys = itertools.count()
+
+
+# The compiler sees an operation that changes sums, so that it need not cut its graph at every layer; which
+# tokens count, and what was counted before, it does not see.
+@torch.library.custom_op("audio_neurons::record", mutates_args=("active", "peak", "peak_token"))
+def _record(
+    hidden: Tensor, active: Tensor, peak: Tensor, peak_token: Tensor, recorder: int, layer: int
+) -> None:
+    _entered[recorder]._record(layer, hidden, (active, peak, peak_token))
 
 
 class TopClips:

@@ -304,14 +304,26 @@ class Whisper(Chunked):
         mel = (self.filters @ power).clamp_min(1e-10).log10()
         return (torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8) + 4) / 4
 
+    def frames(self, features: Tensor, samples: int) -> Tensor:
+        # Ahead of `encode`, which may be compiled; chunks of one length leave nothing to fit there.
+        self._fit(self._tokens(self._split(features)[0]))
+        return super().frames(features, samples)
+
     def encode(self, features: Tensor) -> Tensor:
         """Encode log-mel to the last hidden states (B, tokens, D), padding included."""
-        chunks = features.split(self.length // self.HOP, dim=2)
-        return torch.cat([self._encoded(chunk) for chunk in chunks], dim=1)
+        return torch.cat([self._encoded(chunk) for chunk in self._split(features)], dim=1)
+
+    def _split(self, features: Tensor) -> tuple[Tensor, ...]:
+        return features.split(self.length // self.HOP, dim=2)
+
+    def _tokens(self, chunk: Tensor) -> int:
+        return chunk.shape[2] * self.HOP // self.stride
 
     def _encoded(self, chunk: Tensor) -> Tensor:
-        self._fit(chunk.shape[2] * self.HOP // self.stride)
-        return self.model(chunk).last_hidden_state
+        model: Any = self.model
+        if model.config.max_source_positions != self._tokens(chunk):
+            self._fit(self._tokens(chunk))
+        return model(chunk).last_hidden_state
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _fit(self, tokens: int) -> None:
