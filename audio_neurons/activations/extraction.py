@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.activations.correlator import Correlator
 from audio_neurons.activations.medians import read as read_medians
 from audio_neurons.activations.recorder import Batch, Recorder, TopClips
+from audio_neurons.activations.transfers import Transfers
 from audio_neurons.activations.units import Tally
 from audio_neurons.models import registry as models
 from audio_neurons.models.encoder import Encoder, numerics
@@ -123,7 +124,9 @@ def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", wo
     with ExitStack() as stack:
         passes = [_Pass(job, clips, frame, samples, stack) for job in jobs]
         meter = Meter(len(frame), name, "clips")
-        decoded = _numbered(batches(clips, samples, size, workers, pin, rate))
+        # Half the bytes to copy; acoustics are measured on the host, in floating point.
+        integers = pin and not any(job.acoustics for job in jobs)
+        decoded = _numbered(batches(clips, samples, size, workers, pin, rate, integers))
         listened: Iterable[tuple[Numbered, Sequence[Acoustics | None]]]
         if any(job.acoustics for job in jobs):
             listened = ahead(decoded, lambda batch: [one.listen(batch) for one in passes])
@@ -185,7 +188,10 @@ class _Pass:
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
         assert embedded is not None
-        self._notes = stack.enter_context(Notes(names, self._tally, embedded, responded, clips))
+        self._transfers = Transfers(encoder.device)
+        self._notes = stack.enter_context(
+            Notes(names, self._tally, embedded, responded, clips, self._transfers)
+        )
 
     def listen(self, batch: Numbered) -> Acoustics | None:
         """Measure what a batch sounds like on each token, if the job asks for it."""
@@ -211,7 +217,7 @@ class _Pass:
         features, found = forward(
             encoder,
             self._recorder,
-            wave.to(encoder.device, non_blocking=True),
+            self._transfers.to_device(wave),
             ends if self._by_recording else None,
         )
         self._window = found.tokens
@@ -294,37 +300,53 @@ def batches(
     workers: int = 1,
     pin: bool = False,
     rate: int = tables.SAMPLE_RATE,
+    integers: bool = False,
 ) -> Iterator[tuple[Tensor, int]]:
     """Yield waveforms float32 (size, samples) of a clips table at ``rate`` (Hz), and the clips in each.
 
-    Rows beyond that number are zero. ``workers`` threads decode one batch each, while the caller processes
-    another; no more batches are kept. ``pin`` places them in page-locked memory, which a GPU reads directly.
+    Rows beyond that number are zero. One thread reads the table, and ``workers`` threads decode one batch
+    each, while the caller processes another; no more batches are kept. ``pin`` places them in page-locked
+    memory, which a GPU reads directly. With ``integers``, batches whose clips all have 16 bits are int16
+    (see `audio.read`).
 
     Raises
     ------
     ExtractionError
         If a clip does not decode; the message names it and the table.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future] = deque()
-        for block in tables.blocks(clips, "clips", size, ["clip_id", "audio"]):
-            waiting.append(pool.submit(_decode, clips, block, samples, size, pin, rate))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    blocks = tables.blocks(clips, "clips", size, ["clip_id", "audio"])
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as reader:
+
+        def begin() -> Future[tuple[Tensor, int]] | None:
+            block = next(blocks, None)
+            if block is None:
+                return None
+            return pool.submit(_decode, clips, block, samples, size, pin, rate, integers)
+
+        waiting: deque[Future[Future[tuple[Tensor, int]] | None]] = deque()
+        while True:
+            while len(waiting) <= workers:
+                waiting.append(reader.submit(begin))
+            decoding = waiting.popleft().result()
+            if decoding is None:
+                break
+            yield decoding.result()
 
 
 def _decode(
-    clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool, rate: int
+    clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool, rate: int, integers: bool
 ) -> tuple[Tensor, int]:
-    wave = torch.zeros(size, samples, pin_memory=pin)
-    for row, name, flac in zip(wave.numpy(), block["clip_id"], block["audio"], strict=False):
+    rows = []
+    for name, flac in zip(block["clip_id"], block["audio"], strict=True):
         try:
-            row[:] = audio.read(flac, samples, rate)
+            rows.append(audio.read(flac, samples, rate, integers))
         except audio.AudioError as error:
             raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
-    return wave, len(block["audio"])
+    whole = integers and all(row.dtype == np.int16 for row in rows)
+    wave = torch.zeros(size, samples, dtype=torch.int16 if whole else torch.float32, pin_memory=pin)
+    for to, row in zip(wave.numpy(), rows, strict=False):
+        to[:] = row if whole or row.dtype == np.float32 else row / np.float32(audio.STEPS)
+    return wave, len(rows)
 
 
 class Notes:
@@ -343,6 +365,8 @@ class Notes:
         Open writers of these tables.
     where
         Path of the clips table, for error messages.
+    transfers
+        Copies results to the host.
     """
 
     def __init__(
@@ -352,7 +376,9 @@ class Notes:
         embeddings: tables.Writer,
         responses: tables.Writer | None,
         where: Path,
+        transfers: Transfers,
     ):
+        self._transfers = transfers
         self._names, self._tally, self._where = names, tally, where
         self._embeddings, self._responses = embeddings, responses
         self._thread, self._done = ThreadPoolExecutor(1), 0
@@ -372,11 +398,7 @@ class Notes:
         ExtractionError
             If the features of the previous batch are not finite.
         """
-        copied = None
-        if mean.device.type == "cuda":  # asynchronous: the writing thread waits for the copies
-            mean, active = (tensor.to("cpu", non_blocking=True) for tensor in (mean, active))
-            copied = torch.cuda.Event()
-            copied.record()
+        (mean, active), copied = self._transfers.to_host([mean, active])
         self.finish()
         here = slice(self._done, self._done + len(mean))
         self._done = here.stop
@@ -388,10 +410,9 @@ class Notes:
             self._last.result()
 
     def _write(
-        self, here: slice, mean: Tensor, active: Tensor, tokens: np.ndarray, copied: torch.cuda.Event | None
+        self, here: slice, mean: Tensor, active: Tensor, tokens: np.ndarray, copied: Callable[[], None]
     ) -> None:
-        if copied:
-            copied.synchronize()
+        copied()  # the writing thread waits for the copies
         names, counts = self._names[here], active.numpy()
         if not mean.isfinite().all():
             broken = names[~mean.isfinite().all(1).numpy()]

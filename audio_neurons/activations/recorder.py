@@ -170,7 +170,7 @@ class Recorder:
         else:
             rest = counted, self._bars(layer, hidden.dtype), heard, self._absolute, self._tokens[layer]
             variant = hidden.dtype, n, isinstance(counted, Tensor), heard is None, self._absolute
-            plain = partial(self._reduce, layer, hidden[:, counted], heard, places)
+            plain = lambda: self._reduce(layer, hidden[:, counted], heard, places)  # noqa: E731
             _counting(variant, places, (hidden, *rest), plain)
         self._runs[layer] += 1
         self._tokens[layer] += n

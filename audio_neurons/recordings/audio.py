@@ -24,6 +24,8 @@ SILENCE = 1e-4
 # Peak below which 16 bits leave a clip less than 8: -48 dBFS.
 QUIET = 2.0**-8
 
+STEPS = 1 << 15  # of 16-bit audio, from 0 to full scale
+
 BLOCK = 1 << 22  # samples, over all channels, that are read at a time
 
 # Sampling rates in Hz that a recording of sound can have; others are those of wrong headers.
@@ -333,8 +335,10 @@ def encode(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
     return file.getvalue()
 
 
-def read(flac: bytes, frames: int, rate: int = SAMPLE_RATE) -> np.ndarray:
+def read(flac: bytes, frames: int, rate: int = SAMPLE_RATE, integers: bool = False) -> np.ndarray:
     """Read the first ``frames`` samples of a prepared clip, zero-padded: float32 ``(frames,)``.
+
+    With ``integers``, a clip of 16 bits is int16, of which 1 / `STEPS` are exactly these samples.
 
     Raises
     ------
@@ -342,7 +346,9 @@ def read(flac: bytes, frames: int, rate: int = SAMPLE_RATE) -> np.ndarray:
         If ``flac`` is not a prepared clip of that rate (Hz).
     """
     try:
-        samples, own = soundfile.read(io.BytesIO(flac), frames, dtype="float32", fill_value=0.0)
+        with soundfile.SoundFile(io.BytesIO(flac)) as file:
+            own, dtype = file.samplerate, "int16" if integers and file.subtype == "PCM_16" else "float32"
+            samples = file.read(frames, dtype=dtype, fill_value=0)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _reason(error) from error
     if own != rate or samples.ndim != 1:

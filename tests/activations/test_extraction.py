@@ -1,5 +1,6 @@
 import re
 import shutil
+import threading
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from common import TINY
 from audio_neurons import models, tables
 from audio_neurons.activations import batching, extraction, recorder, statistics, units
 from audio_neurons.activations.extraction import ExtractionError, Job, extract, extract_together
+from audio_neurons.activations.transfers import Transfers
 from audio_neurons.models.errors import ModelError
 from audio_neurons.recordings import audio
 from audio_neurons.running import runtime
@@ -275,6 +277,51 @@ def test_batches_pad_short_clips_and_crop_long_ones(tmp_path):
     assert [int((row == 0.5).sum()) for wave, _ in found for row in wave] == [100, 160, 160, 1, 0, 0]
     assert found[0][0][0, :100].all()
     assert not found[0][0][0, 100:].any()
+
+
+def test_batches_of_integers_are_the_same_samples_and_finer_ones_stay_floats(tmp_path):
+    rng = np.random.default_rng(0)
+    waves = [rng.normal(0, scale, 150).astype(np.float32) for scale in (0.1, 0.3, 0.1, 1e-4, 0.2)]
+    frame = pd.DataFrame({"clip_id": list("abcde"), "audio": [audio.encode(w) for w in waves], "frames": 1})
+    frame = frame.assign(split="train", fold=0, group="g", kind="x")
+    clips = write_clips(tmp_path / "c.parquet", frame, ["kind"])
+    plain = list(extraction.batches(clips, 160, 2))
+    found = list(extraction.batches(clips, 160, 2, integers=True))
+    assert [wave.dtype for wave, _ in found] == [torch.int16, torch.float32, torch.int16]
+    copies = Transfers(torch.device("cpu"))
+    for (wave, size), (samples, expected) in zip(found, plain, strict=True):
+        assert size == expected
+        assert torch.equal(copies.to_device(wave), samples)
+
+
+def test_the_thread_that_drives_the_encoder_does_not_read_tables(tmp_path, frame, monkeypatch):
+    clips = write_clips(tmp_path / "clips.parquet", frame)
+    readers, blocks = set(), tables.blocks
+
+    def watched(*given):
+        for block in blocks(*given):
+            readers.add(threading.get_ident())
+            yield block
+
+    monkeypatch.setattr(tables, "blocks", watched)
+    assert sum(size for _, size in extraction.batches(clips, 160, 2, workers=2)) == len(frame)
+    assert len(readers) == 1
+    assert threading.get_ident() not in readers
+
+
+def test_damage_further_on_in_a_table_is_told_after_what_is_before_it(tmp_path, frame, monkeypatch):
+    clips = write_clips(tmp_path / "clips.parquet", frame)
+
+    def damaged(*given):
+        yield next(blocks(*given))
+        raise tables.TableError("damaged")
+
+    blocks = tables.blocks
+    monkeypatch.setattr(tables, "blocks", damaged)
+    found = extraction.batches(clips, 160, 2, workers=3)
+    assert next(found)[1] == 2
+    with pytest.raises(tables.TableError, match="damaged"):
+        next(found)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

@@ -228,9 +228,11 @@ best |= {"peak": "*fp32", "token": "*i64", "active": "*i32", "number": "*i64"}
 best |= dict.fromkeys(["clips", "neurons"], "i32")
 sizes = {"BATCH": 32, "K": 5, "SLOTS": 8, "NEURONS": 64, "CLIPS": kernels.CLIPS}
 for card in (75, 80, 90):
-    for dtype in ("fp32", "bf16"):
+    for dtype, full in (("fp32", True), ("bf16", True), ("bf16", False)):
         given = {"hidden": "*" + dtype, **wide, **dict.fromkeys(short, "i32")}
-        source = ASTSource(kernels._count_peak, *types(kernels._count_peak, given, constant))
+        given |= {} if full else {"bars": "*bf16"}
+        flags = constant | dict.fromkeys(["INDEXED", "HEARD", "ABSOLUTE"], full)
+        source = ASTSource(kernels._count_peak, *types(kernels._count_peak, given, flags))
         assert triton.compile(source, target=GPUTarget("cuda", card, 32)).asm["cubin"]
     source = ASTSource(kernels._strongest, *types(kernels._strongest, best, sizes))
     assert triton.compile(source, target=GPUTarget("cuda", card, 32)).asm["cubin"]
