@@ -214,11 +214,8 @@ class _Pass:
             assert self._sounds
             self._correlator.begin(acoustics, size)
             self._sounds.append({"clip_id": self._names[here]} | _columns(of_clips(acoustics), size))
-        features, found = forward(
-            encoder,
-            self._recorder,
-            self._transfers.to_device(wave),
-            ends if self._by_recording else None,
+        features, found = self._recorder.run(
+            self._transfers.to_device(wave), ends if self._by_recording else None
         )
         self._window = found.tokens
         mean = (

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from audio_neurons.activations.graphs import Graphed
 from audio_neurons.activations.trusted import Trusted
 from audio_neurons.models.encoder import Encoder
 
@@ -114,10 +115,14 @@ class Recorder:
         self._searched = encoder.device.type in SEARCHED
         self._shape = (len(self._layers), encoder.width)
         self._key = next(_keys)
+        self._counted_tokens: dict[torch.Size, int] = {}
+        self._graphed: Graphed | None = None
         self._handles: list = []
 
     def __enter__(self) -> Recorder:
         _entered[self._key] = self
+        if self._encoder.device.type == "cuda" and not self._compiled and self._observer is None:
+            self._graphed = Graphed(self._run)
         for number, layer in enumerate(self._layers):
             self._handles.append(layer.register_forward_pre_hook(partial(self._hook, number)))
         return self
@@ -130,6 +135,7 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         _entered.pop(self._key, None)
+        self._graphed = None  # its memory
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -140,9 +146,16 @@ class Recorder:
         Only tokens that begin within the first ``recorded`` samples of each clip, int64 (B,), count and have
         a peak; without them all do.
         """
-        self._heard = None
-        if recorded is not None and bool((recorded < wave.shape[1]).any()):
-            self._heard = self._encoder.heard(wave.shape[1], recorded).to(wave.device)
+        self._start(wave, self._within(wave, recorded))
+
+    def _within(self, wave: Tensor, recorded: Tensor | None) -> Tensor | None:
+        """Return which tokens begin within the recordings, or None if all do."""
+        if recorded is None or bool((recorded >= wave.shape[1]).all()):
+            return None
+        return self._encoder.heard(wave.shape[1], recorded).to(wave.device, non_blocking=True)
+
+    def _start(self, wave: Tensor, heard: Tensor | None) -> None:
+        self._heard = heard
         shape, self._samples = (len(wave), *self._shape), wave.shape[1]
         active = torch.zeros(shape, dtype=torch.int32, device=wave.device)
         peak = torch.full(shape, -torch.inf, device=wave.device)
@@ -153,6 +166,25 @@ class Recorder:
     def end(self) -> Batch:
         active, peak, peak_token = self._sums
         return Batch(active, self._tokens[0], peak, peak_token)
+
+    @torch.inference_mode()
+    def run(self, wave: Tensor, recorded: Tensor | None = None) -> tuple[Tensor, Batch]:
+        """Encode a batch: frame features (B, T, D) of waveforms (B, samples), and what was recorded.
+
+        On a GPU it is a CUDA graph from the fourth batch on, unless something observes or compiles the
+        encoder. Hooks of others then do not run.
+        """
+        heard = self._within(wave, recorded)
+        given = (wave,) if heard is None else (wave, heard)
+        features, *sums = (self._run if self._graphed is None else self._graphed)(*given)
+        active, peak, peak_token = sums
+        return features, Batch(active, self._counted_tokens[wave.shape], peak, peak_token)
+
+    def _run(self, wave: Tensor, heard: Tensor | None = None) -> tuple[Tensor, ...]:
+        self._start(wave, heard)
+        features = self._encoder(wave)
+        self._counted_tokens[wave.shape] = self._tokens[0]  # a replay does not run this
+        return features, *self._sums
 
     def _record(self, layer: int, hidden: Tensor, sums: Sums) -> None:
         """Add the hidden activations (B, N, W) of one call to the batch."""
