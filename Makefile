@@ -19,7 +19,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test lint format docs reference bench mutants lock clean-demo
+.PHONY: help environment demo test lint format docs reference bench bench-gpu mutants lock clean-demo
 
 help: ## This list.
 	@echo "Audio Neurons. Usage: make TARGET [CORES=n] [PYTHON=python3.12]"
@@ -59,6 +59,10 @@ reference: environment ## Regenerate the schema, config/README.md, docs/{tables,
 
 bench: environment ## Measure speed, memory and growth against the bare work (45 min on two cores).
 	@$(VENV)/bin/python -m benchmarks
+
+# Without .venv: a machine with a GPU often has PyTorch and no network.
+bench-gpu: ## Measure a GPU in at most ten minutes with PYTHON's own packages; results and a table go to OUT.
+	@$(PYTHON) -m benchmarks.gpu --minutes 9 --out $(or $(OUT),benchmarks/results/gpu)
 
 mutants: environment ## Run mutation tests on the modules that decide the findings (about 2 hours).
 	@HYPOTHESIS_PROFILE=mutants OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run $(MUTMUT_ARGS)
