@@ -7,9 +7,10 @@ every condition, and the probe classifies the resulting features.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,15 +21,17 @@ from audio_neurons import tables
 from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.conditions import Condition, Controls, membership, read_list, sets_of
 from audio_neurons.ablation.effects import Measured, effects
-from audio_neurons.ablation.intervention import Donors, Means, Values, check, run_changes
+from audio_neurons.ablation.intervention import Donors, Indexed, Means, Values, check, run_changes
 from audio_neurons.ablation.parts import TABLES, UNABLATED, share, write_empty
-from audio_neurons.ablation.probes import Probes, log_odds, outcome
+from audio_neurons.ablation.probes import Probes, codes_of, log_odds, of_codes
 from audio_neurons.ablation.rounds import run
 from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.recordings.clips import batches, describe, encoded, waveforms
 from audio_neurons.running.runtime import Meter
 from audio_neurons.settings.ablation import Conditions
+
+Key = TypeVar("Key")
 
 
 class AblationError(RuntimeError):
@@ -69,12 +72,12 @@ class Study:
             return None
         return torch.tensor(frame["frames"].clip(upper=samples).to_numpy(np.int64))
 
-    def embedded(self, encoder: Encoder, features: Tensor, frame: pd.DataFrame) -> Tensor:
-        """Return the embeddings (n, D) of the n clips of ``frame``, the first of the features (B, T, D)."""
+    def pooling(self, encoder: Encoder, frame: pd.DataFrame) -> Callable[[Tensor], Tensor]:
+        """Return what gives the embeddings (n, D) of the n clips of ``frame`` from features (B, T, D)."""
         samples = round(self.clip_seconds * encoder.sample_rate)
         ends = samples if self.pool == "window" else frame["frames"].clip(upper=samples)
         recorded = torch.from_numpy(np.broadcast_to(ends, len(frame)).astype(np.int64))
-        return encoder.pooled(features[: len(frame)], samples, recorded)
+        return lambda features: encoder.pooled(features[: len(frame)], samples, recorded)
 
 
 def ablate_task(
@@ -199,20 +202,23 @@ class Passes:
         every = sorted({of for some in numbers for of in some})
         samples = round(study.clip_seconds * encoder.sample_rate)
         meter = Meter(len(frame) * (len(changes) + 1), f"{self._name}{suffix}", "clips x conditions")
+        indexed = Indexed(encoder, changes)
         for names, wave in batches(study.clips, frame["clip_id"], samples, self._size, encoder.sample_rate):
             rows = pd.Index(frame["clip_id"]).get_indexer(names)
             here = frame.iloc[rows]
-            values = replacing.values(names)
-            found, odds = {}, {}
+            pooled, folds = study.pooling(encoder, here), here["fold"].to_numpy()
+            codes = codes_of(here["class"], probes.classes, encoder.device)
+            predicted, true, levels = {}, {}, {}  # on the device until the batch ends
             for number, features in run_changes(
-                encoder, torch.from_numpy(wave).to(encoder.device), changes, values
+                encoder, torch.from_numpy(wave).to(encoder.device), indexed, replacing.values(names)
             ):
-                embedded = study.embedded(encoder, features, here)
-                logs = probes.judge(embedded.float(), here["fold"].to_numpy())
-                found[number] = outcome(logs, here["class"], probes.classes)
+                logs = probes.judge(pooled(features).float(), folds)
+                predicted[number], true[number] = logs.argmax(-1), of_codes(logs, codes)
                 for of in every if number < 0 else numbers[number] if numbers else ():
-                    odds[number, of] = log_odds(logs, of)
+                    levels[number, of] = log_odds(logs, of)
                 meter.add(len(names))
+            now, now_true, odds = (_fetched(values) for values in (predicted, true, levels))
+            found = {number: (now[number], now_true[number]) for number in now}
             for number in sorted(found):  # -1, no change, is checked first
                 if not np.isfinite(found[number][1]).all():
                     what = f"under {changes[number]}" if number >= 0 else "without any change"
@@ -221,6 +227,13 @@ class Passes:
             measured.add_odds(rows, odds)
         meter.finish()
         return measured
+
+
+def _fetched(values: Mapping[Key, Tensor]) -> dict[Key, np.ndarray]:
+    """Copy tensors of one shape from their device, all at once."""
+    if not values:
+        return {}
+    return dict(zip(values, torch.stack(list(values.values())).cpu().numpy(), strict=True))
 
 
 class _Replacements:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -11,10 +13,17 @@ from torch.utils.hooks import RemovableHandle
 
 from audio_neurons.ablation.changes import Change, units_by_layer
 from audio_neurons.ablation.replay import Replay
+from audio_neurons.activations.batching import TOKENS
 from audio_neurons.models.encoder import Encoder
+from audio_neurons.running.runtime import tell
+
+# Devices on which several changes are computed in one pass; a CPU gains nothing by it.
+TOGETHER = ("cuda",)
+_compared: WeakSet[Encoder] = WeakSet()  # encoders of which such a pass was compared with one of its own
 
 # (layer, number of the audio chunk, units (k,), tokens N) → values that broadcast to (B, N, k).
 Values = Callable[[int, int, Tensor, int], Tensor]
+Expanded = tuple[Tensor, Tensor]  # what `Encoder.expand` returns
 
 
 class InterventionError(ValueError):
@@ -40,11 +49,21 @@ class Intervention:
     """
 
     def __init__(self, encoder: Encoder, change: Change, values: Values | None = None):
-        check(encoder, change.neurons)
-        self._layers = encoder.down_projections()
-        self._gain, self._values = change.gain, values
-        units = units_by_layer(change.neurons) if change.first_layer is not None else {}
-        self._units = {layer: torch.tensor(u, device=encoder.device) for layer, u in units.items()}
+        indexed = Indexed(encoder, [change])
+        self._prepare(indexed, indexed.units[0], change.gain, values)
+
+    @classmethod
+    def of(cls, indexed: Indexed, number: int, values: Values | None) -> Intervention:
+        """Return the intervention of one of many changes."""
+        self = cls.__new__(cls)
+        self._prepare(indexed, indexed.units[number], indexed.changes[number].gain, values)
+        return self
+
+    def _prepare(
+        self, indexed: Indexed, units: Mapping[int, Any], gain: float, values: Values | None
+    ) -> None:
+        self._layers = indexed.layers
+        self._gain, self._values, self._units = gain, values, units
         self._calls = dict.fromkeys(units, 0)
         self._handles: list[RemovableHandle] = []
 
@@ -70,6 +89,66 @@ class Intervention:
             r = self._values(layer, chunk, units, hidden.shape[1]).to(hidden)
             changed = r + self._gain * (changed - r) if self._gain else r.expand_as(changed)
         return hidden.index_copy(-1, units, changed)
+
+
+class Together(Intervention):
+    """Context manager that applies G changes of one gain and replacement in passes over G copies of a batch.
+
+    Row g * B + b of the copies is clip b of B, under the g-th change.
+    """
+
+    def __init__(self, indexed: Indexed, numbers: Sequence[int], values: Values | None):
+        self._count = len(numbers)
+        gain = indexed.changes[numbers[0]].gain
+        self._prepare(indexed, indexed.together(tuple(numbers)), gain, values)
+
+    def _apply(self, layer: int, hidden: Tensor) -> Tensor:
+        (which, units), chunk = self._units[layer], self._calls[layer]
+        self._calls[layer] += 1
+        apart = hidden.unflatten(0, (self._count, -1)).clone()  # (G, B, N, W)
+        changed = apart[which, :, :, units]  # (k, B, N), of the units of all changes
+        if self._values is None:
+            changed = changed * self._gain
+        else:
+            r = self._values(layer, chunk, units, hidden.shape[1]).to(hidden)
+            r = r.expand(*apart.shape[1:3], -1).movedim(-1, 0)
+            changed = r + self._gain * (changed - r) if self._gain else r
+        apart[which, :, :, units] = changed
+        return apart.flatten(0, 1)
+
+
+class Indexed:
+    """Changes whose units are checked, and indices on the encoder's device, once for many batches.
+
+    Raises
+    ------
+    InterventionError
+        If the encoder lacks one of the neurons.
+    """
+
+    def __init__(self, encoder: Encoder, changes: Sequence[Change]):
+        check(encoder, frozenset().union(*(change.neurons for change in changes)))
+        self.changes, self.layers, self._device = changes, encoder.down_projections(), encoder.device
+        self._lists = [
+            units_by_layer(change.neurons) if change.first_layer is not None else {} for change in changes
+        ]
+        lists = [units for one in self._lists for units in one.values()]
+        # One copy to the device, which waits for what the device does, not one for every layer of a change.
+        whole = torch.tensor([unit for units in lists for unit in units], dtype=torch.int64).to(self._device)
+        parts = iter(whole.split([len(units) for units in lists]))
+        self.units = [{layer: next(parts) for layer in one} for one in self._lists]
+        self._together: dict[tuple[int, ...], dict[int, tuple[Tensor, ...]]] = {}
+
+    def together(self, numbers: tuple[int, ...]) -> dict[int, tuple[Tensor, ...]]:
+        """Return layer → place among ``numbers`` and unit of all units of these changes, int64 (k,) each."""
+        if numbers not in self._together:
+            found: dict[int, list[tuple[int, int]]] = {}
+            for place, number in enumerate(numbers):
+                for layer, units in self._lists[number].items():
+                    found.setdefault(layer, []).extend((place, unit) for unit in units)
+            pairs = {layer: torch.tensor(list(zip(*some, strict=True))) for layer, some in found.items()}
+            self._together[numbers] = {layer: tuple(both.to(self._device)) for layer, both in pairs.items()}
+        return self._together[numbers]
 
 
 def check(encoder: Encoder, neurons: Iterable[tuple[int, int]]) -> None:
@@ -171,64 +250,132 @@ class Donors:
 @torch.inference_mode(False)  # stored tensors are to tell whether they were modified
 @torch.no_grad()
 def run_changes(
-    encoder: Encoder, wave: Tensor, changes: Sequence[Change], values: Mapping[str, Values | None]
+    encoder: Encoder,
+    wave: Tensor,
+    changes: Sequence[Change] | Indexed,
+    values: Mapping[str, Values | None],
+    tokens: int | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield frame features (B, T, D) of waveforms (B, samples) under every change and without change.
 
     Everything below a change's first layer, and that layer up to its hidden activations, is computed once for
-    all changes. The outputs equal those of separate forward passes bit for bit. If the encoder can run
-    stepwise, memory holds one layer's input and hidden activations, and one change's forward pass; else, and
-    in bfloat16, also the inputs of all blocks (:mod:`~audio_neurons.ablation.replay`).
+    all changes. The outputs equal those of separate forward passes bit for bit, if they are computed one by
+    one. If the encoder can run stepwise, memory holds one layer's input and hidden activations, and one
+    forward pass; else also the inputs of all blocks (:mod:`~audio_neurons.ablation.replay`).
 
     Parameters
     ----------
     values
         Replacement → its values, as in :class:`Intervention`.
+    tokens
+        Of an encoder that runs stepwise: changes of one first layer, gain and replacement are computed in one
+        pass of at most so many tokens. A device whose products round by their number of rows then gives other
+        last bits, which is told. By default `batching.TOKENS` on a GPU, and one by one on a CPU.
 
     Yields
     ------
     Number of a change and its features, in order of the changes' first layers; -1 (no change) comes last.
     """
     inputs = encoder.prepared(wave)
+    indexed = changes if isinstance(changes, Indexed) else Indexed(encoder, changes)
+    changes = indexed.changes
     order = sorted(range(len(changes)), key=lambda i: (_place(changes[i]), i))
-    contexts = {i: (encoder, changes[i], values[changes[i].replacement]) for i in order}
     unchanged = [i for i in order if changes[i].first_layer is None]
-    if not encoder.stepwise or encoder.bfloat16:  # autocast covers only whole passes
+    changing = order[: len(order) - len(unchanged)]
+    if not encoder.stepwise:
         replay = Replay(encoder)
         with replay.first():
             without = encoder.frames(inputs, wave.shape[1])
-        changing = order[: len(order) - len(unchanged)]
         for block, own in groupby(changing, lambda i: replay.block(changes[i].first_layer or 0)):
             with replay.within(block):
                 for i in own:
                     layers = {layer for layer, _ in changes[i].neurons}
-                    with Intervention(*contexts[i]), replay.again(layers):
+                    one = Intervention.of(indexed, i, values[changes[i].replacement])
+                    with one, replay.again(layers):
                         features = encoder.frames(inputs, wave.shape[1])
                     yield i, features
         features = without
     else:
-        waiting, states = iter(order), encoder.states(inputs)  # changes without effect match no layer
-        depth, this = encoder.depth, next(waiting, None)
-        for layer in range(depth):
-            expanded = [encoder.expand(layer, state) for state in states]
-            while this is not None and changes[this].first_layer == layer:
-                with Intervention(*contexts[this]):
-                    features = _from(encoder, layer, expanded, depth)
-                yield this, features
-                this = next(waiting, None)
-            states = [encoder.project(layer, *one) for one in expanded]
-        features = encoder.assemble(states)
+        if tokens is None:
+            tokens = TOKENS if encoder.device.type in TOGETHER else 0
+        steps = Steps(encoder, indexed, values)
+        states = steps.states(inputs)
+        at_once = max(1, tokens // max(state.shape[0] * state.shape[1] for state in states))
+        of_layer = {layer: list(own) for layer, own in groupby(changing, lambda i: changes[i].first_layer)}
+        for layer in range(encoder.depth):
+            expanded = steps.expand(layer, states)
+            for some in _groups(of_layer.get(layer, []), changes, at_once):
+                yield from zip(some, steps.under(some, layer, expanded), strict=True)
+            states = steps.project(layer, expanded)
+        features = steps.features(encoder.depth, states)
     for i in (*unchanged, -1):
         yield i, features
 
 
+class Steps:
+    """The layers of an encoder that runs stepwise, in its precision."""
+
+    def __init__(self, encoder: Encoder, indexed: Indexed, values: Mapping[str, Values | None]):
+        self._encoder, self._indexed, self._values = encoder, indexed, values
+
+    def states(self, inputs: Tensor) -> list[Tensor]:
+        with self._encoder.autocast():
+            return self._encoder.states(inputs)
+
+    def expand(self, layer: int, states: Sequence[Tensor]) -> list[Expanded]:
+        with self._encoder.autocast():
+            return [self._encoder.expand(layer, state) for state in states]
+
+    def project(self, layer: int, expanded: Sequence[Expanded]) -> list[Tensor]:
+        with self._encoder.autocast():
+            return [self._encoder.project(layer, *one) for one in expanded]
+
+    def features(self, layer: int, states: list[Tensor]) -> Tensor:
+        """Return frame features from the output of a layer."""
+        encoder = self._encoder
+        with encoder.autocast():  # once for all layers, since to enter it takes time
+            for later in range(layer + 1, encoder.depth):
+                states = [encoder.project(later, *encoder.expand(later, state)) for state in states]
+            features = encoder.assemble(states)
+        return features.float() if encoder.bfloat16 else features
+
+    def under(self, numbers: Sequence[int], layer: int, expanded: Sequence[Expanded]) -> Sequence[Tensor]:
+        """Return frame features under each of the changes, given what `expand` returned for their layer."""
+        values = self._values[self._indexed.changes[numbers[0]].replacement]
+        if len(numbers) == 1:
+            with Intervention.of(self._indexed, numbers[0], values):
+                return [self.features(layer, self.project(layer, expanded))]
+        copies = [
+            (_copies(stream, len(numbers)), _copies(hidden, len(numbers))) for stream, hidden in expanded
+        ]
+        with Together(self._indexed, numbers, values):
+            found = self.features(layer, self.project(layer, copies)).tensor_split(len(numbers))
+        if self._encoder not in _compared:
+            _compared.add(self._encoder)
+            (alone,) = self.under(numbers[:1], layer, expanded)
+            if not torch.equal(alone, found[0]):
+                most = (alone - found[0]).abs().max()
+                tell(
+                    f"{len(numbers)} changes in one pass: features differ by up to {most:.1g} from those of "
+                    "passes of their own, since products round by their number of rows on this device"
+                )
+        return found
+
+
+def _copies(tensor: Tensor, count: int) -> Tensor:
+    return tensor.expand(count, *tensor.shape).flatten(0, 1)
+
+
+def _groups(numbers: list[int], changes: Sequence[Change], most: int) -> Iterator[list[int]]:
+    """Yield changes that one pass may compute: of one gain and replacement, and at most so many."""
+    if most == 1:
+        yield from ([number] for number in numbers)
+        return
+    alike = lambda i: (changes[i].replacement, changes[i].gain)  # noqa: E731
+    for _, own in groupby(sorted(numbers, key=alike), alike):
+        every = list(own)
+        yield from (every[first : first + most] for first in range(0, len(every), most))
+
+
 def _place(change: Change) -> float:
     return float("inf") if change.first_layer is None else change.first_layer
-
-
-def _from(encoder: Encoder, layer: int, expanded: list[tuple[Tensor, Tensor]], depth: int) -> Tensor:
-    """Return frame features, given the output of :meth:`Encoder.expand` for a layer, per chunk."""
-    states = [encoder.project(layer, *one) for one in expanded]
-    for later in range(layer + 1, depth):
-        states = [encoder.project(later, *encoder.expand(later, state)) for state in states]
-    return encoder.assemble(states)

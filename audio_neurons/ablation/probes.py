@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,20 @@ class Probes:
         fold = 0 if self.folds == (0,) else fold
         if fold not in self.folds:
             raise ProbeError(f"no probe for clips of fold {fold}; there are {self.folds}")
-        here = [self.folds.index(fold)]
-        return Probes(self.classes, (fold,), self.seeds, *(getattr(self, name)[here] for name in TENSORS))
+        return self._of_fold[fold]
+
+    @cached_property
+    def _of_fold(self) -> dict[int, Probes]:
+        parts = {fold: slice(i, i + 1) for i, fold in enumerate(self.folds)}
+        return {
+            fold: Probes(self.classes, (fold,), self.seeds, *(getattr(self, name)[part] for name in TENSORS))
+            for fold, part in parts.items()
+        }
+
+    @cached_property
+    def _exact(self) -> list[Tensor]:
+        """`TENSORS` of the first fold in double precision, converted once."""
+        return [getattr(self, name)[0].double() for name in TENSORS]
 
     def to(self, device: torch.device | str) -> Probes:
         return Probes(
@@ -80,12 +93,14 @@ class Probes:
             raise ProbeError(
                 f"the probe reads {self.mean.shape[-1]} features, the encoder gives {features.shape[-1]}"
             )
-        mean, scale, weight, bias = (getattr(self, name)[0].double() for name in TENSORS)
+        mean, scale, weight, bias = self._exact
         standardised = (features.double() - mean[:, None]) / scale[:, None]
         return (standardised @ weight.transpose(1, 2) + bias[:, None]).log_softmax(-1)
 
     def judge(self, features: Tensor, folds: np.ndarray) -> Tensor:
         """Return log-probabilities (S, n, C), each clip by the probes of its fold (n,); differentiable."""
+        if len(set(folds.tolist())) == 1:
+            return self.of(int(folds[0])).log_probabilities(features)
         order = np.argsort(folds, kind="stable")
         parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
         logs = [
@@ -326,14 +341,23 @@ def outcome(
     return log_probabilities.argmax(-1).cpu().numpy(), true.cpu().numpy()
 
 
+def codes_of(labels: Sequence[str], classes: Sequence[str], device: torch.device) -> Tensor:
+    """Return the class number of each of n clips, int64 (n,)."""
+    return torch.from_numpy(pd.Index(classes).get_indexer(labels)).to(device)
+
+
 def of_true_class(log_probabilities: Tensor, labels: Sequence[str], classes: Sequence[str]) -> Tensor:
     """Return the true class's log-probability (..., n) of (..., n, C); differentiable."""
-    true = torch.from_numpy(pd.Index(classes).get_indexer(labels)).to(log_probabilities.device)
-    return log_probabilities[..., torch.arange(len(true), device=true.device), true]
+    return of_codes(log_probabilities, codes_of(labels, classes, log_probabilities.device))
 
 
-def log_odds(log_probabilities: Tensor, of: int) -> np.ndarray:
+def of_codes(log_probabilities: Tensor, codes: Tensor) -> Tensor:
+    """Return the log-probability (..., n) of each clip's class, of (..., n, C), by number; differentiable."""
+    return log_probabilities[..., torch.arange(len(codes), device=codes.device), codes]
+
+
+def log_odds(log_probabilities: Tensor, of: int) -> Tensor:
     """Return the log odds of class ``of``, float32 (n,), as means over probes, of (S, n, C)."""
-    others = [c for c in range(log_probabilities.shape[-1]) if c != of]
-    rest = log_probabilities[..., others].logsumexp(-1)
-    return (log_probabilities[..., of] - rest).mean(0).float().cpu().numpy()
+    others = [log_probabilities[..., :of], log_probabilities[..., of + 1 :]]
+    rest = torch.cat(others, dim=-1).logsumexp(-1)
+    return (log_probabilities[..., of] - rest).mean(0).float()

@@ -94,7 +94,7 @@ def first_order(
 
     with encoder.listening(hook), torch.enable_grad():
         features = encoder(wave)[: len(frame)]
-        features = study.embedded(encoder, features, frame) if study else features.mean(1)
+        features = study.pooling(encoder, frame)(features) if study else features.mean(1)
         logs = probes.judge(features, frame["fold"].to_numpy())
         total = of_true_class(logs, frame["class"], probes.classes).mean(0).sum()
         flat = [one for chunks in hidden for one in chunks]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -94,6 +94,12 @@ class Encoder(nn.Module, ABC):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             encoded = self.encode(features)
         return encoded.float() if self.bfloat16 else encoded
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of everything behind the front end, in which `bfloat16` takes effect."""
+        if not self.bfloat16:
+            return nullcontext()  # which takes no time
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def counted(self, samples: int, run: int, special: bool = False) -> slice | Tensor:
         """Return the tokens to count in one run of the layers, as an index along the sequence.
@@ -186,7 +192,16 @@ class Encoder(nn.Module, ABC):
 
     def networks(self) -> dict[str, nn.Linear]:
         """Return name → down-projection of all feed-forward networks (see :meth:`down_projections`)."""
-        return networks_of(self, self.ffn)
+        known = self.__dict__.get("_networks")
+        if known is None or known[0] != self.ffn or not all(map(self._has, known[1], known[1].values())):
+            known = self.__dict__["_networks"] = self.ffn, networks_of(self, self.ffn)
+        return dict(known[1])
+
+    def _has(self, name: str, module: nn.Module) -> bool:
+        try:
+            return self.get_submodule(name) is module
+        except AttributeError:
+            return False
 
     @contextmanager
     def listening(self, hook: Callable[[int, Tensor], Any]) -> Iterator[None]:

@@ -1,16 +1,20 @@
 """Changes of neurons: exact values, and shared runs that equal separate ones bit by bit."""
 
+import copy
 from contextlib import ExitStack
 
 import pytest
 import torch
 
+from audio_neurons.ablation import intervention
 from audio_neurons.ablation.changes import Change, units_by_layer
 from audio_neurons.ablation.intervention import (
     Donors,
+    Indexed,
     Intervention,
     InterventionError,
     Means,
+    Together,
     run_changes,
 )
 from audio_neurons.models.encoder import Encoder, numerics
@@ -208,6 +212,69 @@ def test_changes_have_the_bits_of_autocast_where_weights_are_cast_once(encoder, 
     assert all(torch.equal(found[number], expected[number]) for number in expected)
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("tokens", [1, 150, 10_000])
+def test_several_changes_in_one_pass_give_what_passes_of_their_own_do(
+    encoder, wave, bfloat16, tokens, monkeypatch
+):
+    encoder.bfloat16 = bfloat16
+    more = [Change(frozenset({(0, unit), (1, unit + 1)}), gain, kind) for unit in (8, 9, 20)
+            for gain, kind in ((0.0, "zero"), (0.5, "mean"), (0.0, "mean"), (2.0, "resample"))]  # fmt: skip
+    given, sizes = [*CHANGES, *more], []
+    means, donors = Means(encoder), Donors(encoder, frozenset().union(*(c.neurons for c in given)))
+    means.add(wave, 3)
+    donors.load(wave.flip(0) * 2)
+    values = {"zero": None, "mean": means.values(), "resample": donors}
+    together = Together.__enter__
+    monkeypatch.setattr(Together, "__enter__", lambda self: sizes.append(self._count) or together(self))
+    found = dict(run_changes(encoder, wave, given, values, tokens))
+    assert sorted(found) == [-1, *range(len(given))]
+    # Of 63 tokens a chunk: two of a kind in one pass, or all of them.
+    assert set(sizes) == {1: set(), 150: {2}, 10_000: {3, 4}}[tokens]
+    close = {"rtol": 0.05, "atol": 0.05} if bfloat16 else {"rtol": 1e-5, "atol": 1e-6}
+    for number, change in enumerate(given):
+        alone = changed(encoder, wave, change, values[change.replacement])
+        torch.testing.assert_close(found[number], alone, **close)
+        assert torch.equal(found[number], found[-1]) == (change.first_layer is None)
+    assert torch.equal(found[-1], encoder(wave))
+
+
+def test_other_last_bits_of_changes_in_one_pass_are_told_once(encoder, wave, capsys, monkeypatch):
+    given = [Change(frozenset({(0, unit)})) for unit in range(6)]
+    list(run_changes(encoder, wave, given, {"zero": None}))
+    assert not capsys.readouterr().err  # one by one on a CPU
+
+    assemble = encoder.assemble
+    monkeypatch.setattr(encoder, "assemble", lambda states: assemble(states) + 1e-3 * (len(states[0]) > 3))
+    for _ in range(2):
+        list(run_changes(encoder, wave, given, {"zero": None}, 10_000))
+    said = capsys.readouterr().err
+    assert said.startswith("6 changes in one pass: features differ by up to 0.001 from those of passes of")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("gain", [0, 0.3, 2])
+@pytest.mark.parametrize("kind", ["zero", "mean", "resample"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_changes_together_have_the_bits_of_each(kind, gain, dtype):
+    """Of what down-projections read; only products may round by the number of rows."""
+    encoder, generator = Reader(1, width=9), torch.Generator().manual_seed(0)
+    chunks = torch.randn(2, 3, 5, 9, generator=generator).to(dtype)
+    changes = [Change(frozenset({(0, unit), (0, 7), (0, unit + 2)}), gain, kind) for unit in range(4)]
+    means, donors = Means(encoder), Donors(encoder, frozenset().union(*(c.neurons for c in changes)))
+    means.add(chunks, 3)
+    donors.load(chunks.flip(1) * 2)
+    values = {"zero": None, "mean": means.values(), "resample": donors}[kind]
+    indexed = Indexed(encoder, changes)
+    with Together(indexed, range(4), values):
+        found = encoder(chunks.repeat(1, 4, 1, 1))
+    for number, change in enumerate(changes):
+        with Intervention(encoder, change, values):
+            own = encoder(chunks)
+        for mine, theirs in zip(own, found, strict=True):
+            assert torch.equal(theirs.tensor_split(4)[number], mine)
+
+
 def test_what_lies_below_is_computed_once(encoder, wave):
     calls, front_ends, expand, front_end = [], [], encoder.expand, encoder.front_end
     encoder.expand = lambda layer, state: calls.append(layer) or expand(layer, state)
@@ -218,6 +285,27 @@ def test_what_lies_below_is_computed_once(encoder, wave):
     assert len(front_ends) == 1
     assert calls.count(0) == 2  # once per chunk
     assert calls.count(1) == 2 * (10 + 1)  # for those that begin in layer 0, and once for all others
+
+
+def test_bfloat16_runs_stepwise_too(encoder, wave, monkeypatch):
+    encoder.bfloat16 = True
+    monkeypatch.setattr(intervention, "Replay", None)
+    inside = []
+    for _ in run_changes(encoder, wave, CHANGES[:2], {"zero": None}):
+        inside.append(torch.is_autocast_enabled("cpu"))  # what the caller does with features is exact
+    assert inside == [False] * 3
+
+
+def test_a_network_that_was_exchanged_is_found(encoder, wave):
+    before = encoder.down_projections()
+    assert encoder.down_projections() == before
+    block = encoder.vit.blocks[1].mlp
+    block.fc2 = copy.deepcopy(block.fc2)
+    assert encoder.down_projections() == [before[0], block.fc2]
+    other = copy.deepcopy(encoder)
+    assert not set(other.down_projections()) & set(encoder.down_projections())
+    with Intervention(other, Change(NEURONS)):
+        assert not torch.equal(other(wave), encoder(wave))
 
 
 def test_units_by_layer():
