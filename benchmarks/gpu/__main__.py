@@ -62,10 +62,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.seconds is not None:
         return alone(args)
+    if args.device == "cuda" and (why := unusable()):
+        parser.error(f"{why}; --device cpu --quick tries everything without a GPU")
     from benchmarks.gpu.table import shown
 
     found = collect(args)
     print(shown(found, {letter: what for letter, (_, what, _) in PARTS.items()}, CHARACTERS), flush=True)
+
+
+def unusable() -> str:
+    """Return why PyTorch cannot use a GPU; empty if it can. Asked in another process, which frees it."""
+    code = "from audio_neurons.running.gpus import _unusable; print(_unusable())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True)
+    return (done.stdout if not done.returncode else done.stderr).strip().rpartition("\n")[2]
 
 
 def alone(args: argparse.Namespace) -> None:

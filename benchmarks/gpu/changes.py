@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from audio_neurons.ablation import ablation, screening
 from audio_neurons.ablation.ablation import Study
+from audio_neurons.ablation.changes import Change
+from audio_neurons.ablation.intervention import run_changes
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.settings.ablation import Conditions
 from audio_neurons.settings.probe import Probe
@@ -35,12 +38,19 @@ def passes(sheet: Sheet) -> None:
             with numerics(encoder, precision):
                 bare, _ = sheet.clock(lambda: _bare(encoder, wave), sheet.sized(5, 1))  # noqa: B023
                 together, _ = sheet.clock(lambda: shared(encoder, wave, changes), 1, warm=1)  # noqa: B023
+                turns, _ = sheet.clock(lambda: in_turn(encoder, wave, changes), 1, warm=0)  # noqa: B023
                 few = changes[:: sheet.sized(5, 1)]
                 alone, _ = sheet.clock(lambda: plain(encoder, wave, few), 1, warm=0)  # noqa: B023
             rate, own = len(changes) / together, (len(few) + 1) / alone
-            told = f"one by one {own:,.0f}, bare passes {1 / bare:,.0f}"
+            told = f"in turn {len(changes) / turns:,.0f}, unshared {own:,.0f}, bare passes {1 / bare:,.0f}"
             sheet.add(f"changes, {clips} clips of {seconds:g} s: {precision}", rate, "changes/s", told)
             sheet.check()
+
+
+def in_turn(encoder: Encoder, wave: torch.Tensor, changes: Sequence[Change]) -> None:
+    """Share what lies below, and compute one change in a pass."""
+    for _ in run_changes(encoder, wave, changes, {"zero": None}, 0):
+        pass
 
 
 @torch.inference_mode()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from audio_neurons import models
+from audio_neurons.activations import recorder
 from audio_neurons.activations.extraction import forward
 from audio_neurons.activations.recorder import Recorder, TopClips
 from audio_neurons.models.encoder import Encoder, numerics
-from benchmarks.gpu.sheet import BASE, Measure, Sheet
+from benchmarks.gpu.sheet import BASE, Measure, Sheet, replaced
 
 SECONDS = 5.0  # of a clip
 TOKENS = 32_768  # of a pass, for encoders whose clips have many
@@ -156,24 +158,28 @@ class Layers(Encoder):
 
 
 def reductions(sheet: Sheet) -> None:
-    """Time what hooks do with hidden activations, alone."""
+    """Time what hooks do with hidden activations, alone; by plain code too where there are kernels."""
     clips, tokens, width, depth = sheet.sized((128, 160, 3072, 12), (2, 20, 64, 2))
     wave = sheet.noise(clips, tokens / 100)
     numbers = torch.arange(clips, device=sheet.device)
+    kernels = [name for name in ("_counting", "_inserting") if hasattr(recorder, name)]
     for dtype in (torch.bfloat16, torch.float32):
         encoder = Layers(torch.randn(clips, tokens, width, device=sheet.device).to(dtype), depth)
-        strongest = TopClips(depth, width, 5, sheet.device)
-        with Recorder(encoder, "all", floor=strongest.floor) as recording:
-            _, batch = forward(encoder, recording, wave)
-            strongest.update(batch, numbers)
-            seconds, host = sheet.clock(partial(forward, encoder, recording, wave), sheet.sized(20, 2))
-            top, _ = sheet.clock(partial(strongest.update, batch, numbers), sheet.sized(20, 2))
-        rate = depth * encoder.hidden.nbytes / seconds / 1e9
         kind = str(dtype).removeprefix("torch.")
-        told = f"{rate:,.0f} GB/s of one reading; host {1000 * host:.1f} ms"
-        sheet.add(f"hooks alone, {depth} layers, {clips} clips: {kind}", 1000 * seconds, "ms", told)
-        sheet.add(f"strongest clips alone, {clips} clips: {kind}", 1000 * top, "ms")
-        sheet.check()
+        for way in ("", *([", plain"] if kernels else [])):
+            strongest = TopClips(depth, width, 5, sheet.device)
+            with ExitStack() as stack:
+                for name in kernels if way else ():
+                    stack.enter_context(replaced(recorder, name, lambda *given: given[-1]()))
+                recording = stack.enter_context(Recorder(encoder, "all", floor=strongest.floor))
+                _, batch = forward(encoder, recording, wave)
+                hooks = partial(forward, encoder, recording, wave)
+                seconds, host = sheet.clock(hooks, sheet.sized(20, 2))
+                top, _ = sheet.clock(partial(strongest.update, batch, numbers), sheet.sized(20, 2))
+            told = f"{depth * encoder.hidden.nbytes / seconds / 1e9:,.0f} GB/s; host {1000 * host:.1f} ms"
+            sheet.add(f"hooks alone, {depth} layers, {clips} clips: {kind}{way}", 1000 * seconds, "ms", told)
+            sheet.add(f"strongest clips alone, {clips} clips: {kind}{way}", 1000 * top, "ms")
+            sheet.check()
 
 
 def profile(sheet: Sheet) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from torch import Tensor
@@ -21,6 +23,24 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 # States of a row. An open figure needs CUDA, and is not known where there is none.
 MEASURED, OPEN, FAILED, LATE = "measured", "open", "failed", "late"
 NEEDS_CUDA = "needs CUDA"
+
+
+# What the library tells of a GPU, and a reader of the table has to know; each is a row.
+TOLD = ("by slower code", "changes in one pass")
+
+
+class Told(io.TextIOBase):
+    """Standard error that keeps the lines with one of `TOLD`."""
+
+    def __init__(self, behind: TextIO):
+        self._behind, self.lines = behind, dict[str, None]()
+
+    def write(self, text: str) -> int:
+        self.lines |= dict.fromkeys(line for line in text.splitlines() if any(one in line for one in TOLD))
+        return self._behind.write(text)
+
+    def flush(self) -> None:
+        self._behind.flush()
 
 
 class Late(Exception):
@@ -90,6 +110,12 @@ class Sheet:
 
     def run(self, measures: Sequence[Measure]) -> None:
         """Run all measures; what fails, is late or needs a GPU that is not there is a row."""
+        with redirect_stderr(Told(sys.stderr)) as told:
+            self._run(measures)
+        for said in told.lines:
+            self.add("told", note=said[:200])
+
+    def _run(self, measures: Sequence[Measure]) -> None:
         for one in measures:
             if one.cuda and not self.cuda:
                 self.add(one.what, state=OPEN, note=NEEDS_CUDA)

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import table
@@ -75,6 +76,15 @@ def test_a_python_that_lacks_a_package_says_so(monkeypatch, capsys):
     assert "this Python lacks no_such_package; install it" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_reason_is_told_before_anything_runs(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        gpu.main(["--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "--device cpu --quick tries everything without a GPU" in said
+    assert any(reason in said for reason in ("NVIDIA driver", "without CUDA", "no GPU is visible"))
+
+
 @pytest.mark.parametrize(
     ("ends", "why"), [("sleep 60", "it was ended after 1 s"), ("kill -9 $$", "its process ended with -9")]
 )
@@ -96,6 +106,7 @@ def test_what_fails_or_is_late_or_needs_a_gpu_is_a_row(tmp_path, capsys):
     sheet = Sheet("C", "cpu", True, 3600, tmp_path)
 
     def late(sheet):
+        print("3 changes in one pass: features differ", file=sys.stderr)
         sheet._end = 0
         sheet.add("first", 1)
         sheet.check()
@@ -109,8 +120,10 @@ def test_what_fails_or_is_late_or_needs_a_gpu_is_a_row(tmp_path, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["what"], one["state"]) for one in rows] == [
         ("broken", "failed"), ("card", "open"), ("first", "measured"), ("slow", "late"), ("never", "late"),
+        ("told", "measured"),
     ]  # fmt: skip
     assert rows[0]["note"] == "ZeroDivisionError: division by zero"
+    assert rows[-1]["note"] == "3 changes in one pass: features differ"
 
 
 def test_a_long_table_is_cut_and_says_so():
