@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from audio_neurons import models
 from audio_neurons.activations import recorder
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.activations.extraction import forward
 from audio_neurons.activations.recorder import Recorder, TopClips
 from audio_neurons.models.encoder import Encoder, numerics
 from benchmarks.gpu.sheet import BASE, Measure, Sheet, replaced
 
 SECONDS = 5.0  # of a clip
-TOKENS = 32_768  # of a pass, for encoders whose clips have many
 
 
 def bare_and_with(
@@ -81,9 +81,7 @@ def others(sheet: Sheet) -> None:
     for name in BASE:
         encoder = sheet.small(name) if sheet.quick else models.load(name, BASE[name], None, sheet.device)
         seconds = sheet.sized(SECONDS, 0.7)
-        with Recorder(encoder, "all") as recording:
-            tokens = forward(encoder, recording, sheet.noise(1, seconds))[1].tokens
-        size = sheet.sized(max(1, TOKENS // tokens), 2)
+        size = 2 if sheet.quick else clips_per_pass(encoder, "auto", round(seconds * encoder.sample_rate))
         for precision in sheet.precisions:
             times = bare_and_with(sheet, encoder, sheet.noise(size, seconds), precision)
             add(sheet, f"{name}, {precision}, batch {size}", times, size * seconds)

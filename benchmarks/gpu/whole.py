@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.activations.extraction import extract
 from audio_neurons.models.encoder import numerics
 from audio_neurons.settings.extraction import Pass
@@ -44,7 +45,8 @@ def extraction(sheet: Sheet) -> None:
         path = make_clips(folder / "clips.parquet", clips, seconds, 40, sheet.sized(DISTINCT, 4))
         few = make_clips(folder / "few.parquet", sheet.sized(512, 4), seconds, 40, sheet.sized(16, 4))
         for precision in sheet.precisions:
-            for size in sheet.sized((128, 32), (2,)):
+            for asked in sheet.sized(("auto", 32), (2,)):
+                size = clips_per_pass(encoder, asked, round(seconds * encoder.sample_rate))
                 settings = Pass(clip_seconds=seconds, batch_size=size, precision=precision)
                 wave = sheet.noise(size, seconds)
 

@@ -25,7 +25,7 @@ def row(what, value=None, note="", state="measured", part="C", unit=""):
 def run(root, tmp_path_factory):
     """The results and what was printed, of all parts in tiny sizes on the CPU."""
     out = tmp_path_factory.mktemp("gpu")
-    given = ["--device", "cpu", "--quick", "--minutes", "9", "--out", out, "--commit", "abc1234"]
+    given = ["--device", "cpu", "--quick", "--minutes", "60", "--out", out, "--commit", "abc1234"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", *given], cwd=root, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
