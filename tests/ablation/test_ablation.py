@@ -386,7 +386,7 @@ def test_means_count_what_extraction_counts(world, tmp_path):
 
     def means(kind, count):
         one = replace(study, clips=[paths[kind]], count=count)
-        made = ablation._Replacements(encoder, one, tables.read(paths[kind], "clips"), [change], SETTINGS)
+        made = ablation._Replacements(encoder, one, tables.read(paths[kind], "clips"), [change], SETTINGS, 8)
         return made.values([])["mean"](0, 0, torch.arange(32), 1)
 
     whole = means("shorter", "window")
@@ -412,7 +412,7 @@ def test_donors_are_different_clips_and_only_replacements_need_training_clips(wo
         change = Change(frozenset({(0, 1)}), 0.0, replacement)
         one, settings = replace(study, clips=[path]), Conditions(seed=seed)
         measure(encoder, one, [change], (), settings)
-        made = ablation._Replacements(encoder, one, pd.concat([test, training]), [change], settings)
+        made = ablation._Replacements(encoder, one, pd.concat([test, training]), [change], settings, 8)
         return getattr(made, "_pool", None)
 
     few = train.head(3)
