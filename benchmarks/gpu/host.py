@@ -13,6 +13,7 @@ import torch
 
 from audio_neurons import tables
 from audio_neurons.activations.extraction import Notes, batches
+from audio_neurons.activations.transfers import Transfers
 from audio_neurons.activations.units import Tally
 from audio_neurons.models.encoder import numerics
 from benchmarks.common import make_clips
@@ -70,7 +71,8 @@ def writing(sheet: Sheet) -> None:
                 embedded = stack.enter_context(tables.writer(out / "e.parquet", "embeddings"))
                 kept = stack.enter_context(tables.writer(out / "r.parquet", "responses"))
                 tally = Tally(frame, ["kind"], neurons, out)
-                notes = Notes(names, tally, embedded, kept if responses else None, path)
+                on_host = Transfers(torch.device("cpu"))  # results are there
+                notes = Notes(names, tally, embedded, kept if responses else None, path, on_host)
                 with notes:
                     for _ in range(clips // size):
                         notes.add(features, active, tokens)

@@ -75,7 +75,7 @@ def test_a_stage_does_not_depend_on_the_stages_before_it(package):
         "ablation.probes",
     )
     before = {name: code_digest(name) for name in stages}
-    edit(package / "settings" / "extraction.py", "batch_size: Count = 8", "batch_size: Count = 9")
+    edit(package / "settings" / "extraction.py", "top_clips: Count = 5", "top_clips: Count = 6")
     after = {name: code_digest(name) for name in stages}
     assert [name for name in stages if before[name] != after[name]] == ["activations.extraction"]
 
