@@ -67,7 +67,10 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.evening", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="new folder for archives, configuration and results")
     parser.add_argument(
-        "--context", choices=("full", "clip"), default="full", help="what Whisper hears (default: full, 30 s)"
+        "--context",
+        choices=("full", "clip"),
+        default="clip",
+        help="what Whisper hears (default: clip, its length)",
     )
     args = parser.parse_args()
     folder = args.folder.absolute()
