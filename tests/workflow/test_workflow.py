@@ -282,7 +282,7 @@ def test_unknown_key_stops_before_any_job(tmp_path):
     result = run(tmp_path, config, check=False)
     assert result.returncode != 0
     assert "models.ssl.wieghts: unknown key; did you mean 'weights'?" in result.stdout
-    assert "extraction.batch_size: 'many' is not of type 'integer'" in result.stdout
+    assert "extraction.batch_size: 'many' is neither a whole number nor auto" in result.stdout
     assert "Traceback" not in result.stdout
     assert not (tmp_path / "results").exists()
 
