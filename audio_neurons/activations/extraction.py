@@ -118,7 +118,10 @@ def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", wo
     if len(heard) > 1:
         raise ExtractionError(f"models of one job hear different clips (Hz, s): {sorted(heard)}")
     rate, samples = first.encoder.sample_rate, round(first.settings.clip_seconds * first.encoder.sample_rate)
-    size = min(clips_per_pass(job.encoder, job.settings.batch_size, samples) for job in jobs)
+    sizes = [clips_per_pass(job.encoder, job.settings.batch_size, samples) for job in jobs]
+    size = min(sizes)
+    if size < max(sizes):
+        tell(f"{size} clips per forward pass of all these models, the fewest of any")
     pin = any(job.encoder.device.type == "cuda" for job in jobs)
     frame = tables.read(clips, "clips", columns=_described(clips))
     with ExitStack() as stack:

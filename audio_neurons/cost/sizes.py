@@ -110,7 +110,10 @@ def _known(study: Study, name: str) -> Sizes | None:
         return None
     found = Sizes(clips, splits, groups, classes, seconds, folds, "known numbers of the dataset")
     if (sentences := study.datasets.options(name).get("sentences")) and classes["sentence"]:
-        found = found.sampled(round(clips * len(sentences) / classes["sentence"]))
+        share = len(sentences) / classes["sentence"]
+        found = replace(
+            found.sampled(round(clips * share)), source="known numbers, if all sentences are as many"
+        )
     if own.synthesis is not None:  # as many as are asked for, divided as the dataset is
         return replace(found.sampled(own.synthesis.clips), source="recordings that are made")
     return found

@@ -82,7 +82,7 @@ class Extraction(ForwardPass):
     together: Annotated[bool, FREE] = False
     """Run all models of one sampling rate over each decoded batch, in one job per shard: one decoding and one
     start instead of one per model; but they are in memory together, and none is finished before the others.
-    Results are the same."""
+    Results are the same, up to rounding where batch_size auto differs between models (on a GPU)."""
     responses: Annotated[bool, FREE] = False
     """Also keep every clip's own counts (results/responses), for resampling."""
     acoustics: Annotated[bool, FREE] = False
