@@ -214,6 +214,18 @@ def test_models_of_one_job_write_what_each_writes_alone(encoder, tmp_path, frame
     assert alone["0/units.parquet"] != alone["1/units.parquet"] != alone["2/units.parquet"]
 
 
+def test_models_of_one_job_take_the_fewest_clips_per_pass_of_any_and_say_so(encoder, tmp_path, frame, capsys):
+    clips = write_clips(tmp_path / "clips.parquet", frame)
+    other = models.load("shorter", {**TINY, **OTHERS["shorter"]}, None)
+    for sizes, told in (((4, 4), False), ((4, 3), True)):
+        jobs = [
+            Job(one, tmp_path / str(n), tmp_path / f"{n}.parquet", SETTINGS.changed(batch_size=size))
+            for n, (one, size) in enumerate(zip([encoder, other], sizes, strict=True))
+        ]
+        extract_together(jobs, clips)
+        assert ("3 clips per forward pass of all these models" in capsys.readouterr().err) == told
+
+
 def test_models_that_hear_different_clips_are_refused_in_one_job(encoder, tmp_path, frame):
     clips = write_clips(tmp_path / "clips.parquet", frame)
     lengths = [SETTINGS, SETTINGS.changed(clip_seconds=0.5)]

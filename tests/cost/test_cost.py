@@ -89,6 +89,9 @@ def test_numbers_of_clips_are_those_of_the_list_of_the_sample_or_of_the_dataset(
     assert (own.classes, own.folds, own.source) == ({"pitch": 2}, 1, "own.csv")
     known = sizes.sizes(one, "cremad")
     assert (known.clips, known.splits["test"], known.classes["emotion"]) == (7437, 1551, 6)
+    two = sizes.sizes(study(datasets={"cremad": {"options": {"sentences": ["DFA", "IEO"]}}}), "cremad")
+    assert two.clips == round(known.clips / 6)
+    assert "if all sentences are as many" in two.source
     half = sizes.sizes(study(datasets={"cremad": {"sample": {"clips": 3719}}}), "cremad")
     assert half.clips == 3719
     assert half.splits["test"] == pytest.approx(1551 / 2, abs=1)
