@@ -22,6 +22,35 @@ REPLICATION = ("auroc", "log_odds", "again")
 BLOCK = 512  # neurons that are ranked at once
 
 
+class Ranks:
+    """Places of the rows of units in the order of each neuron's rates; equal rates have the same place.
+
+    They depend neither on labels nor on weights, so a neuron is ranked once for all draws, when it is first
+    asked for.
+    """
+
+    def __init__(self, units: Units):
+        rows, neurons = units.active.shape
+        self._units, self._known = units, np.zeros(neurons, bool)
+        self._places = np.empty((neurons, rows), np.min_scalar_type(rows))
+
+    def of(self, neurons: np.ndarray) -> np.ndarray:
+        """Return the places, from 0, of all rows for J neurons, (J, R)."""
+        unknown = neurons[~self._known[neurons]]
+        tokens = np.maximum(self._units.tokens, 1)
+        for start in range(0, len(unknown), BLOCK):
+            here = unknown[start : start + BLOCK]
+            rates = self._units.active[:, here].T / tokens
+            order = rates.argsort(axis=1)
+            rates = np.take_along_axis(rates, order, 1)
+            places = np.zeros(rates.shape, self._places.dtype)
+            np.cumsum(rates[:, 1:] != rates[:, :-1], axis=1, out=places[:, 1:])
+            ranked = np.empty_like(places)
+            np.put_along_axis(ranked, order, places, 1)
+            self._places[here], self._known[here] = ranked, True
+        return self._places[neurons]
+
+
 class Splits:
     """Several splits into halves of data whose labels or groups are drawn first, if at all.
 
@@ -60,25 +89,25 @@ def replicate(
     of both.
     """
     schemes = None, Permutation(units), Bootstrap(units)
-    found = []
+    ranks, found = Ranks(units), []
     for scheme, count in zip(schemes, (1, *counts), strict=True):
         drawn = outcomes(units, rule, Splits(units, splits, scheme), replace(plan, count=count))
-        found.append(np.stack([_over_splits(units, halves) for halves in drawn]))
+        found.append(np.stack([_over_splits(units, halves, ranks) for halves in drawn]))
     return found[0][0], found[1], found[2]
 
 
-def _over_splits(units: Units, halves: Sequence[Outcome]) -> np.ndarray:
+def _over_splits(units: Units, halves: Sequence[Outcome], ranks: Ranks) -> np.ndarray:
     """Return the means over both directions of every split; NaN only where no direction is defined."""
     judged = []
     for i, choosing in enumerate(halves):
         other = halves[i ^ 1]
-        judged.append(judge(units, other.labels, other.weights, preferred(choosing.chosen)))
+        judged.append(judge(units, other.labels, other.weights, preferred(choosing.chosen), ranks))
     values = np.array(judged)
     count = (~np.isnan(values)).sum(0)
     return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
 
 
-def judge(units: Units, labels: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarray:
+def judge(units: Units, labels: np.ndarray, weights: np.ndarray, of: np.ndarray, ranks: Ranks) -> np.ndarray:
     """Return the `REPLICATION` of chosen neurons, as means over those whose class has rows, (3,).
 
     ``auroc`` is the probability that a neuron is active more often in a row (a group, or a group's clips of
@@ -91,69 +120,54 @@ def judge(units: Units, labels: np.ndarray, weights: np.ndarray, of: np.ndarray)
         (R,): class of every row, and how many times it counts.
     of
         int (N,): class of each neuron, or -1.
+    ranks
+        Those of the units.
     """
-    rows = np.repeat(np.arange(len(labels)), weights)
-    member = labels[rows] == np.arange(len(units.classes))[:, None]
-    present = member.any(1)
+    times = (labels == np.arange(len(units.classes))[:, None]) * weights.astype(float)
+    present = times.any(1)
     neurons = np.flatnonzero((of >= 0) & present[of])
     if not len(neurons) or present.sum() < 2:
         return np.full(len(REPLICATION), np.nan)
-    sums, tokens = member.astype(float), units.tokens[rows]
     found = np.empty((len(REPLICATION), len(neurons)))
     for start in range(0, len(neurons), BLOCK):
-        here = slice(start, start + BLOCK)
-        mine = of[neurons[here]]
-        active = units.active[np.ix_(rows, neurons[here])].astype(float)
-        p = (sums @ active + 0.5) / (sums @ tokens + 1)[:, None]
+        here = neurons[start : start + BLOCK]
+        mine = of[here]
+        # Sums of counts are exact, in whatever order.
+        p = (times @ units.active[:, here] + 0.5) / (times @ units.tokens + 1)[:, None]
         p[~present] = -1
         own = p[mine, np.arange(len(mine))]
         rest = (p[present].sum(0) - own) / (present.sum() - 1)
         odds = np.log(own / (1 - own)) - np.log(rest / (1 - rest))
-        found[:, here] = _area(active, tokens, member[mine].T), odds, p.argmax(0) == mine
+        areas = _areas(ranks.of(here), times[mine], weights)
+        found[:, start : start + BLOCK] = areas, odds, p.argmax(0) == mine
     return found.mean(1)
 
 
-def area(
-    units: Units, rows: np.ndarray, member: np.ndarray, neurons: np.ndarray, of: np.ndarray
-) -> np.ndarray:
+def _areas(places: np.ndarray, times: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the area under the ROC curve of each neuron's rate as a detector of its class, (J,).
 
     Parameters
     ----------
-    rows
-        int (K,): rows of the units, each as often as it counts.
-    member
-        bool (C, K): which of these belong to each class; every class in ``of`` has some, and lacks some.
-    neurons, of
-        int (J,): neurons, and the class of each.
+    places
+        (J, R): places of the rows (:class:`Ranks`).
+    times, weights
+        (J, R) and (R,): how many times each row counts as one of the neuron's class, and at all.
     """
-    found = np.empty(len(neurons))
-    for start in range(0, len(neurons), BLOCK):
-        here = slice(start, start + BLOCK)
-        active = units.active[np.ix_(rows, neurons[here])]
-        found[here] = _area(active, units.tokens[rows], member[of[here]].T)
-    return found
-
-
-def _area(active: np.ndarray, tokens: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Return the areas of counts (K, J) and tokens (K,); ``member``, bool (K, J), tells rows of the class."""
-    rates = active / np.maximum(tokens, 1)[:, None]
-    order = rates.argsort(axis=0)
-    rates, member = np.take_along_axis(rates, order, 0), np.take_along_axis(member, order, 0)
-    # The first and the last place of each run of equal rates; their mean is the rank of all in it.
-    new = np.ones(rates.shape, bool)
-    np.not_equal(rates[1:], rates[:-1], out=new[1:])
-    place = np.arange(len(rates))[:, None]
-    first = np.maximum.accumulate(np.where(new, place, 0), axis=0)
-    last = np.where(np.concatenate([new[1:], new[:1]]), place, len(rates))
-    last = np.minimum.accumulate(last[::-1], axis=0)[::-1]
-    ranks = (first + last) / 2 + 1
-    n = member.sum(0)
-    return ((ranks * member).sum(0) - n * (n + 1) / 2) / (n * (len(rates) - n))
+    count, rows = places.shape
+    at = (places + rows * np.arange(count)[:, None]).ravel()
+    inside, outside = (
+        np.bincount(at, one.ravel(), count * rows).reshape(count, rows) for one in (times, weights - times)
+    )
+    # A row of the class is above all others of lower places, and above half of those of its own.
+    below = outside.cumsum(1) - outside / 2
+    return (inside * below).sum(1) / (inside.sum(1) * outside.sum(1))
 
 
 def transfer(
-    tasks: Sequence[Units], drawn: Sequence[Outcome], same: Sequence[Mapping[int, Sequence[int]]]
+    tasks: Sequence[Units],
+    drawn: Sequence[Outcome],
+    same: Sequence[Mapping[int, Sequence[int]]],
+    ranks: Sequence[Ranks],
 ) -> float:
     """Return the mean area of neurons of one task's classes for the classes of the other that mean the same.
 
@@ -163,17 +177,18 @@ def transfer(
         Units of both tasks, and a draw of each.
     same
         For each task: number of a class → numbers of the other task's classes that mean the same.
+    ranks
+        Those of both tasks' units.
     """
     areas = []
     for side, there in ((0, 1), (1, 0)):
-        units, outcome = tasks[there], drawn[there]
-        rows = np.repeat(np.arange(len(outcome.labels)), outcome.weights)
-        labels = outcome.labels[rows]
-        names = range(len(tasks[side].classes))
-        member = np.array([np.isin(labels, same[side].get(c, ())) for c in names], bool)
-        some = np.array([line.any() and not line.all() for line in member])
+        outcome = drawn[there]
+        member = [np.isin(outcome.labels, same[side].get(c, ())) for c in range(len(tasks[side].classes))]
+        times = np.array(member) * outcome.weights.astype(float)
+        some = (times.sum(1) > 0) & (times.sum(1) < outcome.weights.sum())
         of = preferred(drawn[side].chosen)
         neurons = np.flatnonzero((of >= 0) & some[of])
-        if len(neurons):
-            areas.append(area(units, rows, member, neurons, of[neurons]))
+        for start in range(0, len(neurons), BLOCK):
+            here = neurons[start : start + BLOCK]
+            areas.append(_areas(ranks[there].of(here), times[of[here]], outcome.weights))
     return float(np.concatenate(areas).mean()) if areas else np.nan

@@ -29,7 +29,7 @@ from audio_neurons.inference.inference import (
     with_facts,
 )
 from audio_neurons.inference.permutation import Permutation
-from audio_neurons.inference.replication import transfer
+from audio_neurons.inference.replication import Ranks, transfer
 from audio_neurons.inference.resampling import Bootstrap, Draws, Outcome, observed, outcomes, pooled
 from audio_neurons.inference.significance import largest, table
 from audio_neurons.neurons.selection import Selection, weighted
@@ -231,9 +231,12 @@ def _transfer(
         rows = pooled(replace(rows, labels=outcome.labels))
         return rows, replace(outcome, labels=rows.labels, weights=np.ones_like(rows.labels))
 
+    ranks = [Ranks(task.units) for task in tasks]
+
     def across(drawn: Sequence[Outcome]) -> float:
         units, found = zip(*map(rows_of, tasks, moved, drawn), strict=True)
-        return transfer(units, found, same)
+        own = [ranks[i] if rows is tasks[i].units else Ranks(rows) for i, rows in enumerate(units)]
+        return transfer(units, found, same, own)
 
     return across
 

@@ -143,6 +143,10 @@ class Datasets:
 
     # Clips
 
+    def threads(self, name: str) -> int:
+        """Return the threads that convert recordings; jobs of few, synthesised ones run side by side."""
+        return 1 if self[name].synthesis else 2
+
     def shards(self, name: str) -> list[str]:
         return [f"{number:03d}" for number in range(int(self[name].shards))]
 

@@ -10,7 +10,7 @@ from audio_neurons.inference import replication
 from audio_neurons.inference.inference import Task, infer
 from audio_neurons.inference.inference import replication as replicated
 from audio_neurons.inference.permutation import Permutation
-from audio_neurons.inference.replication import Splits, judge, transfer
+from audio_neurons.inference.replication import Ranks, Splits, judge, transfer
 from audio_neurons.inference.resampling import Bootstrap, Outcome
 from audio_neurons.inference.sharing import infer_ratios
 from audio_neurons.neurons.specificity import preferred, specificity
@@ -49,22 +49,24 @@ def test_judged_by_hand():
     active = np.array([[8, 1, 0], [2, 1, 0], [4, 5, 0], [2, 1, 0], [0, 9, 9]], np.uint32)
     units = Units(active, np.array([10, 10, 10, 10, 10]), np.array([0, 0, 1, 1, 1]), np.arange(5), ("a", "b"))
     weights = np.array([1, 1, 1, 2, 0])
-    found = judge(units, units.labels, weights, np.array([0, 1, -1]))
+    ranks = Ranks(units)
+    found = judge(units, units.labels, weights, np.array([0, 1, -1]), ranks)
     # Rates of a: .8, .2; of b: .4, .2, .2. Rates of b in neuron 1: .5, .1, .1; of a: .1, .1.
     auroc = [(3 + (0 + 0.5 + 0.5)) / 6, (2 + 1 + 1) / 6]
     odds = lambda k, n: np.log((k + 0.5) / (n + 1) / (1 - (k + 0.5) / (n + 1)))  # noqa: E731
     log_odds = [odds(10, 20) - odds(8, 30), odds(7, 30) - odds(2, 20)]
     assert found == pytest.approx([np.mean(auroc), np.mean(log_odds), 1])
-    assert np.isnan(judge(units, units.labels, weights, np.array([-1, -1, -1]))).all()
-    assert np.isnan(judge(units, units.labels, np.array([1, 1, 0, 0, 0]), np.array([0, 1, -1]))).all()
+    assert np.isnan(judge(units, units.labels, weights, np.array([-1, -1, -1]), ranks)).all()
+    absent = np.array([1, 1, 0, 0, 0])  # no row of class b
+    assert np.isnan(judge(units, units.labels, absent, np.array([0, 1, -1]), ranks)).all()
 
 
 def test_areas_do_not_depend_on_the_block(monkeypatch):
     units = simulated.units(1, groups=20, classes=3, neurons=30)[0]
     of = np.arange(30) % 4 - 1
-    known = judge(units, units.labels, np.ones(20, int), of)
+    known = judge(units, units.labels, np.ones(20, int), of, Ranks(units))
     monkeypatch.setattr(replication, "BLOCK", 7)
-    np.testing.assert_array_equal(judge(units, units.labels, np.ones(20, int), of), known)
+    np.testing.assert_array_equal(judge(units, units.labels, np.ones(20, int), of, Ranks(units)), known)
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -164,9 +166,10 @@ def test_transfer_is_the_mean_area_of_the_other_tasks_matching_class():
                 own = np.isin(units.labels, same[side][c])
                 rate = units.active[:, neuron] / units.tokens
                 areas.append(stats.mannwhitneyu(rate[own], rate[~own]).statistic / own.sum() / (~own).sum())
-    found = transfer([t.units for t in tasks], [outcome(t) for t in tasks], same)
-    assert found == pytest.approx(np.mean(areas))
-    assert np.isnan(transfer([t.units for t in tasks], [outcome(t) for t in tasks], [{}, {}]))
+    both, drawn = [t.units for t in tasks], [outcome(t) for t in tasks]
+    ranks = [Ranks(units) for units in both]
+    assert transfer(both, drawn, same, ranks) == pytest.approx(np.mean(areas))
+    assert np.isnan(transfer(both, drawn, [{}, {}], ranks))
 
 
 def test_neurons_of_one_dataset_know_the_classes_of_another_only_if_they_do():

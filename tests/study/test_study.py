@@ -56,6 +56,13 @@ def test_tables_of_tasks_and_comparisons(studied):
     assert study.tasks.used_datasets() == ["esc50", "mine"]
 
 
+def test_jobs_that_convert_synthesised_recordings_run_side_by_side(studied):
+    """On two cores, a job of two threads would wait for both."""
+    made = changed("datasets.esc50.synthesis", {"clips": 40})
+    for config, expected in ((MINIMAL, 2), (made, 1)):
+        assert studied(config).datasets.threads("esc50") == expected
+
+
 def test_inference_reads_the_counts_of_single_clips_only_where_they_change_places(studied):
     one, pair = wildcards(model="r", task="sex"), wildcards(model="r", comparison="x")
     plain = studied(MINIMAL).tasks

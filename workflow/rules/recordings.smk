@@ -17,7 +17,7 @@ for _dataset, _rate in study.datasets.stored:
             study.datasets.named(f"logs/benchmarks/prepare/{_dataset}", _rate) + ".tsv"
         conda:
             "../../envs/audio-neurons.yaml"
-        threads: 2
+        threads: study.datasets.threads(_dataset)
         params:
             adapter=study.datasets.adapter(_dataset),
             settings=partial(study.datasets.preparation, _dataset),
@@ -50,7 +50,7 @@ for _dataset in dict.fromkeys(name for name, _ in study.datasets.stored):
         priority: 30
         conda:
             "../../envs/audio-neurons.yaml"
-        threads: 2
+        threads: study.datasets.threads(_dataset)
         params:
             adapter=study.datasets.adapter(_dataset),
             settings=partial(study.datasets.check, _dataset),

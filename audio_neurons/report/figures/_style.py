@@ -100,6 +100,7 @@ def save(figure: Figure, pdf: str | os.PathLike, png: str | os.PathLike) -> None
     made = provenance.stamp()
     files = ((pdf, {"CreationDate": None, "Keywords": made}), (png, {"Software": None, provenance.KEY: made}))
     figure.draw_without_rendering()  # runs the layout
+    figure.set_layout_engine(None)  # once for both files, in which everything then has the same place
     written = {letter for text in figure.findobj(Text) for letter in text.get_text() if letter.isprintable()}
     if lacking := sorted(letter for letter in written if ord(letter) not in _letters()):
         tell(f"{png}: the font has no {''.join(lacking)}, drawn as boxes; the CSV beside it has them")
