@@ -128,7 +128,7 @@ def text(
     yield f"Of these, starting {jobs:,} jobs: {_time([(starts, starts)], cores)}."
     yield f"Times are of this machine's {cores} cores, all at work; those of a card are arithmetic (its"
     yield "published peak times a guessed share) for the encoders, and of this machine's cores for all the"
-    yield "rest. Downloads, the making of training pools, and the atlas are not counted. Screening, which the"
+    yield "rest. Downloads and the making of training pools are not counted. Screening, which the"
     yield "target `ablations` asks for, is not in what all takes together."
     for told in unknown:
         yield f"Not known, and not counted: {told}"

@@ -44,9 +44,12 @@ if TYPE_CHECKING:
 
 NOISE_SECONDS, NOISE_RATE, NOISE_CLIPS = 5.0, 44_100, 16
 CONDITIONS, SET = 4, 25  # conditions that are measured, and neurons of each
-NEURONS = 4096  # of which the inference is measured
-POINTS = ((100, 5), (800, 5), (100, 25))  # rows and classes of which it is
+# Neurons, rows and classes of which the inference is measured: one more of each than in the first.
+POINTS = ((1024, 100, 5), (4096, 100, 5), (4096, 800, 5), (4096, 100, 25))
+FORMAT = 2  # of the file
+JOB = "from snakemake.script import Snakemake\n"  # what a job imports before its script runs
 TABLES = "from audio_neurons import tables; from audio_neurons.neurons import selection"
+TESTS = "import scipy.stats; from audio_neurons.inference import sharing"
 PROBES = "from audio_neurons.ablation import probes"
 ENCODER = """
 import json, sys
@@ -60,9 +63,21 @@ INFERENCE = """
 import json, sys
 from audio_neurons.cost import calibration
 from audio_neurons.settings.inference import Inference
-print(json.dumps(calibration.inference(Inference.read(sys.argv[1]), int(sys.argv[2]))))
+print(json.dumps(calibration.inference(Inference.read(sys.argv[1]))))
 """
-FIGURE = "import matplotlib.pyplot, scipy.stats, seaborn; from audio_neurons import tables"
+# Most of a figure's time is its import, its layout, and its two files.
+FIGURE = """
+import os, tempfile
+import matplotlib.pyplot as plt
+from audio_neurons.report.figures import _style as style
+style.style()
+figure, panels = plt.subplots(2, 3, figsize=(7, 4), layout="constrained")
+for panel in panels.flat:
+    panel.plot(range(9), label="a line")
+    panel.set(title="a title", xlabel="an axis", ylabel="an axis")
+with tempfile.TemporaryDirectory() as folder:
+    style.save(figure, os.path.join(folder, "a.pdf"), os.path.join(folder, "a.png"))
+"""
 
 
 def file() -> Path:
@@ -116,26 +131,25 @@ def calibrate(
 
     Returns
     -------
-    ``machine``; ``start`` (s of a job of tables, probes, a figure); ``prepare``, ``check`` and ``decode``
-    (s per s of audio); ``infer``: settings → s, s per row of counts, s per class, for `NEURONS` neurons, and
-    a share; ``encoders``: `key` → what :func:`encoder_rates` returns; ``unknown``: model → why it was not
-    measured.
+    ``machine``; ``start`` (s of a job of tables, of tests, of probes, of a figure); ``prepare``, ``check``,
+    ``decode`` and ``excerpt`` (s per s of audio); ``infer``: settings → what :func:`inference` returns;
+    ``encoders``: `key` → what :func:`encoder_rates` returns; ``unknown``: model → why it was not measured.
     """
     known: dict[str, Any] = {}
     if path.is_file() and not again:
         known = json.loads(path.read_text(encoding="utf-8"))
-    if known.get("machine") != machine():
-        known = {"machine": machine(), "infer": {}, "encoders": {}}
+    if (known.get("machine"), known.get("format")) != (machine(), FORMAT):
+        known = {"machine": machine(), "format": FORMAT, "infer": {}, "encoders": {}}
     limit_threads(threads(study))
     if "start" not in known:
         tell("measuring preparation and the start of jobs")
-        kinds = {"tables": TABLES, "probes": PROBES, "figure": FIGURE}
+        kinds = {"tables": TABLES, "tests": TESTS, "probes": PROBES, "figure": FIGURE}
         known["start"] = {kind: _start(imports) for kind, imports in kinds.items()}
         known |= _preparation()
     asked = serialise(study.config.inference)
     if asked not in known["infer"]:
         tell("measuring inference")
-        known["infer"][asked] = json.loads(_run(INFERENCE, asked, str(NEURONS)))
+        known["infer"][asked] = json.loads(_run(INFERENCE, asked))
     _keep(known, path)
     unknown = {}
     for model, lengths in wanted.items():
@@ -179,7 +193,7 @@ def spent(work: Callable[[], Any], device: str = "cpu", least: float = 0.2, most
 def _start(code: str, *arguments: str) -> float:
     """Return the processor time of a process that runs some code, which starts a job of its kind."""
     before = sum(os.times()[2:4])
-    _run(code, *arguments)
+    _run(JOB + code, *arguments)
     return sum(os.times()[2:4]) - before
 
 
@@ -191,10 +205,10 @@ def _run(code: str, *arguments: str) -> str:
 
 
 def _preparation() -> dict[str, float]:
-    """Return the processor time of preparing, checking and decoding, per second of audio."""
+    """Return the processor time of preparing, checking, decoding and showing, per second of audio."""
     import soundfile
 
-    from audio_neurons.recordings import audio, facts, preparation
+    from audio_neurons.recordings import audio, excerpts, facts, preparation
 
     rng = np.random.default_rng(0)
     total = NOISE_SECONDS * NOISE_CLIPS
@@ -216,25 +230,27 @@ def _preparation() -> dict[str, float]:
 
         heard = 0.1 * rng.standard_normal(round(NOISE_SECONDS * 16_000)).astype(np.float32)
         flac = audio.encode(heard, 16_000)
+        mel = excerpts.spectrogram(16_000)
         with redirect_stderr(io.StringIO()):  # their progress
             prepare()
             return {
                 "prepare": spent(prepare) / total,
                 "check": spent(check) / total,
                 "decode": spent(lambda: audio.read(flac, len(heard))) / NOISE_SECONDS,
+                "excerpt": spent(lambda: excerpts.media(heard, 16_000, mel)) / NOISE_SECONDS,
             }
 
 
-def inference(settings: Inference, neurons: int = NEURONS) -> list[float]:
-    """Return the time of all draws: a constant, per row of counts, per class; and a share.
+def inference(settings: Inference) -> list[float]:
+    """Return the time of all draws: a constant; per neuron a constant, per row and per class; and a share.
 
-    A comparison draws no halves and replications: the share is that of what is left of the time.
+    Rows are those of counts. A comparison draws no halves and replications: the share is that of what is
+    left of the time.
     """
     from audio_neurons.activations.units import Units
     from audio_neurons.inference.inference import Task, infer
 
     rng = np.random.default_rng(0)
-    rates = rng.beta(0.5, 4, neurons)
     full = {name: getattr(settings, name) for name in ("draws", "bootstrap", "halves", "replications")}
     low, high = min(1.0, 10 / settings.draws), min(1.0, 40 / settings.draws)
 
@@ -244,8 +260,8 @@ def inference(settings: Inference, neurons: int = NEURONS) -> list[float]:
 
     found: list[float] = []
     whole = 1.0
-    for rows, classes in POINTS:
-        active = rng.binomial(80, rates, (rows, neurons)).astype(np.uint16)
+    for neurons, rows, classes in POINTS:
+        active = rng.binomial(80, rng.beta(0.5, 4, neurons), (rows, neurons)).astype(np.uint16)
         labels, groups = np.arange(rows) % classes, np.arange(rows) // classes
         units = Units(active, np.full(rows, 80), labels, groups, tuple(map(str, range(classes))))
         task = Task.of(units, PRESETS["aape"])
@@ -256,11 +272,15 @@ def inference(settings: Inference, neurons: int = NEURONS) -> list[float]:
             whole = min(1.0, drawn(task, high, halves=2, replications=2) / one)
         per_share = max(0.0, one - drawn(task, low)) / (high - low) if high > low else 0.0
         found.append(one + per_share * (1 - high))
-    constant, by_rows, by_classes = found
-    per_row = max(0.0, (by_rows - constant) / (POINTS[1][0] - POINTS[0][0]))
-    per_class = max(0.0, (by_classes - constant) / (POINTS[2][1] - POINTS[0][1]))
-    base = max(0.0, constant - per_row * POINTS[0][0] - per_class * POINTS[0][1])
-    return [base, per_row, per_class, whole]
+    few, many, *more = found
+    (fewer, rows, classes), (neurons, *_) = POINTS[:2]
+    each = max(0.0, many - few) / (neurons - fewer)
+    per_row, per_class = (
+        max(0.0, one - many) / (point[i] - POINTS[1][i]) / neurons
+        for i, one, point in zip((1, 2), more, POINTS[2:], strict=True)
+    )
+    per_neuron = max(0.0, each - per_row * rows - per_class * classes)
+    return [max(0.0, few - each * fewer), per_neuron, per_row, per_class, whole]
 
 
 def _add_encoder(study: Study, model: str, lengths: Sequence[float], have: dict[str, Any]) -> None:

@@ -20,11 +20,12 @@ from audio_neurons.study.tasks import SPLIT_OF_EFFECTS
 
 STAGES = (
     "preparation", "training", "extraction", "selection", "inference", "probes", "ablation",
-    "figures and tables", "screening",
+    "atlas", "figures and tables", "screening",
 )  # fmt: skip
 ASKED = ("screening",)  # stages that run only if they are asked for: by the target `ablations`
 TRAINED = 3  # passes of a clip that a step of training costs: forward, and twice as much backward
 JOBS_OF_DATASET = 2  # one checks it, and one prepares it for each sampling rate
+CARD = 0.002  # seconds of a neuron's card in the atlas, as measured on this project's machine of two cores
 Range = tuple[float, float]
 
 
@@ -134,12 +135,14 @@ class _Counted:
                     yield from self.inferred(model, task, [task], rate)
             for name, compared in self.config.comparisons.items():
                 if all(self.sizes[tasks[t].dataset] is not None for t in compared.tasks):
-                    yield self.tables("selection", model, name, 1)
+                    yield self.tables("selection", model, name, 1, kind="tests")
                     yield from self.inferred(model, name, compared.tasks, rate, compared=True)
         for model, task in self.study.tasks.ablated_in():
             one, found = self.sizes[tasks[task].dataset], self.encoder(model)
             if one is not None and found is not None:
                 yield from self.ablated(model, task, one, found)
+        if self.config.atlas.make:
+            yield from self.shown(used)
         figures = self.study.results.figures("pdf")
         start = self.rates["start"]
         drawn, listed = len(figures), len(self.study.results.tables())
@@ -150,11 +153,17 @@ class _Counted:
         found = self.rates["encoders"].get(calibration.key(self.study, model), {})
         return found if "first" in found else None
 
-    def tables(self, stage: str, model: str, of: str, jobs: int, other: Range = (0.0, 0.0)) -> Item:
-        return Item(stage, model, of, other=other, starts=jobs * self.rates["start"]["tables"], jobs=jobs)
+    def tables(
+        self, stage: str, model: str, of: str, jobs: int, other: Range = (0.0, 0.0), kind: str = "tables"
+    ) -> Item:
+        return Item(stage, model, of, other=other, starts=jobs * self.rates["start"][kind], jobs=jobs)
 
     def start(self, rate: Mapping[str, Any], jobs: int = 1) -> dict[str, Any]:
         return {"starts": jobs * rate["start"], "jobs": jobs}
+
+    def together(self, model: str, jobs: int) -> int:
+        """Return the jobs of a model that runs in one with others, if so: they count as the first one's."""
+        return 0 if model in self.study.models.together[1:] else jobs
 
     def filled(self, clips: float, parts: int = 1) -> float:
         """Return the clips of whole batches: the last batch of a job is filled up."""
@@ -206,7 +215,8 @@ class _Counted:
         if self.study.models[model].norm_stats == DATASET:
             other += one.clips * pass_["front"]
             jobs += 1
-        found = self.ran("extraction", model, name, (clips, clips), rate, seconds, jobs, other=(other, other))
+        own = self.together(model, shards) + jobs - shards
+        found = self.ran("extraction", model, name, (clips, clips), rate, seconds, own, other=(other, other))
         merged = self.tables("extraction", model, name, 1)
         return Item(**{**vars(found), "starts": found.starts + merged.starts, "jobs": found.jobs + 1})
 
@@ -228,12 +238,42 @@ class _Counted:
             if (classes := self.classes(task, one)) is None:
                 return
             rows = min(one.clips, (one.groups or one.clips) * classes)
-            constant, per_row, per_class, whole = self.rates["infer"][serialise(self.config.inference)]
-            one_task = (
-                (constant + per_row * rows + per_class * classes) * rate["neurons"] / calibration.NEURONS
-            )
+            asked = serialise(self.config.inference)
+            constant, per_neuron, per_row, per_class, whole = self.rates["infer"][asked]
+            one_task = constant + rate["neurons"] * (per_neuron + per_row * rows + per_class * classes)
             total += one_task * (whole if compared else 1.0)
-        yield self.tables("inference", model, of, 1, (total, total))
+        yield self.tables("inference", model, of, 1, (total, total), kind="tests")
+
+    def shown(self, used: list[str]) -> Iterator[Item]:
+        """Yield the atlas: passes over the clips of neurons, their sounds, and the pages."""
+        from audio_neurons.recordings.excerpts import SECONDS  # imports PyTorch
+
+        settings, cards = self.config.atlas, 0.0
+        atlas, selector = self.study.atlas, self.study.tasks.selector
+        for model in self.study.models:
+            if (rate := self.encoder(model)) is None:
+                continue
+            cards += CARD * rate["neurons"]
+            for name in used:
+                if (one := self.sizes[name]) is None:
+                    continue
+                drawn = min(settings.clips, one.clips)
+                # The strongest clips of neurons that are specific to a class; many have the same.
+                rules = [self.study.tasks.rule_for(task, selector) for task in atlas.tasks_of(name)]
+                chosen = sum(rule.top_share for rule in rules) * rate["neurons"]
+                most = min(one.clips, drawn + chosen * self.config.extraction.top_clips)
+                other = _range(n * one.seconds * self.rates["decode"] for n in (drawn, most))
+                clips = _range(map(self.filled, (drawn, most)))
+                seconds, jobs = self.study.datasets.clip_seconds(name), self.together(model, 1)
+                yield self.ran("atlas", model, name, clips, rate, seconds, jobs, other=other)
+        for name in used:
+            if (one := self.sizes[name]) is not None:
+                least, most = (min(settings.sounds, n, one.clips) for n in (settings.clips, one.clips))
+                audio = min(one.seconds, SECONDS) * self.rates["excerpt"]
+                yield self.tables(
+                    "atlas", "", f"{name} sounds", 1, (least * audio, most * audio), kind="probes"
+                )
+        yield self.tables("atlas", "", "pages", 1, (cards, cards))
 
     def ablated(self, model: str, task: str, one: Sizes, rate: Mapping[str, Any]) -> Iterator[Item]:
         classes = self.classes(task, one)

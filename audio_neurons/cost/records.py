@@ -15,6 +15,7 @@ STAGE_OF = {
     "select": "selection", "compare": "selection", "infer": "inference", "infer_sharing": "inference",
     "correlate": "extraction", "partial_out": "inference",
     "probe": "probes", "ablate": "ablation", "ablate_part": "ablation", "screen": "screening",
+    "find_examples": "atlas", "find_examples_together": "atlas", "cut_excerpts": "atlas", "atlas": "atlas",
     "draw": "figures and tables", "tabulate": "figures and tables", "summarize": "figures and tables",
 }  # fmt: skip
 

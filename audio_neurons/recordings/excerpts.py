@@ -97,9 +97,7 @@ def cut(
     asked = dict(list(some.groupby("clip_id")))
     found = []
     meter = Meter(len(asked), name, "clips")
-    mel = MelSpectrogram(
-        rate, n_fft=2 * round(HOP * rate), hop_length=round(HOP * rate), n_mels=BANDS, norm="slaney"
-    )
+    mel = spectrogram(rate)
     for part in parts:
         for block in tables.blocks(part, "clips", 64, ["clip_id", "audio", "frames"]):
             for clip, flac, frames in zip(*block.values(), strict=True):
@@ -113,6 +111,7 @@ def cut(
                 for row in asked[clip].itertuples():
                     start = float(start_of(np.array(row.excerpt), np.array(length)))
                     own = wave[round(start * rate) : round((start + SECONDS) * rate)]
+                    sound, drawn = media(own, rate, mel)
                     found.append(
                         {
                             "clip_id": clip,
@@ -120,8 +119,8 @@ def cut(
                             "start": start,
                             "seconds": len(own) / rate,
                             "shown": row.shown,
-                            "sound": _mp3(own, rate),
-                            "spectrogram": _png(own, mel),
+                            "sound": sound,
+                            "spectrogram": drawn,
                         }
                     )
                 meter.add()
@@ -146,6 +145,17 @@ def _write_shown(
     heard = np.minimum(shown.pop("frames") / rate, seconds)
     shown.insert(3, "frames", (heard * tables.SAMPLE_RATE).round().astype(np.int32))
     tables.write(out, "shown", shown)
+
+
+def spectrogram(rate: int) -> MelSpectrogram:
+    """Return what computes the spectrogram of sounds at a sampling rate (Hz)."""
+    hop = round(HOP * rate)
+    return MelSpectrogram(rate, n_fft=2 * hop, hop_length=hop, n_mels=BANDS, norm="slaney")
+
+
+def media(wave: np.ndarray, rate: int, mel: MelSpectrogram) -> tuple[bytes, bytes]:
+    """Return a sound as MP3, and its spectrogram as PNG."""
+    return _mp3(wave, rate), _png(wave, mel)
 
 
 def _mp3(wave: np.ndarray, rate: int) -> bytes:

@@ -32,11 +32,12 @@ CONFIG = {
     "probe": {"seeds": [0, 1], "epochs": 50, "patience": 9},
     "ablation": {"random": 20, "stop_after": 10, "tasks": {"pitch": {}}},
     "comparisons": {"pitch": {"tasks": ["pitch"]}},
+    "atlas": {},
 }
 PASS = {"pass": 2.0, "extract": 3.0, "front": 0.1, "operations": 1e12}
 ENCODER = {
     "passes": {"2": PASS, "2.5": PASS},
-    "first": 1.0, "middle": 0.5, "start": 101.0, "neurons": calibration.NEURONS, "features": 8,
+    "first": 1.0, "middle": 0.5, "start": 101.0, "neurons": 1000, "features": 8,
     "probe": [0.001, 0.0005],
 }  # fmt: skip
 
@@ -63,9 +64,9 @@ def study(tmp_path, monkeypatch):
 
 def counted(study):
     rates = {
-        "start": {"tables": 10.0, "probes": 20.0, "figure": 1000.0},
-        "prepare": 0.01, "check": 0.02, "decode": 0.001,
-        "infer": {calibration.serialise(study.config.inference): [1.0, 0.1, 2.0, 0.5]},
+        "start": {"tables": 10.0, "tests": 15.0, "probes": 20.0, "figure": 1000.0},
+        "prepare": 0.01, "check": 0.02, "decode": 0.001, "excerpt": 0.5,
+        "infer": {calibration.serialise(study.config.inference): [1.0, 0.001, 0.0001, 0.002, 0.5]},
         "encoders": {calibration.key(study, "tiny"): ENCODER},
         "unknown": {},
     }  # fmt: skip
@@ -115,7 +116,8 @@ def test_every_stage_is_its_work_at_the_rates(study):
     assert extracted.here() == pytest.approx((24 * 3 + 24 * 2 * 0.001 + 111,) * 2)
     assert extracted.on(1e12) == pytest.approx((24 * 1.5 + 24 * 2 * 0.001 + 111,) * 2)
     own, two = [item for item in found if item.stage == "inference" and item.of == "pitch"]
-    assert own.other == pytest.approx((1 + 0.1 * 12 + 2.0 * 2,) * 2)  # 6 groups of 2 classes
+    assert own.other == pytest.approx((1 + 1 + 0.1 * 12 + 2.0 * 2,) * 2)  # 6 groups of 2 classes
+    assert own.starts == 15
     assert two.other == pytest.approx((0.5 * own.other[0],) * 2)  # a comparison, without halves
     probes = of(found, "probes", "pitch")
     assert probes.other == pytest.approx((18 * 2 * 10 * 0.002, 18 * 2 * 50 * 0.002))
@@ -124,6 +126,11 @@ def test_every_stage_is_its_work_at_the_rates(study):
     fewest = work.fewest_draws(study().config.ablation)
     passes = [8 * (8 + 2 * fewest) * 0.75 + 8 * 2 + 24, 8 * (8 + 2 * 20) * 1.0 + 8 * 2 + 24]
     assert ablated.encoder == pytest.approx([2 * n for n in passes])
+    shown, sounds, pages = (of(found, "atlas", where) for where in ("own", "own sounds", "pages"))
+    assert shown.encoder == pytest.approx((24 * 2.0,) * 2)  # of 24 clips, all are drawn
+    assert shown.starts == 101
+    assert sounds.other == pytest.approx((24 * 2 * 0.5,) * 2)
+    assert pages.other == pytest.approx((estimate.CARD * 1000,) * 2)
     assert of(found, "screening", "pitch").encoder == pytest.approx((2 * 8 * (1 + 3 + 60 * 0.5),) * 2)
 
 
@@ -133,13 +140,29 @@ def test_more_jobs_of_an_ablation_repeat_the_passes_without_change(study):
     assert (one.jobs, three.jobs) == (1, 4)
 
 
+def test_models_of_one_job_start_once(study):
+    models = {"tiny": {**TINY, "kind": "random"}, "twin": {**TINY, "kind": "random"}}
+    alone, together = (
+        counted(study(models=models, extraction={"together": flag}))[0] for flag in (False, True)
+    )
+    for stage, jobs, fewer in (("extraction", 12, 3), ("atlas", 7, 2)):  # CREMA-D has two shards
+        before, after = (sum(i.jobs for i in found if i.stage == stage) for found in (alone, together))
+        assert (before, before - after) == (jobs, fewer)
+    assert sum(i.encoder[0] for i in alone) == sum(i.encoder[0] for i in together)
+
+
+def test_a_study_without_an_atlas_pays_for_none(study):
+    assert not [i for i in counted(study(atlas={"make": False}))[0] if i.stage == "atlas"]
+
+
 def test_a_model_that_cannot_be_measured_is_named(study):
     one = study()
-    rates = {"start": {"tables": 1, "figure": 1}, "prepare": 0, "check": 0, "encoders": {}}
+    start = {"tables": 1, "probes": 1, "figure": 1}
+    rates = {"start": start, "prepare": 0, "check": 0, "excerpt": 0, "encoders": {}}
     known = {name: sizes.sizes(one, name) for name in one.datasets}
     found, unknown = estimate.items(one, known, rates | {"unknown": {"tiny": "is not here yet"}})
     assert unknown == ["model tiny: is not here yet"]
-    assert {item.stage for item in found} == {"preparation", "figures and tables"}
+    assert {item.stage for item in found} == {"preparation", "atlas", "figures and tables"}
 
 
 def test_what_acoustics_add_is_said_not_to_be_counted(study):
@@ -213,10 +236,9 @@ def test_every_rule_belongs_to_a_stage_or_is_known_to_take_nothing():
     assert rules - known == UNCOUNTED
 
 
-# Downloads, training pools, the atlas, and lists of files and of provenance; `cost` says that the first three
-# are not counted.
+# Downloads, training pools, and lists of files and of provenance; `cost` says that the first two are not
+# counted.
 UNCOUNTED = {
-    "atlas", "cut_excerpts", "find_examples", "find_examples_together",
     "download_archive", "download_batch", "download_snapshot", "download_weights",
     "find_audioset", "list_files", "make_pool", "pack_audioset", "provenance",
 }  # fmt: skip
