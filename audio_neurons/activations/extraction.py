@@ -27,6 +27,7 @@ from audio_neurons.models import registry as models
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.models.facts import CHECKPOINT, DEFAULT
 from audio_neurons.recordings import audio
+from audio_neurons.running import provenance
 from audio_neurons.running.gpus import pick_device
 from audio_neurons.running.runtime import Meter, tell
 from audio_neurons.settings.extraction import Pass
@@ -125,7 +126,11 @@ def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", wo
     pin = any(job.encoder.device.type == "cuda" for job in jobs)
     frame = tables.read(clips, "clips", columns=_described(clips))
     with ExitStack() as stack:
-        passes = [_Pass(job, clips, frame, samples, stack) for job in jobs]
+        passes = [_Pass(job, clips, frame, samples, size, stack) for job in jobs]
+        if fused := sum(one.fused for one in passes):
+            provenance.note("fused", f"in {fused} of {len(passes)} models")
+        for one in passes:
+            one.open(stack)
         meter = Meter(len(frame), name, "clips")
         # Half the bytes to copy; acoustics are measured on the host, in floating point.
         integers = pin and not any(job.acoustics for job in jobs)
@@ -147,10 +152,16 @@ def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", wo
 
 
 class _Pass:
-    """A job while its batches pass: hooks, sums, and writers, which ``stack`` closes."""
+    """A job while its batches pass: hooks, sums, and writers (:meth:`open`), which ``stack`` closes.
 
-    def __init__(self, job: Job, clips: Path, frame: pd.DataFrame, samples: int, stack: ExitStack):
-        self._job, self._samples = job, samples
+    Attributes
+    ----------
+    fused
+        Whether neurons are counted within activation functions.
+    """
+
+    def __init__(self, job: Job, clips: Path, frame: pd.DataFrame, samples: int, size: int, stack: ExitStack):
+        self._job, self._clips, self._samples = job, clips, samples
         encoder, settings = job.encoder, job.settings
         labels = tables.labels_of("clips", frame.columns) if settings.labels is None else settings.labels
         self._names = names = frame["clip_id"].to_numpy()
@@ -171,12 +182,6 @@ class _Pass:
         if settings.activity == "median":
             assert job.medians is not None
             threshold = threshold + read_medians(job.medians, encoder)
-
-        def writer(path: Path | None, table: str) -> tables.Writer | None:
-            return stack.enter_context(tables.writer(path, table)) if path else None
-
-        embedded, responded = writer(job.embeddings, "embeddings"), writer(job.responses, "responses")
-        self._sounds = writer(job.acoustics, "acoustics")
         self._correlator = Correlator(encoder, frame["split"].tolist()) if job.acoustics else None
         self._recorder = stack.enter_context(
             Recorder(
@@ -190,10 +195,22 @@ class _Pass:
             )
         )
         stack.enter_context(numerics(encoder, settings.precision, settings.compile))
+        # With float32 products, activations are PyTorch's own.
+        self.fused = settings.precision != "fp32" and self._recorder.fuse(size, samples)
+
+    def open(self, stack: ExitStack) -> None:
+        """Begin to write; what is written records how the job computes."""
+        job = self._job
+
+        def writer(path: Path | None, table: str) -> tables.Writer | None:
+            return stack.enter_context(tables.writer(path, table)) if path else None
+
+        embedded, responded = writer(job.embeddings, "embeddings"), writer(job.responses, "responses")
+        self._sounds = writer(job.acoustics, "acoustics")
         assert embedded is not None
-        self._transfers = Transfers(encoder.device)
+        self._transfers = Transfers(job.encoder.device)
         self._notes = stack.enter_context(
-            Notes(names, self._tally, embedded, responded, clips, self._transfers)
+            Notes(self._names, self._tally, embedded, responded, self._clips, self._transfers)
         )
 
     def listen(self, batch: Numbered) -> Acoustics | None:

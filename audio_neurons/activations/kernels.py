@@ -1,6 +1,7 @@
 """GPU kernels (Triton) that read each activation once: counts and peaks of a layer, and the strongest clips.
 
-They give what plain code of :mod:`~audio_neurons.activations.recorder` gives, which holds the definitions.
+They give what plain code of :mod:`~audio_neurons.activations.recorder` gives, which holds the definitions. A
+third kernel is an activation function that counts what it computes, which costs no read at all.
 Triton compiles a kernel at its first call, for which it needs a C compiler and Python's headers. With
 ``TRITON_INTERPRET=1`` in the environment before Triton is imported, kernels run on the CPU, slowly, which is
 how they are tested.
@@ -13,8 +14,31 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TOKENS, NEURONS = 32, 128  # of a block of count_peak
+TOKENS, NEURONS = 32, 128  # of a block of count_peak and activate
 CLIPS = 16  # of a block of strongest
+LAST = tl.constexpr(2147483647)  # place of a token that does not count, after all others
+
+
+@triton.jit
+def _reduced(x, place, bar, above, best, where, ABSOLUTE: tl.constexpr):
+    """Return counts, peaks and their places with a block of activations added."""
+    # What is left out is -inf, which stays below every bar; its absolute value would not.
+    level = tl.where(x > float("-inf"), tl.abs(x), x) if ABSOLUTE else x
+    above += tl.sum((level > bar[None, :]).to(tl.int32), 0)
+    top = tl.max(x, 0)
+    first = tl.min(tl.where(x == top[None, :], place[:, None], LAST), 0)
+    where = tl.where(top > best, first, tl.where(top == best, tl.minimum(first, where), where))
+    return above, tl.maximum(top, best), where
+
+
+@triton.jit
+def _store(active, peak, token, above, best, where, inside, seen):
+    """Add a run's counts, peaks and places to those of earlier runs."""
+    best = tl.where(best == 0, 0.0, best)  # no -0.0, which is as high
+    better = inside & (best > tl.load(peak, mask=inside, other=0.0))  # an equal peak keeps the earlier token
+    tl.store(active, above + tl.load(active, mask=inside, other=0), mask=inside)
+    tl.store(peak, best, mask=better)
+    tl.store(token, where.to(tl.int64) + seen, mask=better)
 
 
 @triton.jit(do_not_specialize=["seen"])
@@ -61,21 +85,11 @@ def _count_peak(
             there = there & (tl.load(heard + clip * heard_clip + n * heard_token, mask=there, other=0) != 0)
         at = clip * hidden_clip + row[:, None] * hidden_token + unit[None, :] * hidden_unit
         x = tl.load(hidden + at, mask=there[:, None] & inside[None, :], other=float("-inf")).to(tl.float32)
-        # What is left out is -inf, which stays below every bar; its absolute value would not.
-        level = tl.where(x > float("-inf"), tl.abs(x), x) if ABSOLUTE else x
-        above += tl.sum((level > bar[None, :]).to(tl.int32), 0)
-        top = tl.max(x, 0)
-        first = tl.min(tl.where(x == top[None, :], n[:, None], 2147483647), 0)
-        where = tl.where(top > best, first, where)
-        best = tl.maximum(top, best)
-    best = tl.where(best == 0, 0.0, best)  # no -0.0, which is as high
+        above, best, where = _reduced(x, n, bar, above, best, where, ABSOLUTE)
     active += clip * active_clip + unit
     peak += clip * peak_clip + unit
     token += clip * token_clip + unit
-    better = inside & (best > tl.load(peak, mask=inside, other=0.0))  # an equal peak keeps the earlier token
-    tl.store(active, above + tl.load(active, mask=inside, other=0), mask=inside)
-    tl.store(peak, best, mask=better)
-    tl.store(token, where.to(tl.int64) + seen, mask=better)
+    _store(active, peak, token, above, best, where, inside, seen)
 
 
 def count_peak(
@@ -131,6 +145,141 @@ def count_peak(
         INDEXED=rows is not None,
         HEARD=seen_by is not None,
         ABSOLUTE=absolute,
+        TOKENS=TOKENS,
+        NEURONS=NEURONS,
+        num_warps=4,
+    )
+
+
+@triton.jit
+def _activated(x, KIND: tl.constexpr):
+    """Return the activation function of float32, by the formulas of PyTorch; NaN stays NaN."""
+    if KIND == "gelu":
+        return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+    elif KIND == "gelu_tanh":
+        # Small values of 1 + tanh are lost as in PyTorch; x * sigmoid would keep them.
+        inner = 0.7978845608028654 * (x + 0.044715 * (x * x * x))
+        return 0.5 * x * (1.0 + (2.0 * tl.sigmoid(2.0 * inner) - 1.0))
+    elif KIND == "silu":
+        return x * tl.sigmoid(x)
+    else:
+        return tl.where(x <= 0, 0.0, x)
+
+
+@triton.jit(do_not_specialize=["seen"])
+def _activate(
+    output,
+    hidden,
+    places,
+    heard,
+    bars,
+    active,
+    peak,
+    token,
+    width,
+    seen,
+    output_clip,
+    output_token,
+    output_unit,
+    hidden_clip,
+    hidden_token,
+    hidden_unit,
+    heard_clip,
+    heard_token,
+    active_clip,
+    peak_clip,
+    token_clip,
+    COUNT: tl.constexpr,
+    HEARD: tl.constexpr,
+    ABSOLUTE: tl.constexpr,
+    KIND: tl.constexpr,
+    TOKENS: tl.constexpr,
+    NEURONS: tl.constexpr,
+):
+    """Activate one clip's tokens and ``NEURONS`` neurons, ``TOKENS`` at a time, and reduce what counts."""
+    clip = tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(0) * NEURONS + tl.arange(0, NEURONS)
+    inside = unit < width
+    bar = tl.load(bars + unit, mask=inside, other=float("inf")).to(tl.float32)
+    above = tl.zeros([NEURONS], tl.int32)
+    best = tl.full([NEURONS], float("-inf"), tl.float32)
+    where = tl.zeros([NEURONS], tl.int32)
+    for start in range(0, COUNT, TOKENS):
+        row = start + tl.arange(0, TOKENS)
+        there = row < COUNT
+        block = there[:, None] & inside[None, :]
+        long = row.to(tl.int64)[:, None]
+        x = tl.load(
+            hidden + clip * hidden_clip + long * hidden_token + unit[None, :] * hidden_unit, mask=block
+        )
+        y = _activated(x.to(tl.float32), KIND).to(output.dtype.element_ty)
+        tl.store(
+            output + clip * output_clip + long * output_token + unit[None, :] * output_unit, y, mask=block
+        )
+        place = tl.load(places + row, mask=there, other=-1)
+        counts = place >= 0
+        if HEARD:
+            at = heard + clip * heard_clip + place * heard_token
+            counts = counts & (tl.load(at, mask=counts, other=0) != 0)
+        # Counted is what the next layer reads, as it is rounded.
+        y = tl.where(counts[:, None] & inside[None, :], y.to(tl.float32), float("-inf"))
+        above, best, where = _reduced(y, tl.where(counts, place, LAST), bar, above, best, where, ABSOLUTE)
+    active += clip * active_clip + unit
+    peak += clip * peak_clip + unit
+    token += clip * token_clip + unit
+    _store(active, peak, token, above, best, where, inside, seen)
+
+
+def activate(
+    output: Tensor,
+    active: Tensor,
+    peak: Tensor,
+    token: Tensor,
+    hidden: Tensor,
+    places: Tensor,
+    bars: Tensor,
+    heard: Tensor | None,
+    absolute: bool,
+    seen: int,
+    kind: str,
+) -> None:
+    """Apply an activation function to one run of a layer, and add its output to sums as :func:`count_peak`.
+
+    Parameters
+    ----------
+    output
+        (B, N, W): where activations go. It is computed in float32, and rounded to its type.
+    hidden
+        (B, N, W): what the activation function reads.
+    places
+        int32 (N,): place of each token among the n that count; -1 if it does not.
+    kind
+        ``gelu``, ``gelu_tanh``, ``silu`` or ``relu``.
+    """
+    clips, count, width = hidden.shape
+    within = heard.view(torch.uint8) if heard is not None else None
+    assert {active.stride(1), peak.stride(1), token.stride(1), bars.stride(0), places.stride(0)} == {1}
+    _activate[(triton.cdiv(width, NEURONS), clips)](
+        output,
+        hidden,
+        places,
+        places if within is None else within,
+        bars,
+        active,
+        peak,
+        token,
+        width,
+        seen,
+        *output.stride(),
+        *hidden.stride(),
+        *(within.stride() if within is not None else (0, 0)),
+        active.stride(0),
+        peak.stride(0),
+        token.stride(0),
+        COUNT=count,
+        HEARD=within is not None,
+        ABSOLUTE=absolute,
+        KIND=kind,
         TOKENS=TOKENS,
         NEURONS=NEURONS,
         num_warps=4,

@@ -7,7 +7,8 @@ way for all encoders. Hooks keep only sums, so memory does not grow with the num
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -16,9 +17,12 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from audio_neurons.activations import fused
+from audio_neurons.activations.fused import Sums
 from audio_neurons.activations.graphs import Graphed
 from audio_neurons.activations.trusted import Trusted
 from audio_neurons.models.encoder import Encoder
+from audio_neurons.running.runtime import tell
 
 # Largest count that fits into a byte; summing bytes keeps the overhead at a few per cent.
 BYTE = 255
@@ -69,9 +73,6 @@ class Batch:
     peak_token: Tensor
 
 
-Sums = tuple[Tensor, Tensor, Tensor]  # `Batch.active`, `Batch.peak` and `Batch.peak_token`
-
-
 class Recorder:
     """Context manager that counts the active tokens of every neuron while an encoder runs.
 
@@ -116,6 +117,9 @@ class Recorder:
         self._shape = (len(self._layers), encoder.width)
         self._key = next(_keys)
         self._counted_tokens: dict[torch.Size, int] = {}
+        self._placed = cache(self._place)
+        self._fused: dict[int, fused.Layer] = {}
+        self._by_kernel = False  # whether activation functions of `_fused` count
         self._graphed: Graphed | None = None
         self._handles: list = []
 
@@ -128,6 +132,8 @@ class Recorder:
         return self
 
     def _hook(self, layer: int, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        if self._by_kernel and layer in self._fused:
+            return
         if self._compiled:
             _record(inputs[0], *self._sums, self._key, layer)
         else:
@@ -136,6 +142,7 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         _entered.pop(self._key, None)
         self._graphed = None  # its memory
+        self._fused = {}
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -167,6 +174,102 @@ class Recorder:
         active, peak, peak_token = self._sums
         return Batch(active, self._tokens[0], peak, peak_token)
 
+    def fuse(self, clips: int, samples: int) -> bool:
+        """Let :meth:`run` count within the activation functions, if a kernel for both gives right numbers.
+
+        Call it before the first batch, in the precision of all, with the clips and samples of a batch: the
+        kernel is compared with PyTorch in every layer, on noise. The last bits of activations may then differ
+        from PyTorch's, in every batch alike. It does nothing on a CPU, nor with an observer or a compiled
+        encoder. Layers without such an activation function (see :mod:`audio_neurons.activations.fused`), and
+        an encoder of which a layer fails, are counted as before.
+
+        Returns
+        -------
+        Whether any layer counts so.
+        """
+        if self._searched or self._observer is not None or self._compiled or self._floor is None:
+            return False
+        generator = torch.Generator().manual_seed(0)
+        wave = (0.1 * torch.randn(clips, samples, generator=generator)).to(self._encoder.device)
+        self._start(wave[:1], None)
+        found = fused.layers(self._encoder, wave[:1])
+        problems: dict[str, None] = {}
+
+        def checked(layer: int, own: fused.Layer, plain: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+            made = plain(given)
+            if self._places(layer, given.shape[1]) is None:
+                found.pop(layer, None)
+            elif why := self._against(layer, own, given, made):
+                problems[why] = None
+            return made
+
+        # Recordings that end before the window are another form of the kernel.
+        self._start(wave, self._within(wave, torch.arange(1, clips + 1) * samples // (clips + 1) + 1))
+        by = {own.module: partial(checked, layer, own, own.module.forward) for layer, own in found.items()}
+        with fused.replaced(by), torch.inference_mode():
+            self._encoder(wave)
+        if problems:
+            tell(f"counts are no part of activation functions, which is slower ({'; '.join(problems)})")
+            return False
+        if found:
+            tell(
+                f"{len(found)} of {self._shape[0]} feed-forward networks count within their activation "
+                "functions, whose last bits may differ from PyTorch's"
+            )
+        self._fused = found
+        return bool(found)
+
+    def _against(self, layer: int, own: fused.Layer, given: Tensor, made: Tensor) -> str:
+        """Return what speaks against counting within a layer's activation function."""
+        counted, _, heard = self._about(layer, given.shape[1])
+        for within in (None, heard):
+
+            def plain(output: Tensor, sums: Sums, within: Tensor | None = within) -> None:
+                self._reduce(layer, output[:, counted], within, sums)
+
+            given_too = self._beside(layer, given, own.dtype, within)
+            if why := fused.problem(own, given, made, self._of(layer, given), given_too, plain):
+                return why
+        return ""
+
+    @contextmanager
+    def _counting_within(self) -> Iterator[None]:
+        """Count within the activation functions that :meth:`fuse` found, inside the context."""
+        by = {own.module: partial(self._activate, layer, own) for layer, own in self._fused.items()}
+        self._by_kernel = True
+        try:
+            with fused.replaced(by):
+                yield
+        finally:
+            self._by_kernel = False
+
+    def _activate(self, layer: int, own: fused.Layer, given: Tensor) -> Tensor:
+        """Return what a layer's activation function gives, counted."""
+        _, n, heard = self._about(layer, given.shape[1])
+        output = fused.run(own, given, self._of(layer, given), self._beside(layer, given, own.dtype, heard))
+        self._runs[layer] += 1
+        self._tokens[layer] += n
+        return output
+
+    def _beside(self, layer: int, given: Tensor, dtype: torch.dtype, heard: Tensor | None) -> tuple:
+        """Return the inputs of `kernels.activate` after the activations."""
+        places = self._places(layer, given.shape[1])
+        return places, self._bars(layer, dtype), heard, self._absolute, self._tokens[layer]
+
+    def _places(self, layer: int, tokens: int) -> Tensor | None:
+        """Return the place of each token among the counted ones, int32 (N,), -1 for others.
+
+        None if a token counts more than once.
+        """
+        return self._placed(layer, self._samples, self._runs[layer], tokens)
+
+    def _place(self, layer: int, samples: int, run: int, tokens: int) -> Tensor | None:
+        counted = self._counted(layer, samples, run)
+        rows = torch.arange(tokens)[counted.cpu() if isinstance(counted, Tensor) else counted]
+        places = torch.full((tokens,), -1, dtype=torch.int32)
+        places[rows] = torch.arange(len(rows), dtype=torch.int32)
+        return places.to(self._encoder.device) if len(rows.unique()) == len(rows) else None
+
     @torch.inference_mode()
     def run(self, wave: Tensor, recorded: Tensor | None = None) -> tuple[Tensor, Batch]:
         """Encode a batch: frame features (B, T, D) of waveforms (B, samples), and what was recorded.
@@ -182,21 +285,15 @@ class Recorder:
 
     def _run(self, wave: Tensor, heard: Tensor | None = None) -> tuple[Tensor, ...]:
         self._start(wave, heard)
-        features = self._encoder(wave)
+        with self._counting_within():
+            features = self._encoder(wave)
         self._counted_tokens[wave.shape] = self._tokens[0]  # a replay does not run this
         return features, *self._sums
 
     def _record(self, layer: int, hidden: Tensor, sums: Sums) -> None:
         """Add the hidden activations (B, N, W) of one call to the batch."""
-        places = tuple(of[:, layer, : hidden.shape[2]] for of in sums)
-        counted = self._counted(layer, self._samples, self._runs[layer])
-        n = len(counted) if isinstance(counted, Tensor) else len(range(hidden.shape[1])[counted])
-        heard = self._heard
-        if heard is not None:
-            first = self._tokens[layer] - self._special * self._runs[layer]
-            heard = nn.functional.pad(
-                heard[:, first : first + n - self._special], (self._special, 0), value=True
-            )
+        places = self._of(layer, hidden, sums)
+        counted, n, heard = self._about(layer, hidden.shape[1])
         if self._searched or self._observer is not None or self._floor is None:
             self._reduce(layer, hidden[:, counted], heard, places)
         else:
@@ -207,7 +304,24 @@ class Recorder:
         self._runs[layer] += 1
         self._tokens[layer] += n
 
-    def _reduce(self, layer: int, hidden: Tensor, heard: Tensor | None, sums: tuple[Tensor, ...]) -> None:
+    def _of(self, layer: int, hidden: Tensor, sums: Sums | None = None) -> Sums:
+        """Return a layer's part (B, W) of the batch's sums."""
+        active, peak, token = (of[:, layer, : hidden.shape[2]] for of in sums or self._sums)
+        return active, peak, token
+
+    def _about(self, layer: int, tokens: int) -> tuple[slice | Tensor, int, Tensor | None]:
+        """Return which of a run's tokens count, their number, and which of these are heard, (B, n)."""
+        counted = self._counted(layer, self._samples, self._runs[layer])
+        n = len(counted) if isinstance(counted, Tensor) else len(range(tokens)[counted])
+        heard = self._heard
+        if heard is not None:
+            first = self._tokens[layer] - self._special * self._runs[layer]
+            heard = nn.functional.pad(
+                heard[:, first : first + n - self._special], (self._special, 0), value=True
+            )
+        return counted, n, heard
+
+    def _reduce(self, layer: int, hidden: Tensor, heard: Tensor | None, sums: Sums) -> None:
         """Add the hidden activations (B, n, W) of counted tokens to the layer's sums (B, W)."""
         counts, highest, token = sums
         if heard is not None:

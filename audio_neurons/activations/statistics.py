@@ -111,15 +111,26 @@ def merge(shards: Sequence[Path], out: Path, top_clips: int) -> None:
 
 
 def note_devices(paths: Sequence[Path]) -> None:
-    """Record the devices on which tables were computed, and tell if there are several."""
-    devices = sorted({made["device"] for path in paths if "device" in (made := tables.made_by(path) or {})})
-    if len(devices) > 1:
-        tell(
-            f"parts in {paths[0].parents[1]} were computed on different devices ({'; '.join(devices)}), "
-            "which round differently, so a few numbers differ; delete the folder to compute all on one"
-        )
+    """Record the devices on which tables were computed, and tell if there are several.
+
+    So are activation functions that kernels computed (see :mod:`audio_neurons.activations.fused`).
+    """
+    made = [tables.made_by(path) or {} for path in paths]
+    devices = sorted({one["device"] for one in made if "device" in one})
+    fused = sorted({one.get("fused", "in no model") for one in made})
+    for found, what in (
+        (devices, "computed on different devices"),
+        (fused, "counted within activation functions and not"),
+    ):
+        if len(found) > 1:
+            tell(
+                f"parts in {paths[0].parents[1]} were {what} ({'; '.join(found)}), "
+                "which round differently, so a few numbers differ; delete the folder to compute all alike"
+            )
     if devices:
         provenance.note("device", "; ".join(devices))
+    if any("fused" in one for one in made):
+        provenance.note("fused", "; ".join(fused))
 
 
 def rank_clips(strongest: pd.DataFrame, top_clips: int) -> pd.DataFrame:

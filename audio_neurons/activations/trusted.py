@@ -9,6 +9,18 @@ from torch import Tensor
 
 from audio_neurons.running.runtime import tell
 
+OTHER = "gives other numbers here; please report that"
+
+
+def attempt(kernel: Callable[..., object], *given: object) -> str:
+    """Call a kernel, and return why it failed; empty if it did not."""
+    try:
+        kernel(*given)
+    except Exception as error:  # of whatever Triton, its compiler or the driver raise
+        reason = str(error).strip().partition("\n")[0]
+        return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return ""
+
 
 class Trusted:
     """A kernel that is compared with plain code before it replaces it.
@@ -57,13 +69,8 @@ class Trusted:
     ) -> str:
         """Do the work by plain code, and return what speaks against the kernel."""
         copies = [output.clone() for output in outputs]
-        problem = ""
-        try:
-            self._kernel(*copies, *inputs)
-        except Exception as error:  # of whatever Triton, its compiler or the driver raise
-            reason = str(error).strip().partition("\n")[0]
-            problem = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        problem = attempt(self._kernel, *copies, *inputs)
         plain()
         if not problem and not all(map(torch.equal, copies, outputs)):
-            problem = "the GPU's kernel gives other numbers here; please report that"
+            problem = f"the GPU's kernel {OTHER}"
         return problem

@@ -9,7 +9,9 @@ the key ``KEY``:
 - ``rule``, ``params``: the workflow's rule, and the settings that affect its result, with its seeds and a
   digest of the code that it ran (``code``);
 - ``device``: of a job that ran an encoder, ``cpu``, or the GPU with the versions of CUDA and cuDNN. Devices
-  round differently.
+  round differently;
+- ``fused``: in how many of the job's models kernels computed the activation functions (see
+  :mod:`audio_neurons.activations.fused`), if in any.
 
 Dates, folders, hosts and numbers of shards are left out: with them, the same numbers would give files
 with different bytes.

@@ -43,13 +43,17 @@ def recorder(sheet: Sheet) -> None:
         for precision in sheet.precisions:
             for activity in ("positive", "absolute", "median"):
                 for heard in (None, ends):
-                    wrong += _differences(encoder, wave, precision, activity, heard)
-                    cases += 1
+                    # Activation functions count in these precisions, on a GPU.
+                    for fused in (False, True)[: 1 + (sheet.cuda and precision != "fp32")]:
+                        wrong += _differences(encoder, wave, precision, activity, heard, fused)
+                        cases += 1
                     sheet.check()
         sheet.add(f"recorder, wrong of {cases} cases: {name}", wrong)
 
 
-def _differences(encoder: Encoder, wave: Tensor, precision: str, activity: str, ends: Tensor | None) -> int:
+def _differences(
+    encoder: Encoder, wave: Tensor, precision: str, activity: str, ends: Tensor | None, fused: bool
+) -> int:
     """Return 1 if counts, peaks or their tokens differ from the plain definition, else 0."""
     seen: list[list[Tensor]] = [[] for _ in range(encoder.depth)]
     bars: float | Tensor = {"positive": 0.0, "absolute": 0.1}.get(activity, 0.0)
@@ -65,9 +69,15 @@ def _differences(encoder: Encoder, wave: Tensor, precision: str, activity: str, 
     ):
         # A kernel is compared with plain code in its first pass, whose numbers are those of the plain code.
         forward(encoder, recording, wave, ends)
+        recording._graphed = None
+        if fused:
+            recording.fuse(len(wave), samples)
         for chunks in seen:
             chunks.clear()
-        _, batch = forward(encoder, recording, wave, ends)
+        if fused:
+            _, batch = recording.run(wave, ends)
+        else:
+            _, batch = forward(encoder, recording, wave, ends)
     own = None if ends is None else encoder.heard(samples, ends).to(wave.device)
     for layer, chunks in enumerate(seen):
         hidden = torch.cat(

@@ -26,7 +26,7 @@ NEEDS_CUDA = "needs CUDA"
 
 
 # What the library tells of a GPU, and a reader of the table has to know; each is a row.
-TOLD = ("by slower code", "changes in one pass")
+TOLD = ("by slower code", "which is slower", "changes in one pass")
 
 
 class Told(io.TextIOBase):

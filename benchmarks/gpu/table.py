@@ -80,7 +80,7 @@ def accepted(rows: list[Mapping]) -> Iterator[str]:
     open_ = any(row["state"] == OPEN for row in rows)
     for precision in PRECISIONS:
         for what, pattern in (
-            ("statistics on the device", rf"vit-base, {precision}, batch \d+: statistics / bare"),
+            ("statistics on the device", rf"vit-base, {precision}, batch \d+: statistics.* / bare"),
             ("extraction from end to end", rf"extract, time / bare passes: {precision}, batch \d+"),
         ):
             found = {name: value for name, value in known.items() if re.fullmatch(pattern, name)}

@@ -214,7 +214,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from audio_neurons.activations import kernels
+from audio_neurons.activations import fused, kernels
 
 def types(kernel, given, constant):
     return {n: given.get(n, "constexpr") for n in kernel.arg_names}, constant
@@ -223,6 +223,10 @@ wide = {"rows": "*i64", "heard": "*u8", "bars": "*fp32", "active": "*i32", "peak
 short = "width seen hidden_clip hidden_token heard_clip active_clip peak_clip token_clip".split()
 constant = {"hidden_unit": 1, "heard_token": 1, "COUNT": 600, "INDEXED": True, "HEARD": True}
 constant |= {"ABSOLUTE": True, "TOKENS": kernels.TOKENS, "NEURONS": kernels.NEURONS}
+activate = {"places": "*i32", "heard": "*u8", "active": "*i32", "peak": "*fp32", "token": "*i64"}
+strides = ["output_clip", "output_token", *short]
+fixed = {"output_unit": 1, "hidden_unit": 1, "heard_token": 1, "COUNT": 1500}
+fixed |= {"TOKENS": kernels.TOKENS, "NEURONS": kernels.NEURONS}
 best = {"best_activation": "*fp32", "best_clip": "*i64", "best_token": "*i64", "best_active": "*i32"}
 best |= {"peak": "*fp32", "token": "*i64", "active": "*i32", "number": "*i64"}
 best |= dict.fromkeys(["clips", "neurons"], "i32")
@@ -234,6 +238,14 @@ for card in (75, 80, 90):
         flags = constant | dict.fromkeys(["INDEXED", "HEARD", "ABSOLUTE"], full)
         source = ASTSource(kernels._count_peak, *types(kernels._count_peak, given, flags))
         assert triton.compile(source, target=GPUTarget("cuda", card, 32)).asm["cubin"]
+    # All kinds for one card, and the one with most of libdevice for all.
+    for kind in fused.KINDS if card == 80 else ["gelu"]:
+        for dtype, full in (("fp32", True), ("bf16", False))[kind != "gelu" :]:
+            given = dict.fromkeys(["output", "hidden", "bars"], "*" + dtype) | activate
+            given |= dict.fromkeys(strides, "i32")
+            flags = fixed | {"HEARD": full, "ABSOLUTE": full, "KIND": kind}
+            source = ASTSource(kernels._activate, *types(kernels._activate, given, flags))
+            assert triton.compile(source, target=GPUTarget("cuda", card, 32)).asm["cubin"]
     source = ASTSource(kernels._strongest, *types(kernels._strongest, best, sizes))
     assert triton.compile(source, target=GPUTarget("cuda", card, 32)).asm["cubin"]
 """

@@ -91,6 +91,25 @@ def test_shards_of_several_devices_are_told_and_recorded(tmp_path, monkeypatch, 
         assert words in told if name == "two" else told == ""
 
 
+def test_shards_of_which_some_counted_within_activation_functions_are_told_and_recorded(
+    tmp_path, monkeypatch, capsys
+):
+    frame = dataset()
+    for name, fused in (("one", ["in 1 of 1 models"] * 2), ("two", ["in 1 of 1 models", None])):
+        shards = []
+        for i, own in enumerate(fused):
+            monkeypatch.setenv("AUDIO_NEURONS_JOB", json.dumps({"fused": own} if own else {}))
+            shards.append(tmp_path / name / str(i))
+            write_shard(shards[-1], frame.iloc[i::2])
+        monkeypatch.setenv("AUDIO_NEURONS_JOB", json.dumps({"rule": "merge"}))
+        merge(shards, tmp_path / name / "out", 3)
+        told = capsys.readouterr().err
+        made = tables.made_by(tmp_path / name / "out" / "counts.parquet")
+        assert made["fused"] == ("in 1 of 1 models" if name == "one" else "in 1 of 1 models; in no model")
+        words = "were counted within activation functions and not (in 1 of 1 models; in no model)"
+        assert words in told if name == "two" else told == ""
+
+
 def test_counts_clips_and_tokens_add_up(tmp_path):
     frame = dataset()
     merged(tmp_path, [frame.iloc[:3], frame.iloc[3:]], "s")
