@@ -8,8 +8,10 @@ column per label of the dataset. The key ``audio_neurons`` of a file's metadata 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -658,6 +660,31 @@ def blocks(
                 rest = rest[size:]
         if rest:
             yield rest.to_pydict()
+
+
+class Rows:
+    """Rows of table ``name`` by number, for which only the row groups that hold them are read.
+
+    Raises
+    ------
+    TableError
+        As :func:`blocks`.
+    """
+
+    def __init__(self, path: str | os.PathLike, name: str):
+        self._path, self._name, self._file = path, name, open_table(path, name)
+        of = self._file.metadata
+        self._ends = list(itertools.accumulate(of.row_group(i).num_rows for i in range(of.num_row_groups)))
+
+    def read(self, first: int, end: int, columns: Sequence[str]) -> dict[str, list]:
+        """Return rows ``first`` to ``end``, without that one: column → values."""
+        groups = range(bisect_right(self._ends, first), bisect_left(self._ends, end) + 1)
+        groups = groups[: len(self._ends) - groups.start]
+        before = self._ends[groups.start - 1] if groups.start else 0
+        with _damage_named(self._path):
+            table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
+            _refuse_gaps(table, self._name, os.fspath(self._path))
+            return table.slice(first - before, end - first).to_pydict()
 
 
 def row_groups(path: str | os.PathLike, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

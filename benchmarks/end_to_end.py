@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from audio_neurons import tables
-from audio_neurons.activations import extraction, recorder, statistics, units
+from audio_neurons.activations import decoding, extraction, recorder, statistics, units
 from audio_neurons.neurons import selection
 from audio_neurons.recordings.preparation import prepare
 from audio_neurons.settings.extraction import Pass
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "selection": selecting,
         }
         parts = {
-            "decode": (extraction, "_decode"),
+            "decode": (decoding, "_decode"),
             "front end": (encoder, "front_end"),
             "encoder and hooks": (encoder, "encode"),
             "hooks": (recorder.Recorder, "_record"),

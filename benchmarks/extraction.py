@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from audio_neurons.activations.extraction import batches, extract
+from audio_neurons.activations.decoding import batches
+from audio_neurons.activations.extraction import extract
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.settings.extraction import Pass
 from benchmarks.common import Report, full_size, make_clips, now, options, turns

@@ -1,4 +1,4 @@
-from .extraction import ExtractionError as ExtractionError
+from .decoding import ExtractionError as ExtractionError
 from .extraction import extract as extract
 from .extraction import forward as forward
 from .extraction import load_encoder as load_encoder

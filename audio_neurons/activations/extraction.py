@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from audio_neurons.activations import normalisation
 from audio_neurons.activations.acoustics import Acoustics, ahead, measure, of_clips
 from audio_neurons.activations.batching import clips_per_pass
 from audio_neurons.activations.correlator import Correlator
+from audio_neurons.activations.decoding import ExtractionError, Wave, batches
 from audio_neurons.activations.medians import read as read_medians
 from audio_neurons.activations.recorder import Batch, Recorder, TopClips
 from audio_neurons.activations.transfers import Transfers
@@ -26,15 +26,10 @@ from audio_neurons.activations.units import Tally
 from audio_neurons.models import registry as models
 from audio_neurons.models.encoder import Encoder, numerics
 from audio_neurons.models.facts import CHECKPOINT, DEFAULT
-from audio_neurons.recordings import audio
 from audio_neurons.running import provenance
 from audio_neurons.running.gpus import pick_device
 from audio_neurons.running.runtime import Meter, tell
 from audio_neurons.settings.extraction import Pass
-
-
-class ExtractionError(RuntimeError):
-    """A clip does not decode, or the encoder's output is not finite."""
 
 
 def load_encoder(
@@ -105,9 +100,9 @@ def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", wo
     """Run encoders over a part of a clips table, and write the tables that later stages need.
 
     Each batch is decoded once for all encoders, which must have one sampling rate and clips of one length.
-    While they process a batch, ``workers`` threads decode the next ones and another thread per encoder writes
-    the previous one. Tables depend neither on the threads nor on the other encoders, if these have the same
-    batch size; otherwise the smallest is used.
+    While they process a batch, ``workers`` threads, or processes if an encoder is on a GPU, decode the next
+    ones (`decoding.batches`), and another thread per encoder writes the previous one. Tables depend neither
+    on these nor on the other encoders, if they have the same batch size; otherwise the smallest is used.
 
     Raises
     ------
@@ -125,16 +120,18 @@ def extract_together(jobs: Sequence[Job], clips: Path, name: str = "extract", wo
         tell(f"{size} clips per forward pass of all these models, the fewest of any")
     pin = any(job.encoder.device.type == "cuda" for job in jobs)
     frame = tables.read(clips, "clips", columns=_described(clips))
+    # Half the bytes to copy; acoustics are measured on the host, in floating point.
+    integers = pin and not any(job.acoustics for job in jobs)
+    # Processes begin here, while there are few threads and nothing is on its way to the GPU.
+    decoded = _numbered(batches(clips, samples, size, workers, pin, rate, integers, processes=pin))
     with ExitStack() as stack:
+        stack.callback(decoded.close)  # ends what decodes, also when something fails
         passes = [_Pass(job, clips, frame, samples, size, stack) for job in jobs]
         if fused := sum(one.fused for one in passes):
             provenance.note("fused", f"in {fused} of {len(passes)} models")
         for one in passes:
             one.open(stack)
         meter = Meter(len(frame), name, "clips")
-        # Half the bytes to copy; acoustics are measured on the host, in floating point.
-        integers = pin and not any(job.acoustics for job in jobs)
-        decoded = _numbered(batches(clips, samples, size, workers, pin, rate, integers))
         listened: Iterable[tuple[Numbered, Sequence[Acoustics | None]]]
         if any(job.acoustics for job in jobs):
             listened = ahead(decoded, lambda batch: [one.listen(batch) for one in passes])
@@ -281,7 +278,7 @@ class _Pass:
 Numbered = tuple[int, Tensor, int]  # number of the first clip of a batch, its waveforms, its clips
 
 
-def _numbered(decoded: Iterable[tuple[Tensor, int]]) -> Iterator[Numbered]:
+def _numbered(decoded: Iterable[Wave]) -> Generator[Numbered, None, None]:
     done = 0
     for wave, size in decoded:
         yield done, wave, size
@@ -308,62 +305,6 @@ def forward(
     """
     recorder.begin(wave, recorded)
     return encoder(wave), recorder.end()
-
-
-def batches(
-    clips: Path,
-    samples: int,
-    size: int,
-    workers: int = 1,
-    pin: bool = False,
-    rate: int = tables.SAMPLE_RATE,
-    integers: bool = False,
-) -> Iterator[tuple[Tensor, int]]:
-    """Yield waveforms float32 (size, samples) of a clips table at ``rate`` (Hz), and the clips in each.
-
-    Rows beyond that number are zero. One thread reads the table, and ``workers`` threads decode one batch
-    each, while the caller processes another; no more batches are kept. ``pin`` places them in page-locked
-    memory, which a GPU reads directly. With ``integers``, batches whose clips all have 16 bits are int16
-    (see `audio.read`).
-
-    Raises
-    ------
-    ExtractionError
-        If a clip does not decode; the message names it and the table.
-    """
-    blocks = tables.blocks(clips, "clips", size, ["clip_id", "audio"])
-    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as reader:
-
-        def begin() -> Future[tuple[Tensor, int]] | None:
-            block = next(blocks, None)
-            if block is None:
-                return None
-            return pool.submit(_decode, clips, block, samples, size, pin, rate, integers)
-
-        waiting: deque[Future[Future[tuple[Tensor, int]] | None]] = deque()
-        while True:
-            while len(waiting) <= workers:
-                waiting.append(reader.submit(begin))
-            decoding = waiting.popleft().result()
-            if decoding is None:
-                break
-            yield decoding.result()
-
-
-def _decode(
-    clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool, rate: int, integers: bool
-) -> tuple[Tensor, int]:
-    rows = []
-    for name, flac in zip(block["clip_id"], block["audio"], strict=True):
-        try:
-            rows.append(audio.read(flac, samples, rate, integers))
-        except audio.AudioError as error:
-            raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
-    whole = integers and all(row.dtype == np.int16 for row in rows)
-    wave = torch.zeros(size, samples, dtype=torch.int16 if whole else torch.float32, pin_memory=pin)
-    for to, row in zip(wave.numpy(), rows, strict=False):
-        to[:] = row if whole or row.dtype == np.float32 else row / np.float32(audio.STEPS)
-    return wave, len(rows)
 
 
 class Notes:

@@ -75,6 +75,11 @@ def _remedy(error: BaseException) -> str:
             f"no memory left ({reason}); run fewer jobs at a time (--cores), give the job more, or lower "
             f"extraction.batch_size; then {AGAIN}"
         )
+    if "DataLoader worker (pid" in reason:  # its own errors are raised as such
+        return (
+            f"a process that decodes clips ended ({reason}); give the job more memory, or a container more "
+            f"shared memory (--shm-size), or let one thread decode (--set-threads RULE=1); then {AGAIN}"
+        )
     if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"access is refused ({reason}); allow it, then {AGAIN}"
     cause: BaseException | None = error

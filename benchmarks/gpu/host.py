@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from audio_neurons import tables
-from audio_neurons.activations.extraction import Notes, batches
+from audio_neurons.activations.decoding import batches
+from audio_neurons.activations.extraction import Notes
 from audio_neurons.activations.transfers import Transfers
 from audio_neurons.activations.units import Tally
 from audio_neurons.models.encoder import numerics
@@ -44,13 +45,18 @@ def decoding(sheet: Sheet) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, _, seconds = _table(sheet, folder)
         for workers in sheet.sized((16, 8, 4, 2, 1), (2, 1)):
-            began, done = time.perf_counter(), 0
-            for _, size in batches(path, round(seconds * 16_000), 32, workers, sheet.cuda):
-                done += size
-                if time.perf_counter() - began > 4:  # in few threads the rate is clear before the end
-                    break
-            sheet.add(f"decoding, in threads: {workers}", done / (time.perf_counter() - began), "clips/s")
-            sheet.check()
+            for way in ("threads", "processes")[: min(workers, 2)]:
+                began, done = time.perf_counter(), 0
+                given = path, round(seconds * 16_000), 32, workers, sheet.cuda
+                decoded = batches(*given, integers=sheet.cuda, processes=way == "processes")
+                for _, size in decoded:
+                    done += size
+                    if time.perf_counter() - began > 3:  # with few of them the rate is clear before the end
+                        break
+                rate = done / (time.perf_counter() - began)
+                decoded.close()  # ends processes
+                sheet.add(f"decoding, in {way}: {workers}", rate, "clips/s")
+                sheet.check()
 
 
 def writing(sheet: Sheet) -> None:
@@ -83,13 +89,13 @@ def writing(sheet: Sheet) -> None:
 
 
 @contextmanager
-def busy(path: Path, samples: int, workers: int):
-    """Decode in ``workers`` threads inside the block."""
+def busy(path: Path, samples: int, workers: int, processes: bool):
+    """Decode in ``workers`` threads or processes inside the block."""
     over = threading.Event()
 
     def decode() -> None:
         while not over.is_set():
-            for _ in batches(path, samples, 32, workers):
+            for _ in batches(path, samples, 32, workers, processes=processes):
                 if over.is_set():
                     return
 
@@ -105,7 +111,7 @@ def busy(path: Path, samples: int, workers: int):
 
 
 def launching(sheet: Sheet) -> None:
-    """Time the launch of passes while threads decode: both want Python's lock."""
+    """Time the launch of passes while threads or processes decode: threads want Python's lock, too."""
     from audio_neurons.activations.extraction import forward
     from audio_neurons.activations.recorder import Recorder, TopClips
 
@@ -115,18 +121,18 @@ def launching(sheet: Sheet) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, _, seconds = _table(sheet, folder)
         with Recorder(encoder, floor=strongest.floor) as recording, numerics(encoder, "bf16"):
-            for workers in (0, 8, 16):
-                with busy(path, round(seconds * 16_000), workers):
+            for workers, way in ((0, "threads"), (8, "threads"), (16, "threads"), (16, "processes")):
+                with busy(path, round(seconds * 16_000), workers, way == "processes"):
                     _, host = sheet.clock(
                         lambda: strongest.update(forward(encoder, recording, wave)[1], numbers), 50
                     )
-                sheet.add(f"launch of a pass in bf16, while threads decode: {workers}", 1000 * host, "ms")
+                sheet.add(f"launch of a pass in bf16, while they decode: {workers} {way}", 1000 * host, "ms")
                 sheet.check()
 
 
 MEASURES = (
     Measure("reading Parquet", reading),
-    Measure("decoding by threads", decoding),
+    Measure("decoding by threads and processes", decoding),
     Measure("writing", writing),
-    Measure("launching while threads decode", launching, cuda=True),
+    Measure("launching while threads or processes decode", launching, cuda=True),
 )

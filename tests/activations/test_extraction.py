@@ -10,7 +10,7 @@ import torch
 from common import TINY
 
 from audio_neurons import models, tables
-from audio_neurons.activations import batching, extraction, recorder, statistics, units
+from audio_neurons.activations import batching, decoding, recorder, statistics, units
 from audio_neurons.activations.extraction import ExtractionError, Job, extract, extract_together
 from audio_neurons.activations.transfers import Transfers
 from audio_neurons.models.errors import ModelError
@@ -179,10 +179,10 @@ def test_workers_do_not_matter(encoder, tmp_path, frame, workers):
 
 def test_no_more_batches_are_decoded_ahead_than_there_are_workers(tmp_path, frame, monkeypatch):
     clips = write_clips(tmp_path / "clips.parquet", frame)
-    asked, decode = [], extraction._decode
-    monkeypatch.setattr(extraction, "_decode", lambda *a: (asked.append(a[1]["clip_id"]), decode(*a))[1])
+    asked, decode = [], decoding._decode
+    monkeypatch.setattr(decoding, "_decode", lambda *a: (asked.append(a[1]["clip_id"]), decode(*a))[1])
     taken = 0
-    for _, size in extraction.batches(clips, 160, 2, workers=3):
+    for _, size in decoding.batches(clips, 160, 2, workers=3):
         taken += size
         assert taken <= 2 * len(asked) <= taken + 6
     assert [name for names in asked for name in names] == frame["clip_id"].tolist()
@@ -192,8 +192,8 @@ def test_models_of_one_job_write_what_each_writes_alone(encoder, tmp_path, frame
     """Each batch is decoded once for all of them, whatever else they write."""
     others = [models.load(name, {**TINY, **block}, None) for name, block in OTHERS.items()]
     clips = write_clips(tmp_path / "clips.parquet", frame)
-    asked, decode = [], extraction._decode
-    monkeypatch.setattr(extraction, "_decode", lambda *a: (asked.append(a[1]["clip_id"]), decode(*a))[1])
+    asked, decode = [], decoding._decode
+    monkeypatch.setattr(decoding, "_decode", lambda *a: (asked.append(a[1]["clip_id"]), decode(*a))[1])
 
     def job(encoder, folder, sounds):
         more = [folder / f"{name}.parquet" for name in ("responses", "acoustics")] if sounds else []
@@ -283,7 +283,7 @@ def test_batches_pad_short_clips_and_crop_long_ones(tmp_path):
         {"clip_id": list("abcd"), "audio": [audio.encode(w) for w in waves], "frames": 1, "split": "train"}
     ).assign(fold=0, group="g", kind="x")
     clips = write_clips(tmp_path / "c.parquet", frame, ["kind"])
-    found = [(wave.numpy(), n) for wave, n in extraction.batches(clips, 160, 3)]
+    found = [(wave.numpy(), n) for wave, n in decoding.batches(clips, 160, 3)]
     assert [n for _, n in found] == [3, 1]
     assert all(wave.shape == (3, 160) and wave.dtype == np.float32 for wave, _ in found)
     assert [int((row == 0.5).sum()) for wave, _ in found for row in wave] == [100, 160, 160, 1, 0, 0]
@@ -297,8 +297,8 @@ def test_batches_of_integers_are_the_same_samples_and_finer_ones_stay_floats(tmp
     frame = pd.DataFrame({"clip_id": list("abcde"), "audio": [audio.encode(w) for w in waves], "frames": 1})
     frame = frame.assign(split="train", fold=0, group="g", kind="x")
     clips = write_clips(tmp_path / "c.parquet", frame, ["kind"])
-    plain = list(extraction.batches(clips, 160, 2))
-    found = list(extraction.batches(clips, 160, 2, integers=True))
+    plain = list(decoding.batches(clips, 160, 2))
+    found = list(decoding.batches(clips, 160, 2, integers=True))
     assert [wave.dtype for wave, _ in found] == [torch.int16, torch.float32, torch.int16]
     copies = Transfers(torch.device("cpu"))
     for (wave, size), (samples, expected) in zip(found, plain, strict=True):
@@ -316,7 +316,7 @@ def test_the_thread_that_drives_the_encoder_does_not_read_tables(tmp_path, frame
             yield block
 
     monkeypatch.setattr(tables, "blocks", watched)
-    assert sum(size for _, size in extraction.batches(clips, 160, 2, workers=2)) == len(frame)
+    assert sum(size for _, size in decoding.batches(clips, 160, 2, workers=2)) == len(frame)
     assert len(readers) == 1
     assert threading.get_ident() not in readers
 
@@ -330,7 +330,7 @@ def test_damage_further_on_in_a_table_is_told_after_what_is_before_it(tmp_path, 
 
     blocks = tables.blocks
     monkeypatch.setattr(tables, "blocks", damaged)
-    found = extraction.batches(clips, 160, 2, workers=3)
+    found = decoding.batches(clips, 160, 2, workers=3)
     assert next(found)[1] == 2
     with pytest.raises(tables.TableError, match="damaged"):
         next(found)
@@ -463,7 +463,7 @@ def test_damaged_clip_is_named_with_its_table(tmp_path):
     with tables.writer(tmp_path / "clips.parquet", "clips") as writer:
         writer.append(row | {"group": ["g"]})
     with pytest.raises(ExtractionError, match=r"clips\.parquet: clip a/b\.wav: .*run the workflow again"):
-        list(extraction.batches(tmp_path / "clips.parquet", 100, 2))
+        list(decoding.batches(tmp_path / "clips.parquet", 100, 2))
 
 
 # Precision and compilation

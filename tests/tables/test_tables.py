@@ -230,6 +230,17 @@ def test_blocks_cross_row_groups_and_keep_one_in_memory(path):
     assert max(held) < 0.2 * path.stat().st_size
 
 
+def test_rows_are_read_by_number_across_row_groups(path):
+    with tables.writer(path, "norm_stats") as writer:
+        for group in (range(5), range(5, 6), range(6, 13)):
+            clips = list(group)
+            writer.append({"mean": [0.5] * len(clips), "std": [1.0] * len(clips), "clips": clips})
+    rows = tables.Rows(path, "norm_stats")
+    for first in range(14):
+        for end in range(first, 15):
+            assert rows.read(first, end, ["clips"]) == {"clips": list(range(first, min(end, 13)))}
+
+
 def test_a_frame_that_is_damaged_is_named(tmp_path):
     path = tmp_path / "t.parquet"
     frame = pd.DataFrame({"a": [1.5, 2.5], "b": ["x", "y"]})

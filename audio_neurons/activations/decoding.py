@@ -1,0 +1,173 @@
+"""Decoding of clips to batches of waveforms, in threads or in processes, ahead of the encoder."""
+
+from __future__ import annotations
+
+import gc
+import math
+import shutil
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from audio_neurons import tables
+from audio_neurons.recordings import audio
+from audio_neurons.running.runtime import tell
+
+COLUMNS = ("clip_id", "audio")
+AHEAD = 2  # batches that each process decodes ahead
+SHARED = Path("/dev/shm")  # where processes leave them
+
+Wave = tuple[Tensor, int]  # waveforms of a batch, and the clips in it
+
+
+class ExtractionError(RuntimeError):
+    """A clip does not decode, or the encoder's output is not finite."""
+
+
+def batches(
+    clips: Path,
+    samples: int,
+    size: int,
+    workers: int = 1,
+    pin: bool = False,
+    rate: int = tables.SAMPLE_RATE,
+    integers: bool = False,
+    processes: bool = False,
+) -> Generator[Wave, None, None]:
+    """Return waveforms float32 (size, samples) of a clips table at ``rate`` (Hz), and the clips in each.
+
+    Rows beyond that number are zero. ``workers`` threads decode one batch each, and another thread reads the
+    table, while the caller processes a batch; no more batches are kept. With ``processes`` and more than one
+    worker, as many processes, which begin at once, read and decode up to `AHEAD` batches each: they do not
+    wait for each other, nor for the thread that drives a GPU, as threads of Python do. ``pin`` places batches
+    in page-locked memory, which a GPU reads directly. With ``integers``, batches whose clips all have 16 bits
+    are int16 (see `audio.read`). Batches are the same in any case.
+
+    Raises
+    ------
+    ExtractionError
+        If a clip does not decode; the message names it and the table.
+    """
+    if processes and workers > 1:
+        decoded = _Decoded(clips, samples, size, rate, integers)
+        if _fits((AHEAD * workers + 1) * size * samples * (2 if integers else 4)):
+            return _in_processes(decoded, workers, pin)
+    return _in_threads(clips, samples, size, workers, pin, rate, integers)
+
+
+def _in_threads(
+    clips: Path, samples: int, size: int, workers: int, pin: bool, rate: int, integers: bool
+) -> Generator[Wave, None, None]:
+    blocks = tables.blocks(clips, "clips", size, COLUMNS)
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as reader:
+
+        def begin() -> Future[Wave] | None:
+            block = next(blocks, None)
+            if block is None:
+                return None
+            return pool.submit(_decode, clips, block, samples, size, pin, rate, integers)
+
+        waiting: deque[Future[Future[Wave] | None]] = deque()
+        while True:
+            while len(waiting) <= workers:
+                waiting.append(reader.submit(begin))
+            decoding = waiting.popleft().result()
+            if decoding is None:
+                break
+            yield decoding.result()
+
+
+def _decode(
+    clips: Path, block: Mapping[str, list], samples: int, size: int, pin: bool, rate: int, integers: bool
+) -> Wave:
+    rows = []
+    for name, flac in zip(block["clip_id"], block["audio"], strict=True):
+        try:
+            rows.append(audio.read(flac, samples, rate, integers))
+        except audio.AudioError as error:
+            raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
+    whole = integers and all(row.dtype == np.int16 for row in rows)
+    wave = torch.zeros(size, samples, dtype=torch.int16 if whole else torch.float32, pin_memory=pin)
+    for to, row in zip(wave.numpy(), rows, strict=False):
+        to[:] = row if whole or row.dtype == np.float32 else row / np.float32(audio.STEPS)
+    return wave, len(rows)
+
+
+class _Decoded(Dataset):
+    """Batches of a clips table by number; errors that a user can mend are items too, to stay as they are."""
+
+    def __init__(self, clips: Path, samples: int, size: int, rate: int, integers: bool):
+        self._clips, self._samples, self._size = clips, samples, size
+        self._rate, self._integers = rate, integers
+        self._rows = tables.size(clips)
+
+    @cached_property
+    def _table(self) -> tables.Rows:
+        return tables.Rows(self._clips, "clips")  # opened by each process for itself
+
+    def __len__(self) -> int:
+        return math.ceil(self._rows / self._size)
+
+    def __getitem__(self, number: int) -> Wave | Exception:
+        first = number * self._size
+        try:
+            block = self._table.read(first, first + self._size, COLUMNS)
+            return _decode(self._clips, block, self._samples, self._size, False, self._rate, self._integers)
+        except (ExtractionError, tables.TableError, MemoryError) as error:
+            return error
+
+
+def _in_processes(decoded: _Decoded, workers: int, pin: bool) -> Generator[Wave, None, None]:
+    loader = DataLoader(
+        decoded,
+        batch_size=None,
+        num_workers=min(workers, max(len(decoded), 1)),
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        prefetch_factor=AHEAD,
+        generator=torch.Generator(),  # its seed is of no use here, and must not be drawn from another's
+        worker_init_fn=_begin,
+        # A process that is started otherwise imports the main module, here a script of the workflow.
+        # These processes use no GPU.
+        multiprocessing_context="fork",
+    )
+    return _found(iter(loader))
+
+
+def _found(loaded: Iterator[Any]) -> Generator[Wave, None, None]:
+    try:
+        for item in loaded:
+            if isinstance(item, Exception):
+                raise item
+            wave, size = item
+            yield wave, size
+    finally:
+        del loaded  # ends the processes, though an error still refers to this frame
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _begin(_: int) -> None:
+    """Keep what a process inherited: memory of a GPU must not be freed here."""
+    gc.freeze()
+
+
+def _fits(needed: int) -> bool:
+    """Whether batches fit where processes leave them; tell it if not."""
+    free = shutil.disk_usage(SHARED).free if SHARED.is_dir() else 0
+    if free < needed:
+        tell(
+            f"clips are decoded by threads, which is slower: {SHARED} has {free / 1e9:.2g} GB free, and "
+            f"processes need {needed / 1e9:.2g} GB (in a container: --shm-size, or --ipc=host)"
+        )
+    return free >= needed
