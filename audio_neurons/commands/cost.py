@@ -132,6 +132,7 @@ def text(
     yield "target `ablations` asks for, is not in what all takes together."
     for told in unknown:
         yield f"Not known, and not counted: {told}"
+    yield from _fewer(study, found, cards)
     yield from _advice(total, cheaper, cores)
 
 
@@ -149,6 +150,24 @@ def _compared(found: Sequence[Item], finished: Mapping[str, tuple[float, int]]) 
                 f"  {stage}: {_time([(seconds, seconds)], 1)} ({jobs} jobs) of {_time([(least, most)], 1)} "
                 f"({number} jobs)"
             )
+
+
+def _fewer(study: Study, found: Sequence[Item], cards: Mapping[str, float]) -> Iterator[str]:
+    """Yield what makes fewer jobs of extraction, if on a card most of their time is that of starting them."""
+    mine = [item for item in found if item.stage == "extraction"]
+    starts, jobs = sum(item.starts for item in mine), sum(item.jobs for item in mine)
+    idle = [card for card, speed in cards.items() if 2 * starts > _sum(item.on(speed) for item in mine)[1]]
+    divided = any(len(study.datasets.shards(item.of)) > 1 for item in mine if item.of in study.datasets)
+    ways = {
+        "clips_per_shard: 100000": divided,
+        "together: true": len(list(study.models)) > 1 and not study.models.together,
+    }
+    told = ", ".join(way for way, fewer in ways.items() if fewer)
+    if idle and told:
+        yield (
+            f"Most of extraction's time on {', '.join(idle)} is that of starting its {jobs:,} jobs; "
+            f"`extraction: {{{told}}}`, set before the first run, makes fewer."
+        )
 
 
 def _advice(found: Sequence[Item], cheaper: Sequence[tuple[str, Range]], cores: int) -> Iterator[str]:

@@ -153,6 +153,11 @@ class _Counted:
         found = self.rates["encoders"].get(calibration.key(self.study, model), {})
         return found if "first" in found else None
 
+    @property
+    def others(self) -> list[str]:
+        """Models whose passes the jobs of the first one run (``extraction.together``)."""
+        return [name for name in self.study.models.together if self.encoder(name) is not None][1:]
+
     def tables(
         self, stage: str, model: str, of: str, jobs: int, other: Range = (0.0, 0.0), kind: str = "tables"
     ) -> Item:
@@ -160,10 +165,6 @@ class _Counted:
 
     def start(self, rate: Mapping[str, Any], jobs: int = 1) -> dict[str, Any]:
         return {"starts": jobs * rate["start"], "jobs": jobs}
-
-    def together(self, model: str, jobs: int) -> int:
-        """Return the jobs of a model that runs in one with others, if so: they count as the first one's."""
-        return 0 if model in self.study.models.together[1:] else jobs
 
     def filled(self, clips: float, parts: int = 1) -> float:
         """Return the clips of whole batches: the last batch of a job is filled up."""
@@ -209,14 +210,15 @@ class _Counted:
         pass_ = self.passes(model, rate, seconds)
         clips = self.filled(one.clips, shards) * pass_["extract"] / pass_["pass"]
         other, jobs = one.clips * one.seconds * self.rates["decode"], shards
+        if model in self.others:  # they hear what the first one's jobs decode
+            other, jobs = 0.0, 0
         if self.config.extraction.activity == "median":
             clips += self.filled(min(self.config.extraction.median.clips, one.clips))
             jobs += 1
         if self.study.models[model].norm_stats == DATASET:
             other += one.clips * pass_["front"]
             jobs += 1
-        own = self.together(model, shards) + jobs - shards
-        found = self.ran("extraction", model, name, (clips, clips), rate, seconds, own, other=(other, other))
+        found = self.ran("extraction", model, name, (clips, clips), rate, seconds, jobs, other=(other, other))
         merged = self.tables("extraction", model, name, 1)
         return Item(**{**vars(found), "starts": found.starts + merged.starts, "jobs": found.jobs + 1})
 
@@ -262,10 +264,10 @@ class _Counted:
                 rules = [self.study.tasks.rule_for(task, selector) for task in atlas.tasks_of(name)]
                 chosen = sum(rule.top_share for rule in rules) * rate["neurons"]
                 most = min(one.clips, drawn + chosen * self.config.extraction.top_clips)
-                other = _range(n * one.seconds * self.rates["decode"] for n in (drawn, most))
                 clips = _range(map(self.filled, (drawn, most)))
-                seconds, jobs = self.study.datasets.clip_seconds(name), self.together(model, 1)
-                yield self.ran("atlas", model, name, clips, rate, seconds, jobs, other=other)
+                seconds, first = self.study.datasets.clip_seconds(name), model not in self.others
+                other = _range(first * n * one.seconds * self.rates["decode"] for n in (drawn, most))
+                yield self.ran("atlas", model, name, clips, rate, seconds, int(first), other=other)
         for name in used:
             if (one := self.sizes[name]) is not None:
                 least, most = (min(settings.sounds, n, one.clips) for n in (settings.clips, one.clips))
