@@ -189,8 +189,9 @@ class Recorder:
         """
         if self._searched or self._observer is not None or self._compiled or self._floor is None:
             return False
-        generator = torch.Generator().manual_seed(0)
-        wave = (0.1 * torch.randn(clips, samples, generator=generator)).to(self._encoder.device)
+        device = self._encoder.device
+        generator = torch.Generator(device).manual_seed(0)
+        wave = 0.1 * torch.randn(clips, samples, generator=generator, device=device)
         self._start(wave[:1], None)
         found = fused.layers(self._encoder, wave[:1])
         problems: dict[str, None] = {}
