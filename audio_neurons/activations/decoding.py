@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
-import shutil
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ from audio_neurons.running.runtime import tell
 
 COLUMNS = ("clip_id", "audio")
 AHEAD = 2  # batches that each process decodes ahead
-SHARED = Path("/dev/shm")  # where processes leave them
 
 Wave = tuple[Tensor, int]  # waveforms of a batch, and the clips in it
 
 
 class ExtractionError(RuntimeError):
     """A clip does not decode, or the encoder's output is not finite."""
+
+
+class NoRoom(RuntimeError):
+    """There is no shared memory for a batch."""
 
 
 def batches(
@@ -47,7 +50,8 @@ def batches(
     Rows beyond that number are zero. ``workers`` threads decode one batch each, and another thread reads the
     table, while the caller processes a batch; no more batches are kept. With ``processes`` and more than one
     worker, as many processes, which begin at once, read and decode up to `AHEAD` batches each: they do not
-    wait for each other, nor for the thread that drives a GPU, as threads of Python do. ``pin`` places batches
+    wait for each other, nor for the thread that drives a GPU, as threads of Python do. They leave batches in
+    shared memory; where there is none left, that is told, and threads decode the rest. ``pin`` places batches
     in page-locked memory, which a GPU reads directly. With ``integers``, batches whose clips all have 16 bits
     are int16 (see `audio.read`). Batches are the same in any case.
 
@@ -56,17 +60,18 @@ def batches(
     ExtractionError
         If a clip does not decode; the message names it and the table.
     """
+    in_threads = partial(_in_threads, clips, samples, size, workers, pin, rate, integers)
     if processes and workers > 1:
-        decoded = _Decoded(clips, samples, size, rate, integers)
-        if _fits((AHEAD * workers + 1) * size * samples * (2 if integers else 4)):
-            return _in_processes(decoded, workers, pin)
-    return _in_threads(clips, samples, size, workers, pin, rate, integers)
+        loaded = _loaded(_Decoded(clips, samples, size, rate, integers), workers, pin)
+        return _in_processes(loaded, in_threads)
+    return in_threads(0)
 
 
 def _in_threads(
-    clips: Path, samples: int, size: int, workers: int, pin: bool, rate: int, integers: bool
+    clips: Path, samples: int, size: int, workers: int, pin: bool, rate: int, integers: bool, first: int
 ) -> Generator[Wave, None, None]:
-    blocks = tables.blocks(clips, "clips", size, COLUMNS)
+    """Yield the batches from number ``first`` on."""
+    blocks = itertools.islice(tables.blocks(clips, "clips", size, COLUMNS), first, None)
     with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as reader:
 
         def begin() -> Future[Wave] | None:
@@ -102,7 +107,11 @@ def _decode(
 
 
 class _Decoded(Dataset):
-    """Batches of a clips table by number; errors that a user can mend are items too, to stay as they are."""
+    """Batches of a clips table by number, in shared memory.
+
+    Errors that a user can mend are items too, to stay as they are, and so is a lack of shared memory: if it
+    were noticed when a batch is sent, the batch would never arrive.
+    """
 
     def __init__(self, clips: Path, samples: int, size: int, rate: int, integers: bool):
         self._clips, self._samples, self._size = clips, samples, size
@@ -120,12 +129,19 @@ class _Decoded(Dataset):
         first = number * self._size
         try:
             block = self._table.read(first, first + self._size, COLUMNS)
-            return _decode(self._clips, block, self._samples, self._size, False, self._rate, self._integers)
+            wave, clips = _decode(
+                self._clips, block, self._samples, self._size, False, self._rate, self._integers
+            )
         except (ExtractionError, tables.TableError, MemoryError) as error:
             return error
+        try:
+            return wave.share_memory_(), clips
+        except (RuntimeError, OSError) as error:
+            return NoRoom(f"{wave.nbytes / 1e6:.3g} MB: {error}")
 
 
-def _in_processes(decoded: _Decoded, workers: int, pin: bool) -> Generator[Wave, None, None]:
+def _loaded(decoded: _Decoded, workers: int, pin: bool) -> Iterator[Any]:
+    """Start processes, and return an iterator over what they decode."""
     loader = DataLoader(
         decoded,
         batch_size=None,
@@ -139,18 +155,31 @@ def _in_processes(decoded: _Decoded, workers: int, pin: bool) -> Generator[Wave,
         # These processes use no GPU.
         multiprocessing_context="fork",
     )
-    return _found(iter(loader))
+    return iter(loader)
 
 
-def _found(loaded: Iterator[Any]) -> Generator[Wave, None, None]:
+def _in_processes(
+    loaded: Iterator[Any], in_threads: Callable[[int], Generator[Wave, None, None]]
+) -> Generator[Wave, None, None]:
+    done = 0
     try:
         for item in loaded:
+            if isinstance(item, NoRoom):
+                break
             if isinstance(item, Exception):
                 raise item
-            wave, size = item
-            yield wave, size
+            wave, clips = item
+            yield wave, clips
+            done += 1
+        else:
+            return
     finally:
         del loaded  # ends the processes, though an error still refers to this frame
+    tell(
+        f"clips are decoded by threads from here on, which is slower: no shared memory for {item} "
+        "(in a container: --shm-size, or --ipc=host)"
+    )
+    yield from in_threads(done)
 
 
 def _as_it_is(item: Any) -> Any:
@@ -160,14 +189,3 @@ def _as_it_is(item: Any) -> Any:
 def _begin(_: int) -> None:
     """Keep what a process inherited: memory of a GPU must not be freed here."""
     gc.freeze()
-
-
-def _fits(needed: int) -> bool:
-    """Whether batches fit where processes leave them; tell it if not."""
-    free = shutil.disk_usage(SHARED).free if SHARED.is_dir() else 0
-    if free < needed:
-        tell(
-            f"clips are decoded by threads, which is slower: {SHARED} has {free / 1e9:.2g} GB free, and "
-            f"processes need {needed / 1e9:.2g} GB (in a container: --shm-size, or --ipc=host)"
-        )
-    return free >= needed

@@ -77,8 +77,8 @@ def _remedy(error: BaseException) -> str:
         )
     if "DataLoader worker (pid" in reason:  # its own errors are raised as such
         return (
-            f"a process that decodes clips ended ({reason}); give the job more memory, or a container more "
-            f"shared memory (--shm-size), or let one thread decode (--set-threads RULE=1); then {AGAIN}"
+            f"a process that decodes clips ended ({reason}); give the job more memory, or let one thread "
+            f"decode (--set-threads RULE=1); then {AGAIN}"
         )
     if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"access is refused ({reason}); allow it, then {AGAIN}"
