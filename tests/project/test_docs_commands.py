@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 from common import ROOT
+from snakemake_run import snakemake
 
 from audio_neurons.__main__ import main
 from audio_neurons.training.__main__ import parser as training_parser
@@ -109,11 +108,7 @@ def dry_runs(tmp_path_factory):
             del arguments[where : where + 2]
         arguments = ["slurm" if argument == "mine" else argument for argument in arguments]
         given.append(["-n", "--directory", str(tmp_path_factory.mktemp("dry")), *arguments])
-    server = [sys.executable, str(ROOT / "tests" / "support" / "dry_runs.py")]
-    done = subprocess.run(
-        server, cwd=ROOT, input=json.dumps(given), stdout=subprocess.PIPE, text=True, check=True
-    )
-    return dict(zip(DRY, json.loads(done.stdout), strict=True))
+    return dict(zip(DRY, snakemake(given), strict=True))
 
 
 @pytest.mark.workflow

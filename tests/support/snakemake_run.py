@@ -1,14 +1,15 @@
 """Run the workflow in a separate folder, as a user would."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import forks
 import yaml
 from common import ROOT
 
@@ -38,34 +39,52 @@ def command(folder: Path, config: dict, *args: str, cores: str | None = "2") -> 
 
 
 @cache
-def _server() -> subprocess.Popen:
-    """Return the process that runs Snakemake without importing it anew."""
-    server = [sys.executable, str(ROOT / "tests" / "support" / "snakemake_server.py")]
-    return subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+def _server() -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
+    """Return the socket of the process that runs Snakemake and scripts without importing all anew, and it."""
+    folder = tempfile.TemporaryDirectory(prefix="forks-")
+    address = str(Path(folder.name) / "socket")
+    process = subprocess.Popen(
+        [sys.executable, forks.__file__, address],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **forks.OWN},
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return address, process, folder
 
 
 def run(
-    folder: Path, config: dict, *args: str, check: bool = True, cores: str | None = "2"
+    folder: Path, config: dict, *args: str, check: bool = True, cores: str | None = "2", firsts: bool = False
 ) -> subprocess.CompletedProcess:
-    """Run Snakemake; its output is in ``stdout`` and in the message of a failure."""
+    """Run Snakemake; its output is in ``stdout`` and in the message of a failure.
+
+    With ``firsts``, the first job of each script starts as it does for a user (see `forks`).
+    """
     asked = command(folder, config, *args, cores=cores)
-    if ROOT != OURS:  # a changed copy of the project, which the server has not imported
-        told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        done = subprocess.run(asked, **told, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-        assert not check or done.returncode == 0, done.stdout[-8000:]
-        return done
-    with tempfile.NamedTemporaryFile() as output:
-        request = {
-            "arguments": asked[3:],
-            "environment": {**os.environ, "PYTHONUNBUFFERED": "1"},
-            "folder": os.getcwd(),
-            "output": output.name,
-        }
-        print(json.dumps(request), file=_server().stdin, flush=True)
-        code = int(_server().stdout.readline())
-        told = output.read().decode("utf-8", "replace")
+    code, told = python(asked[1:], firsts)
     assert not check or code == 0, told[-8000:]
     return subprocess.CompletedProcess(asked, code, told)
+
+
+def python(arguments: list[str], firsts: bool = False, folder: Path | None = None) -> tuple[int, str]:
+    """Run ``python ARGUMENTS`` in a folder, by default the current one; return its exit code and output."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    folder = folder or Path.cwd()
+    with tempfile.TemporaryFile() as output:
+        if ROOT != OURS:  # a changed copy of the project, which the server has not imported
+            command = [sys.executable, *arguments]
+            code = subprocess.run(
+                command, stdout=output, stderr=output, env=environment, cwd=folder
+            ).returncode
+        else:
+            files = (output.fileno(), output.fileno())
+            code = forks.Forked(_server()[0], arguments, environment, files, str(folder), firsts).wait()
+        output.seek(0)
+        return code, output.read().decode("utf-8", "replace")
+
+
+def snakemake(commands: list[list[str]]) -> list[tuple[int, str]]:
+    """Run Snakemake in the checkout with each list of arguments, two at a time; return codes and outputs."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda words: python(["-m", "snakemake", *words], folder=ROOT), commands))
 
 
 def planned(output: str) -> dict[str, int]:

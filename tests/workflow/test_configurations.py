@@ -1,15 +1,12 @@
 """Every configuration of tests/configurations is valid, plans a run, and names its schema for editors."""
 
 import csv
-import json
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 from common import ROOT
-from snakemake_run import CONFIGURATIONS, configuration, planned
+from snakemake_run import CONFIGURATIONS, configuration, planned, snakemake
 from upstream import sound
 
 from audio_neurons.reference import SCHEMA
@@ -54,11 +51,7 @@ def dry_runs(tmp_path_factory):
         bring(folder, configuration(name))
         file = CONFIGURATIONS / f"{name}.yaml"
         given.append(["-n", "--directory", str(folder), "--configfile", str(file)])
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "support" / "dry_runs.py"],
-        cwd=ROOT, input=json.dumps(given), stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    return dict(zip(NAMES, json.loads(done.stdout), strict=True))
+    return dict(zip(NAMES, snakemake(given), strict=True))
 
 
 @pytest.mark.workflow

@@ -22,7 +22,7 @@ NODE = {
     "LOCAL_SLURM_ENFORCE_MEM": "1",
 }
 # Jobs of seconds: ask sooner whether they are done.
-SOON = ("--slurm-init-seconds-before-status-checks", "10")
+SOON = ("--slurm-init-seconds-before-status-checks", "2")
 SHARD = "results/shards/random/esc50/{}/counts.parquet"
 
 pytest.importorskip("espeakng_loader", reason="the demo's sound sources are not installed")

@@ -182,6 +182,7 @@ def test_windows_events_and_samples_are_as_shown(study, capsys):
     assert drawn in page(OWN)
 
 
+@pytest.mark.workflow
 def test_own_recordings_to_figures(study):
     config = small(files(OWN)["study/study.yaml"])
     folder = study / "study"
