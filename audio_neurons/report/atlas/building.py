@@ -256,11 +256,11 @@ def _pairs(model: str, comparison: str, about: Mapping[str, Any]) -> dict[str, A
         rows = rows.merge(centred, on=["class_a", "class_b"], how="left")
     else:
         rows = rows.assign(null_mean=np.nan, q_value=np.nan)
-    a, b = (list(dict.fromkeys(rows[side])) for side in ("class_a", "class_b"))
+    (at_a, a), (at_b, b) = (pd.factorize(rows[side]) for side in ("class_a", "class_b"))
     return {
-        "a": a,
-        "b": b,
-        "at": [[a.index(row.class_a), b.index(row.class_b)] for row in rows.itertuples()],
+        "a": a.tolist(),
+        "b": b.tolist(),
+        "at": np.stack([at_a, at_b], 1).tolist(),
         "ratio": thousandths(rows["ratio"].to_numpy(float)),
         "common": rows["common"].tolist(),
         "null": thousandths(rows["null_mean"].to_numpy(float)),

@@ -29,7 +29,7 @@ def ordered(pairs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) ->
     """
     found = pairs.groupby(["class_a", "class_b"], sort=False)["value"].mean().fillna(0.0)
     values = _matrix(found, rows, columns)
-    if set(pairs["class_a"]) & set(pairs["class_b"]) and not _is_full(pairs, rows, columns):
+    if set(pairs["class_a"].unique()) & set(pairs["class_b"].unique()) and not _is_full(pairs, rows, columns):
         every = list(dict.fromkeys([*columns, *rows]))
         both = _matrix(found, every, every)
         both = np.maximum(both, both.T)

@@ -91,9 +91,8 @@ def _pairs(table: pd.DataFrame, inferred: pd.DataFrame, within: bool) -> pd.Data
     inferred = inferred[inferred["statistic"] == "ratio"].drop(columns="q_value")
     inferred = inferred.merge(centred, on=places, how="left")
     if within:  # the table is symmetric: keep one triangle, without the diagonal
-        order = {name: i for i, name in enumerate(dict.fromkeys(table["class_a"]))}
-        later = pairs["class_a"].map(order) > pairs["class_b"].map(order)
-        pairs = pairs[later]
+        order = pd.Index(table["class_a"].unique())
+        pairs = pairs[order.get_indexer(pairs["class_a"]) > order.get_indexer(pairs["class_b"])]
         inferred = inferred.rename(columns={"class_a": "class_b", "class_b": "class_a"})
     merged = pairs[["statistic", "class_a", "class_b", *PAIR, "ratio", "expected"]].merge(
         inferred[["class_a", "class_b", *INFERRED]], on=["class_a", "class_b"], how="left"
@@ -133,7 +132,7 @@ def draw(data: pd.DataFrame, about: Mapping) -> Figure:
     pairs = data[data["statistic"] == "ratio"]
     means = data[data["statistic"].isin(list(MARKS))].dropna(subset=["value"])
     contrasts = data[data["statistic"] == "contrast"].dropna(subset=["value", "low"])
-    rows, columns = (list(dict.fromkeys(pairs[side])) for side in ("class_a", "class_b"))
+    rows, columns = (pairs[side].unique().tolist() for side in ("class_a", "class_b"))
     unnamed, titles = _crowded.crowded(rows, columns), [comparison["tasks"][0], comparison["tasks"][-1]]
     if unnamed:
         rows, columns = _crowded.ordered(pairs, rows, columns)
