@@ -1,14 +1,20 @@
 """`make bench-gpu` runs where there is no GPU, says what is open, and survives what fails."""
 
 import argparse
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import pytest
 import torch
+from forks import Forked
+from snakemake_run import server
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import table
@@ -21,17 +27,33 @@ def row(what, value=None, note="", state="measured", part="C", unit=""):
     return {"part": part, "what": what, "value": value, "unit": unit, "note": note, "state": state}
 
 
+class Part(Forked):
+    """Stands for `subprocess.Popen` of a part, so that it does not import PyTorch anew."""
+
+    def __init__(self, command, cwd, **given):
+        end, begin = os.pipe()
+        super().__init__(server(), command[1:], {**os.environ, "OMP_NUM_THREADS": "1"}, (begin, 2), str(cwd))
+        os.close(begin)
+        self.stdout = os.fdopen(end)
+
+
 @pytest.fixture(scope="module")
-def run(root, tmp_path_factory):
-    """The results and what was printed, of all parts in tiny sizes on the CPU."""
+def run(tmp_path_factory):
+    """The results and what was printed, of all parts in tiny sizes on the CPU; the first starts in full."""
     out = tmp_path_factory.mktemp("gpu")
-    given = ["--device", "cpu", "--quick", "--minutes", "60", "--out", out, "--commit", "abc1234"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", *given], cwd=root, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads((out / "gpu.json").read_text(encoding="utf-8")), done.stdout, done.stderr, out
+    given = ["--device", "cpu", "--quick", "--minutes", "60", "--out", str(out), "--commit", "abc1234"]
+
+    def start(command, **given):
+        first = command[command.index("--parts") + 1] == "A"
+        return (subprocess.Popen if first else Part)(command, **given)
+
+    printed, told, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(told):
+        patch.setattr(gpu, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
+        gpu.main(given)
+    signal.signal(signal.SIGTERM, before)
+    found = json.loads((out / "gpu.json").read_text(encoding="utf-8"))
+    return found, printed.getvalue(), told.getvalue(), out
 
 
 def test_every_part_measures_or_says_that_it_needs_cuda(run):

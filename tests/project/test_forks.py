@@ -54,7 +54,7 @@ def both(tmp_path):
 
 def forked(arguments, environment, out, folder):
     files = (out.fileno(), out.fileno())
-    return forks.Forked(snakemake_run._server()[0], arguments, environment, files, folder).wait()
+    return forks.Forked(snakemake_run.server(), arguments, environment, files, folder).wait()
 
 
 def started(arguments, environment, out, folder):
@@ -86,9 +86,7 @@ def test_a_fork_can_be_ended_and_waited_for(tmp_path):
         with open(tmp_path / "out", "w+") as out:
             files = (out.fileno(), out.fileno())
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            process = forks.Forked(
-                snakemake_run._server()[0], [str(script)], environment, files, str(tmp_path)
-            )
+            process = forks.Forked(snakemake_run.server(), [str(script)], environment, files, str(tmp_path))
             assert Path(f"/proc/{process.pid}").exists()
             end(process)
             assert process.wait() == code

@@ -308,9 +308,9 @@ def test_models_wrap_where_cells_would_be_too_small():
 def coverage_inputs(tmp_path, tasks, models):
     inputs = {"classes": [], "inference": []}
     for t in range(tasks):
+        one = task([str(n) for n in range(2 + t)], t, 2)
+        found = infer(one, Inference(draws=9, bootstrap=9, halves=2, splits=1, replications=1))[0]
         for m, model in enumerate(models):
-            one = task([str(n) for n in range(2 + t)], t, 2)
-            found = infer(one, Inference(draws=9, bootstrap=9, halves=2))[0]
             count = one.chosen.assigned.sum(1) * (m + 1)
             classes = pd.DataFrame({"class": one.units.classes, "clips": 5, "tokens": 50, "neurons": count})
             classes["padding"] = 0.0

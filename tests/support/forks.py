@@ -87,11 +87,14 @@ class Forked:
         asked = {"arguments": arguments, "environment": environment, "folder": folder, "firsts": firsts}
         print(json.dumps(asked), file=self._told, flush=True)
         self.pid = int(self._told.readline())
+        self.returncode: int | None = None
 
-    def wait(self) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """Return the exit code; of a process that a signal has killed, minus the signal."""
-        with self._connection, self._told:
-            return int(self._told.readline())
+        if self.returncode is None:
+            with self._connection, self._told:
+                self.returncode = int(self._told.readline())
+        return self.returncode
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

@@ -40,7 +40,7 @@ def command(folder: Path, config: dict, *args: str, cores: str | None = "2") -> 
 
 @cache
 def _server() -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
-    """Return the socket of the process that runs Snakemake and scripts without importing all anew, and it."""
+    """Start it once; what is returned ends with this process."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     address = str(Path(folder.name) / "socket")
     process = subprocess.Popen(
@@ -49,6 +49,11 @@ def _server() -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     return address, process, folder
+
+
+def server() -> str:
+    """Return the socket of the process that runs Snakemake and scripts without importing all anew."""
+    return _server()[0]
 
 
 def run(
@@ -76,7 +81,7 @@ def python(arguments: list[str], firsts: bool = False, folder: Path | None = Non
             ).returncode
         else:
             files = (output.fileno(), output.fileno())
-            code = forks.Forked(_server()[0], arguments, environment, files, str(folder), firsts).wait()
+            code = forks.Forked(server(), arguments, environment, files, str(folder), firsts).wait()
         output.seek(0)
         return code, output.read().decode("utf-8", "replace")
 
