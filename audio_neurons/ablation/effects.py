@@ -328,10 +328,10 @@ def _flips(measured: Measured, classes: Sequence[str], shape: tuple[int, ...], s
     found = np.full(shape, np.nan)
     group = measured.frame["group"].to_numpy()
     right = measured.before[0] == measured.codes
+    of_class = [_of_class(measured, name) for name in classes]
     for k, (predicted, _) in measured.kept.items():
         net = ((predicted == measured.codes).astype(float) - right).sum(0, keepdims=True)
-        for c, name in enumerate(classes):
-            mine = _of_class(measured, name)
+        for c, (name, mine) in enumerate(zip(classes, of_class, strict=True)):
             found[k, -1, c] = sign_flip(net[:, mine], group[mine], [seed, zlib.crc32(name.encode())])[0]
     return found
 
