@@ -377,19 +377,22 @@ def test_the_real_whisper_has_the_features_of_transformers_own(real, recordings)
 
 def test_counts_of_the_real_whisper_are_those_by_hand(real, recordings):
     """From the weights of each block's first linear layer, which no code of the recorder reads."""
+    seen = []
+    hooks = [
+        layer.fc1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        for layer in real.model.layers
+    ]
     with torch.inference_mode(), Recorder(real) as recorder:
         recorder.begin(recordings)
         real(recordings)
         batch = recorder.end()
+    for hook in hooks:
+        hook.remove()
     assert batch.active.shape == (len(recordings), 6, 2048)
     assert batch.tokens == 150
-    for number, layer in enumerate(real.model.layers):
-        seen = []
-        hook = layer.fc1.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+    for number, (layer, given) in enumerate(zip(real.model.layers, seen, strict=True)):
         with torch.inference_mode():
-            real(recordings)
-            hook.remove()
-            before = (seen[0] @ layer.fc1.weight.T + layer.fc1.bias)[:, :150]  # of the same sign as after
+            before = (given @ layer.fc1.weight.T + layer.fc1.bias)[:, :150]  # of the same sign as after
         slack = (before.abs() < 1e-5).sum(1)  # where rounding may change the sign
         assert ((batch.active[:, number] - (before > 0).sum(1)).abs() <= slack).all()
         assert slack.sum() < 1e-4 * before.numel()

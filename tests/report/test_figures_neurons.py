@@ -21,6 +21,9 @@ RULE = rule_of("aape", {"top_share": 0.1})
 ROLES = ("neurons", "stability", "classes", "networks")
 
 
+QUICK = Inference(draws=9, bootstrap=9, halves=1, splits=1, replications=1)
+
+
 @pytest.fixture(autouse=True)
 def close():
     yield
@@ -46,7 +49,7 @@ def world(folder, tasks=2, models=MODELS, depth=4, width=50, classes=4):
                 spread=80,
             )
             task = Task.of(units, RULE)
-            *_, found = infer(task, Inference(draws=9, bootstrap=9, halves=1))
+            *_, found = infer(task, QUICK)
             labels = task.units.labels[None]
             active, tokens = (one[0] for one in totals(task.units, labels, np.ones(labels.shape)))
             frame = pd.DataFrame({"class": task.units.classes, "clips": 6, "tokens": tokens, "padding": 0.0})
