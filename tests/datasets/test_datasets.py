@@ -1,4 +1,4 @@
-"""Tests that apply to all datasets; tests of single datasets are in test_datasets_one_by_one."""
+"""Tests that apply to all datasets; those of single ones are in two files beside this one."""
 
 from __future__ import annotations
 
