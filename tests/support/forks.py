@@ -37,9 +37,9 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).parents[2]
 THREADS = [f"{library}_NUM_THREADS" for library in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")]
-# May differ from what was there at the import: these are read again, or what they say is set again.
+# May differ from what was there at the import: these are read where they are needed, or set again.
 FREE = {*THREADS, "VECLIB_MAXIMUM_THREADS", "OMP_WAIT_POLICY", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
-FREE |= {"PYTEST_CURRENT_TEST", "PWD", "OLDPWD", "_"}
+FREE |= {"PYTEST_CURRENT_TEST", "PWD", "OLDPWD", "_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "VOXCELEB_KEY"}
 # The server has one thread, and its children's threads do not spin (see `runtime.limit_threads`).
 OWN = {**dict.fromkeys(THREADS, "1"), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
 IMPORT = re.compile(r"^from (\S+) import (.+)$", re.M)
