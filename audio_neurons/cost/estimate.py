@@ -25,7 +25,7 @@ STAGES = (
 ASKED = ("screening",)  # stages that run only if they are asked for: by the target `ablations`
 TRAINED = 3  # passes of a clip that a step of training costs: forward, and twice as much backward
 JOBS_OF_DATASET = 2  # one checks it, and one prepares it for each sampling rate
-CARD = 0.002  # seconds of a neuron's card in the atlas, as measured on this project's machine of two cores
+CARD = 0.0002  # seconds of a neuron's card in the atlas, per dataset, as measured on two cores of an EPYC
 Range = tuple[float, float]
 
 
@@ -255,7 +255,7 @@ class _Counted:
         for model in self.study.models:
             if (rate := self.encoder(model)) is None:
                 continue
-            cards += CARD * rate["neurons"]
+            cards += CARD * rate["neurons"] * len(used)
             for name in used:
                 if (one := self.sizes[name]) is None:
                     continue

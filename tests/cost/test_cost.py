@@ -134,7 +134,7 @@ def test_every_stage_is_its_work_at_the_rates(study):
     assert shown.encoder == pytest.approx((24 * 2.0,) * 2)  # of 24 clips, all are drawn
     assert shown.starts == 101
     assert sounds.other == pytest.approx((24 * 2 * 0.5,) * 2)
-    assert pages.other == pytest.approx((estimate.CARD * 1000,) * 2)
+    assert pages.other == pytest.approx((estimate.CARD * 1000 * 2,) * 2)  # of two datasets
     assert of(found, "screening", "pitch").encoder == pytest.approx((2 * 8 * (1 + 3 + 60 * 0.5),) * 2)
 
 
