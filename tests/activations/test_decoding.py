@@ -43,10 +43,20 @@ def make(path, broken=(), rate=16_000, loud=0.1):
     return path
 
 
+EARLIER: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def earlier():
+    """Leave out what other tests have started, such as the process that forks jobs of the workflow."""
+    EARLIER.update(children())
+
+
 def children():
-    """Processes of Python that this one started, and that have not ended."""
+    """Processes of Python that this test started, and that have not ended."""
     gc.collect()  # an error that was caught may still refer to what it interrupted
-    return [pid for pid, parent, _, name in processes() if parent == os.getpid() and "python" in name]
+    mine = [pid for pid, parent, _, name in processes() if parent == os.getpid() and "python" in name]
+    return [pid for pid in mine if pid not in EARLIER]
 
 
 def processes():
