@@ -63,7 +63,7 @@ INFERENCE = """
 import json, sys
 from audio_neurons.cost import calibration
 from audio_neurons.settings.inference import Inference
-print(json.dumps(calibration.inference(Inference.read(sys.argv[1]))))
+print(json.dumps(calibration.inference(Inference.read(sys.argv[1]), json.loads(sys.argv[2]))))
 """
 # Most of a figure's time is its import, its layout, and its two files.
 FIGURE = """
@@ -149,7 +149,7 @@ def calibrate(
     asked = serialise(study.config.inference)
     if asked not in known["infer"]:
         tell("measuring inference")
-        known["infer"][asked] = json.loads(_run(INFERENCE, asked))
+        known["infer"][asked] = json.loads(_run(INFERENCE, asked, json.dumps(POINTS)))
     _keep(known, path)
     unknown = {}
     for model, lengths in wanted.items():
@@ -241,11 +241,11 @@ def _preparation() -> dict[str, float]:
             }
 
 
-def inference(settings: Inference) -> list[float]:
+def inference(settings: Inference, points: Sequence[Sequence[int]] = POINTS) -> list[float]:
     """Return the time of all draws: a constant; per neuron a constant, per row and per class; and a share.
 
     Rows are those of counts. A comparison draws no halves and replications: the share is that of what is
-    left of the time.
+    left of the time. ``points`` are as `POINTS`.
     """
     from audio_neurons.activations.units import Units
     from audio_neurons.inference.inference import Task, infer
@@ -260,7 +260,7 @@ def inference(settings: Inference) -> list[float]:
 
     found: list[float] = []
     whole = 1.0
-    for neurons, rows, classes in POINTS:
+    for neurons, rows, classes in points:
         active = rng.binomial(80, rng.beta(0.5, 4, neurons), (rows, neurons)).astype(np.uint16)
         labels, groups = np.arange(rows) % classes, np.arange(rows) // classes
         units = Units(active, np.full(rows, 80), labels, groups, tuple(map(str, range(classes))))
@@ -273,11 +273,11 @@ def inference(settings: Inference) -> list[float]:
         per_share = max(0.0, one - drawn(task, low)) / (high - low) if high > low else 0.0
         found.append(one + per_share * (1 - high))
     few, many, *more = found
-    (fewer, rows, classes), (neurons, *_) = POINTS[:2]
+    (fewer, rows, classes), (neurons, *_) = points[:2]
     each = max(0.0, many - few) / (neurons - fewer)
     per_row, per_class = (
-        max(0.0, one - many) / (point[i] - POINTS[1][i]) / neurons
-        for i, one, point in zip((1, 2), more, POINTS[2:], strict=True)
+        max(0.0, one - many) / (point[i] - points[1][i]) / neurons
+        for i, one, point in zip((1, 2), more, points[2:], strict=True)
     )
     per_neuron = max(0.0, each - per_row * rows - per_class * classes)
     return [max(0.0, few - each * fewer), per_neuron, per_row, per_class, whole]

@@ -31,7 +31,8 @@ def here(tmp_path, monkeypatch):
     """A study of 12 recordings; its rates are kept beside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in {"NEURONS": 64, "NOISE_CLIPS": 2, "NOISE_SECONDS": 1.0}.items():
+    points = ((32, 10, 2), (64, 10, 2), (64, 20, 2), (64, 10, 4))
+    for name, value in {"POINTS": points, "NOISE_CLIPS": 2, "NOISE_SECONDS": 1.0}.items():
         monkeypatch.setattr(calibration, name, value)
     rows = [f"{n}.wav,{'low' if n % 2 else 'high'},s{n},{'test' if n >= 8 else 'train'}" for n in range(12)]
     (tmp_path / "own.csv").write_text("\n".join(["path,pitch,group,split", *rows]) + "\n")
@@ -46,7 +47,16 @@ def test_the_cost_of_every_stage_is_told_before_anything_runs(here, capsys, monk
     told = capsys.readouterr()
     assert "measuring tiny on clips of 0.5 s" in told.err
     assert "own: 12 clips of 0.5 s (own.csv)" in told.out
-    for stage in ("preparation", "extraction", "inference", "probes", "ablation", "screening", "together"):
+    for stage in (
+        "preparation",
+        "extraction",
+        "inference",
+        "probes",
+        "ablation",
+        "atlas",
+        "screening",
+        "together",
+    ):
         assert re.search(rf"^{stage} .* [\d.]+ (s|min|h)  ", told.out, re.M), stage
     assert "H100 SXM, fp32" in told.out
     assert re.search(r"^Of these, starting \d+ jobs: ", told.out, re.M)
