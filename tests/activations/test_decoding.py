@@ -1,6 +1,7 @@
 """Decoding in threads and in processes: the same batches, the same errors, and nothing is left behind."""
 
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -43,27 +44,10 @@ def make(path, broken=(), rate=16_000, loud=0.1):
     return path
 
 
-EARLIER: set[int] = set()
-
-
-@pytest.fixture(autouse=True)
-def earlier():
-    """Leave out what other tests have started, such as the process that forks jobs of the workflow."""
-    EARLIER.update(children())
-
-
 def children():
-    """Processes of Python that this test started, and that have not ended."""
+    """Processes that decoding started here, and that have not ended."""
     gc.collect()  # an error that was caught may still refer to what it interrupted
-    mine = [pid for pid, parent, _, name in processes() if parent == os.getpid() and "python" in name]
-    return [pid for pid in mine if pid not in EARLIER]
-
-
-def processes():
-    """Number, parent, group and name of all processes that have not ended."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,pgid=,stat=,args="], capture_output=True, text=True)
-    rows = (line.split(maxsplit=4) for line in listed.stdout.splitlines())
-    return [(int(row[0]), int(row[1]), int(row[2]), row[4]) for row in rows if row[3][0] != "Z"]
+    return multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("size", [1, 4, 5, 7, 40])
@@ -83,12 +67,11 @@ def test_processes_give_the_batches_of_threads_in_their_order(tmp_path, size, in
 
 def test_processes_work_and_begin_before_the_first_batch_is_asked_for(tmp_path):
     clips = make(tmp_path / "clips.parquet")
-    before = children()
     found = batches(clips, 160, 4, 3, processes=True)
-    assert len(set(children()) - set(before)) == 3
+    assert len(children()) == 3
     found.close()
     del found
-    assert children() == before
+    assert not children()
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -197,7 +180,9 @@ def test_no_process_outlives_a_script_that_is_interrupted(tmp_path):
     ]  # fmt: skip
 
     def left(process):
-        return [pid for pid, _, group, _ in processes() if group == process.pid]
+        listed = subprocess.run(["ps", "-eo", "pgid=,stat="], capture_output=True, text=True).stdout
+        rows = [line.split() for line in listed.splitlines()]
+        return [group for group, state in rows if int(group) == process.pid and state[0] != "Z"]
 
     for process, how in zip(started, (signal.SIGINT, signal.SIGTERM, signal.SIGKILL), strict=True):
         assert process.stdout.readline() == b"begun\n"
