@@ -1,13 +1,13 @@
 """Run Python many times after one import of its libraries, which is most of what a short job takes.
 
-As a program this is a server: it imports what Snakemake and the scripts of all rules import, and forks a
-process for each request, which then does what ``python ARGUMENTS`` does. A Snakemake that runs so has its
-scripts run so too. Their signals, threads, output, exit codes and measured resources are like those of other
-processes; seeds are drawn anew, but for that of `hash`.
+As a program this is a server: it imports what Snakemake and the scripts of all rules of the project in the
+current folder import, and forks a process for each request, which then does what ``python ARGUMENTS`` does. A
+Snakemake that runs so has its scripts run so too. Their signals, threads, output, exit codes and measured
+resources are like those of other processes; seeds are drawn anew, but for that of `hash`.
 
 What is imported has read the environment. A script whose environment differs in more than `FREE` is therefore
-started as for a user, and so is all of a changed copy of the project (see snakemake_run). So are also each
-script once, in test_workflow's first run, and what tests kill or Slurm starts.
+started as for a user. So are also each script once, in test_workflow's first run, and what tests kill or
+Slurm starts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-ROOT = Path(__file__).parents[2]
 THREADS = [f"{library}_NUM_THREADS" for library in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")]
 # May differ from what was there at the import: these are read where they are needed, or set again.
 FREE = {*THREADS, "VECLIB_MAXIMUM_THREADS", "OMP_WAIT_POLICY", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
@@ -129,7 +128,7 @@ class Scripts:
 
 def load() -> None:
     """Import what Snakemake and the scripts of all rules import, and compute once what every run asks for."""
-    for file in sorted((ROOT / "workflow").rglob("*.*")):
+    for file in sorted(Path("workflow").rglob("*.*")):
         if file.suffix in (".py", ".smk"):
             for module, names in IMPORT.findall(file.read_text(encoding="utf-8")):
                 __import__(module, fromlist=names.split(", "))

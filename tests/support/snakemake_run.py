@@ -13,7 +13,6 @@ import forks
 import yaml
 from common import ROOT
 
-OURS = ROOT
 CONFIGURATIONS = ROOT / "tests" / "configurations"
 
 
@@ -39,13 +38,13 @@ def command(folder: Path, config: dict, *args: str, cores: str | None = "2") -> 
 
 
 @cache
-def _server() -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
-    """Start it once; what is returned ends with this process."""
+def _server(root: Path) -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
+    """Start it once for a copy of the project; what is returned ends with this process."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     address = str(Path(folder.name) / "socket")
     process = subprocess.Popen(
         [sys.executable, forks.__file__, address],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **forks.OWN},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, **forks.OWN},
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     return address, process, folder
@@ -53,7 +52,7 @@ def _server() -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
 
 def server() -> str:
     """Return the socket of the process that runs Snakemake and scripts without importing all anew."""
-    return _server()[0]
+    return _server(ROOT)[0]
 
 
 def run(
@@ -74,14 +73,8 @@ def python(arguments: list[str], firsts: bool = False, folder: Path | None = Non
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     folder = folder or Path.cwd()
     with tempfile.TemporaryFile() as output:
-        if ROOT != OURS:  # a changed copy of the project, which the server has not imported
-            command = [sys.executable, *arguments]
-            code = subprocess.run(
-                command, stdout=output, stderr=output, env=environment, cwd=folder
-            ).returncode
-        else:
-            files = (output.fileno(), output.fileno())
-            code = forks.Forked(server(), arguments, environment, files, str(folder), firsts).wait()
+        files = (output.fileno(), output.fileno())
+        code = forks.Forked(server(), arguments, environment, files, str(folder), firsts).wait()
         output.seek(0)
         return code, output.read().decode("utf-8", "replace")
 

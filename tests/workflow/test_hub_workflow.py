@@ -6,7 +6,7 @@ import json
 
 import pytest
 from hub import Repository, serving
-from snakemake_run import configuration, planned, run
+from snakemake_run import configuration, planned, run, server
 
 pytest.importorskip("transformers", reason="adapter huggingface needs transformers")
 from tiny_models import save
@@ -34,6 +34,7 @@ def test_hub_and_folder_from_download_to_neurons(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     kinds = ("neurons/{}/esc50/aape", "networks/{}")
     targets = [f"results/{kind.format(model)}.parquet" for kind in kinds for model in models]
+    server()  # begins in the environment of other tests
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
@@ -42,7 +43,11 @@ def test_hub_and_folder_from_download_to_neurons(tmp_path, monkeypatch):
         hub.models["me/hubert"] = Repository()
         files = {path.name: path.read_bytes() for path in (tmp_path / "hubert").iterdir()}
         commit = hub.models["me/hubert"].push(files)
-        run(folder, config, *targets)
+        run(folder, config, "--until", "download_snapshot")
+    # What is here needs no hub.
+    for name in ("HF_ENDPOINT", "HF_HOME"):
+        monkeypatch.delenv(name)
+    run(folder, config, *targets)
     assert json.loads((folder / "resources/checksums/hubert.hub.json").read_text()) == {
         "me/hubert@main": commit
     }

@@ -100,6 +100,7 @@ def test_killed_and_run_again_in_three_shards_gives_the_same_bytes(done, tmp_pat
     config = demo()
     config["datasets"]["gise51"]["shards"] = 3
     folder = tmp_path / "again"
+    run(folder, config, "--omit-from", "extract")
     process = subprocess.Popen(
         command(folder, config),
         stdout=subprocess.DEVNULL,
