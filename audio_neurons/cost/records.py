@@ -1,12 +1,13 @@
-"""What finished jobs took, by the records that a run keeps of each of them (``logs/benchmarks``)."""
+"""What finished jobs took, by the last lines of their logs."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-RECORDS = Path("logs/benchmarks")
-# Folder of records, which is the rule's name or begins with it → stage.
+from audio_neurons.running.runtime import TOOK
+
+LOGS = Path("logs")
+# Folder of logs, which is the rule's name or begins with it → stage.
 STAGE_OF = {
     "prepare": "preparation", "check": "preparation", "synthesize": "preparation",
     "compare_recordings": "preparation",
@@ -21,26 +22,16 @@ STAGE_OF = {
 
 
 def took() -> dict[str, tuple[float, int]]:
-    """Return stage → processor time (s) and number of the jobs whose records are in the working directory.
+    """Return stage → processor time (s) and number of the finished jobs whose logs are in the working directory.
 
-    A job that ended before Snakemake first looked at it has no processor time; its wall time counts.
+    Snakemake's records (``logs/benchmarks``) look at a job from time to time only, and miss its end.
     """
     found: dict[str, tuple[float, int]] = {}
-    for file in sorted(RECORDS.rglob("*.tsv")):
-        rule = file.relative_to(RECORDS).parts[0].removesuffix(".tsv")
+    for file in sorted(LOGS.rglob("*.log")):
+        rule = file.relative_to(LOGS).parts[0].removesuffix(".log")
         stage = STAGE_OF.get(rule) or STAGE_OF.get(rule.partition("_")[0])
-        if stage is None:
-            continue
-        with open(file, newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines, delimiter="\t"):
-                seconds, jobs = found.get(stage, (0.0, 0))
-                found[stage] = seconds + _seconds(row), jobs + 1
+        told = TOOK.findall(file.read_text(encoding="utf-8", errors="replace")) if stage else []
+        if stage and told:
+            seconds, jobs = found.get(stage, (0.0, 0))
+            found[stage] = seconds + float(told[-1]), jobs + 1
     return found
-
-
-def _seconds(row: dict[str, str]) -> float:
-    try:
-        spent = float(row["cpu_time"])
-    except (KeyError, ValueError):
-        spent = 0.0
-    return spent if spent > 0 else float(row["s"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
 import os
@@ -24,6 +25,7 @@ AGAIN = "run the same command again: what is finished is kept"
 # Messages of PyTorch and safetensors, which have no exception class for lack of memory.
 NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 NO_SPACE = os.strerror(errno.ENOSPC)
+TOOK = re.compile(r"^took ([\d.]+) s of processor time$", re.MULTILINE)  # the last line of a log
 _terminal = None
 
 
@@ -34,7 +36,8 @@ def start(
 
     The file descriptors are redirected, so that output of C libraries lands in the log too. Progress
     lines still reach the terminal. ``rule`` and ``params`` are recorded in the tables and figures that
-    the process writes (see :mod:`audio_neurons.running.provenance`).
+    the process writes (see :mod:`audio_neurons.running.provenance`). When the process ends, its last line
+    there tells what it took (`TOOK`), unless it has failed.
     """
     global _terminal
     Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -48,15 +51,23 @@ def start(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
     sys.excepthook = partial(_report, log)
+    atexit.register(_end)
     limit_threads(threads)
     if rule:
         provenance.begin(rule, params or {})
+
+
+def _end() -> None:
+    """Tell the log the processor time of this process and of those that it started and has waited for."""
+    sys.stdout.flush()
+    print(f"took {sum(os.times()[:4]):.2f} s of processor time", file=sys.stderr, flush=True)
 
 
 def _report(
     log: str | os.PathLike, kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Show an error: only its message or remedy if this package knows one, else the traceback too."""
+    atexit.unregister(_end)
     own = kind.__module__.startswith("audio_neurons")
     told = str(error) if own else _remedy(error)
     if not own and not told:

@@ -243,17 +243,18 @@ def test_tables_of_clips_tell_the_numbers_once_they_are_there(study, monkeypatch
     assert (found.clips, found.seconds, found.classes) == (2, 1.5, {"pitch": 1})
 
 
-def test_records_of_jobs_are_added_up_by_stage(tmp_path, monkeypatch):
+def test_what_logs_tell_of_jobs_is_added_up_by_stage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    head = "s\th:m:s\tmax_rss\tcpu_time\n"
-    for path, line in {
-        "extract/m/own/000": "9.0\t0:00:09\t1\t5.0", "merge/m/own": "2.0\t0:00:02\t1\t1.5",
-        "ablate_part/m/own/aape/000-of-002": "4.0\t0:00:04\t1\t3.0", "draw_layers": "7.0\t0:00:07\tNA\tNA",
-        "unheard_of": "1.0\t0:00:01\t1\t1.0",
+    for path, told in {
+        "extract/m/own/000": "extract: 3 clips\ntook 5.00 s of processor time\n",
+        "merge/m/own": "took 1.50 s of processor time\n",
+        "ablate_part/m/own/aape/000-of-002": "took 3.00 s of processor time\n",
+        "draw_layers": "took 7.00 s of processor time\n", "unheard_of": "took 1.00 s of processor time\n",
+        "probe/m/own": "error: no\n", "train/m": "train m: it took 3 s\n",
     }.items():  # fmt: skip
-        file = tmp_path / f"logs/benchmarks/{path}.tsv"
+        file = tmp_path / f"logs/{path}.log"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{head}{line}\n")
+        file.write_text(told, encoding="utf-8")
     assert records.took() == {"extraction": (6.5, 2), "ablation": (3.0, 1), "figures and tables": (7.0, 1)}
 
 

@@ -47,17 +47,22 @@ def test_everything_a_job_prints_lands_in_its_log_and_progress_on_the_terminal_t
     ):
         assert expected in text
     assert "before" not in text
+    assert not runtime.TOOK.search(text)  # of jobs that are finished
 
 
-def test_a_log_is_of_the_last_run_only(tmp_path, root):
+def test_a_log_is_of_the_last_run_only_and_ends_with_what_it_took(tmp_path, root):
     log = tmp_path / "job.log"
     code = (
         "import sys; from audio_neurons.running import runtime as r; r.start(sys.argv[1], 1); "
-        "print(sys.argv[2])"
+        "print(sys.argv[2]); import os; os.system(sys.executable + ' -c \"sum(range(10**7))\"')"
     )
     for word in ("first run", "second"):
         subprocess.run([sys.executable, "-c", code, str(log), word], cwd=root, check=True)
-    assert log.read_text() == "second\n"
+    first, last = log.read_text().splitlines()
+    assert first == "second"
+    before = sum(os.times()[2:4])
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    assert float(runtime.TOOK.fullmatch(last)[1]) > (sum(os.times()[2:4]) - before) / 2
 
 
 @pytest.mark.parametrize("total", [5, None])
