@@ -128,8 +128,8 @@ def text(
     yield f"Of these, starting {jobs:,} jobs: {_time([(starts, starts)], cores)}."
     yield f"Times are of this machine's {cores} cores, all at work; those of a card are arithmetic (its"
     yield "published peak times a guessed share) for the encoders, and of this machine's cores for all the"
-    yield "rest. Downloads and the making of training pools are not counted. Screening, which the"
-    yield "target `ablations` asks for, is not in what all takes together."
+    yield "rest. Downloads and the packing of AudioSet are not counted. Screening, which the target"
+    yield "`ablations` asks for, is not in what all takes together."
     for told in unknown:
         yield f"Not known, and not counted: {told}"
     yield from _fewer(study, found, cards)
@@ -140,7 +140,7 @@ def _compared(found: Sequence[Item], finished: Mapping[str, tuple[float, int]]) 
     """Yield what finished jobs took, beside what all jobs of their stage are to take."""
     if not finished:
         return
-    yield "Finished jobs took, in processor time by their records, of what all jobs of the stage are to take:"
+    yield "Finished jobs took, in processor time by their logs, of what all jobs of the stage are to take:"
     for stage in STAGES:
         if stage in finished:
             seconds, jobs = finished[stage]

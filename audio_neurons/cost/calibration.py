@@ -14,8 +14,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio_neurons.cost import encoders
+from audio_neurons.cost import encoders, making
+from audio_neurons.cost.clock import spent
 from audio_neurons.models.errors import ModelError
 from audio_neurons.running.files import atomic
 from audio_neurons.running.provenance import versions
@@ -46,7 +46,8 @@ NOISE_SECONDS, NOISE_RATE, NOISE_CLIPS = 5.0, 44_100, 16
 CONDITIONS, SET = 4, 25  # conditions that are measured, and neurons of each
 # Neurons, rows and classes of which the inference is measured: one more of each than in the first.
 POINTS = ((1024, 100, 5), (4096, 100, 5), (4096, 800, 5), (4096, 100, 25))
-FORMAT = 2  # of the file
+FORMAT = 3  # of the file
+KINDS = ("infer", "encoders", "recordings", "pools", "trainings")  # of rates that depend on a configuration
 JOB = "from snakemake.script import Snakemake\n"  # what a job imports before its script runs
 TABLES = "from audio_neurons import tables; from audio_neurons.neurons import selection"
 TESTS = "import scipy.stats; from audio_neurons.inference import sharing"
@@ -55,7 +56,8 @@ ENCODER = """
 import json, sys
 from pathlib import Path
 from audio_neurons.activations import extraction
-from audio_neurons.cost import encoders
+from audio_neurons.cost import encoders, making
+from audio_neurons.cost.clock import line, spent
 encoders.load("model", json.loads(sys.argv[1]), Path(sys.argv[2]))
 """
 # In a process of its own: how many threads NumPy has, whose waiting counts, is set when it is imported.
@@ -133,13 +135,14 @@ def calibrate(
     -------
     ``machine``; ``start`` (s of a job of tables, of tests, of probes, of a figure); ``prepare``, ``check``,
     ``decode`` and ``excerpt`` (s per s of audio); ``infer``: settings → what :func:`inference` returns;
-    ``encoders``: `key` → what :func:`encoder_rates` returns; ``unknown``: model → why it was not measured.
+    ``encoders``: `key` → what :func:`encoder_rates` returns; ``recordings``, ``pools``, ``trainings``:
+    what :mod:`audio_neurons.cost.making` returns; ``unknown``: what was not measured → why.
     """
     known: dict[str, Any] = {}
     if path.is_file() and not again:
         known = json.loads(path.read_text(encoding="utf-8"))
     if (known.get("machine"), known.get("format")) != (machine(), FORMAT):
-        known = {"machine": machine(), "format": FORMAT, "infer": {}, "encoders": {}}
+        known = {"machine": machine(), "format": FORMAT, **{kind: {} for kind in KINDS}}
     limit_threads(threads(study))
     if "start" not in known:
         tell("measuring preparation and the start of jobs")
@@ -151,7 +154,8 @@ def calibrate(
         tell("measuring inference")
         known["infer"][asked] = json.loads(_run(INFERENCE, asked, json.dumps(POINTS)))
     _keep(known, path)
-    unknown = {}
+    unknown = dict(_add_made(study, known))
+    _keep(known, path)
     for model, lengths in wanted.items():
         have = known["encoders"].setdefault(key(study, model), {"passes": {}})
         lacking = [s for s in sorted(set(lengths)) if f"{s:g}" not in have["passes"]]
@@ -160,34 +164,61 @@ def calibrate(
             try:
                 _add_encoder(study, model, lacking, have)
             except ModelError as error:
-                unknown[model] = str(error)
+                unknown[f"model {model}"] = str(error)
+        if have["passes"]:
+            _add_training(study, model, known)
         _keep(known, path)
     return {**known, "unknown": unknown}
+
+
+def made(study: Study, name: str) -> str:
+    """Return what the time of making a dataset's recordings depends on."""
+    asked = study.datasets.making(name)
+    return f"{asked['adapter']} {asked['seconds']:g}"
+
+
+def _add_made(study: Study, known: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Measure what is made here, and yield what cannot be made, and why."""
+    from audio_neurons.synthesis import DemoPackageMissing
+
+    def add(name: str, kind: str, as_: str, measure: Callable[[], list[float]]) -> Iterator[tuple[str, str]]:
+        if as_ not in known[kind]:
+            tell(f"measuring the making of {name}")
+            try:
+                known[kind][as_] = measure()
+            except DemoPackageMissing as error:
+                yield f"recordings of {name}", str(error)
+
+    for name in study.datasets.made_here:
+        asked, archives = study.datasets.making(name), study.datasets.archives(name)
+        measure = partial(making.recordings, asked["adapter"], archives, asked["seconds"])
+        yield from add(name, "recordings", made(study, name), measure)
+    for name in study.models.pools("made"):
+        seconds = study.config.pools[name].clip_seconds
+        assert seconds is not None
+        yield from add(name, "pools", f"{seconds:g}", partial(making.pool, seconds))
+
+
+def training_key(study: Study, model: str) -> str:
+    """Return a digest of what the speed of a training depends on."""
+    asked = study.models.training(model).changed(steps=1, seed=0).dump("pool")
+    return hashlib.sha256(serialise([key(study, model), asked]).encode()).hexdigest()[:16]
+
+
+def _add_training(study: Study, model: str, known: dict[str, Any]) -> None:
+    if model not in study.models.with_weights("training") or training_key(study, model) in known["trainings"]:
+        return
+    tell(f"measuring the training of {model}")
+    have = known["encoders"][key(study, model)]
+    once = min(one["pass"] for one in have["passes"].values())
+    took = making.training(study.models.blocks[model], have["on"], once)
+    known["trainings"][training_key(study, model)] = took
 
 
 def _keep(known: Mapping[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def spent(work: Callable[[], Any], device: str = "cpu", least: float = 0.2, most: int = 20) -> float:
-    """Return the seconds that a piece of work takes: the least of runs that take ``least`` s in all."""
-    if device == "cpu":
-        clock = time.process_time
-    else:
-        import torch
-
-        def clock() -> float:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-
-    found: list[float] = []
-    while not found or (sum(found) < least and len(found) < most):
-        began = clock()
-        work()
-        found.append(clock() - began)
-    return min(found)
 
 
 def _start(code: str, *arguments: str) -> float:
@@ -292,9 +323,9 @@ def _add_encoder(study: Study, model: str, lengths: Sequence[float], have: dict[
     if encoder.lacks_statistics:
         encoder.normalise(0.0, 1.0)
     settings = study.config.extraction
+    asked = ON_CPU if isinstance(settings.batch_size, str) else settings.batch_size
     for number, seconds in enumerate(lengths):
-        asked = ON_CPU if isinstance(settings.batch_size, str) else settings.batch_size
-        size = min(asked, 4 if seconds <= 15 else 2)
+        size = min(asked, _in_a_second(encoder, seconds, settings.precision))
         first = number == 0 and "first" not in have
         measured = encoder_rates(encoder, seconds, size, settings.precision, conditions=first)
         have["passes"][f"{seconds:g}"] = {k: measured[k] for k in ("pass", "extract", "front", "operations")}
@@ -304,6 +335,18 @@ def _add_encoder(study: Study, model: str, lengths: Sequence[float], have: dict[
             have |= {"neurons": int(sum(encoder.widths)), "features": measured["features"]}
             have["probe"] = _probes(measured["features"])
     have["on"] = device
+
+
+def _in_a_second(encoder: Encoder, seconds: float, precision: str) -> int:
+    """Return about how many clips an encoder takes a second for, at least two."""
+    import torch
+
+    from audio_neurons.models.encoder import numerics
+
+    wave = torch.zeros(1, round(seconds * encoder.sample_rate), device=encoder.device)
+    with numerics(encoder, precision), torch.inference_mode():
+        encoder(wave)  # warm
+        return max(2, int(1 / spent(lambda: encoder(wave), encoder.device.type, least=0.0)))
 
 
 def encoder_rates(

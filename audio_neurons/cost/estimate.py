@@ -23,7 +23,8 @@ STAGES = (
     "atlas", "figures and tables", "screening",
 )  # fmt: skip
 ASKED = ("screening",)  # stages that run only if they are asked for: by the target `ablations`
-TRAINED = 3  # passes of a clip that a step of training costs: forward, and twice as much backward
+# Operations of a step of training over those of a pass of its clips: forward, and twice as much backward.
+TRAINED = 3
 JOBS_OF_DATASET = 2  # one checks it, and one prepares it for each sampling rate
 CARD = 0.0002  # seconds of a neuron's card in the atlas, per dataset, as measured on two cores of an EPYC
 Range = tuple[float, float]
@@ -109,7 +110,7 @@ class _Counted:
         self.unknown: list[str] = [
             f"{name}: how many clips there will be" for name, one in sizes.items() if one is None
         ]
-        self.unknown += [f"model {name}: {why}" for name, why in rates["unknown"].items()]
+        self.unknown += [f"{name}: {why}" for name, why in rates["unknown"].items()]
         if self.config.extraction.acoustics:
             self.unknown.append("what extraction.acoustics adds to extraction and inference")
         asked = self.config.extraction.batch_size
@@ -120,7 +121,8 @@ class _Counted:
         used = [name for name in self.study.datasets if name in {task.dataset for task in tasks.values()}]
         for name in used:
             if (one := self.sizes[name]) is not None:
-                yield self.prepared(name, one)
+                yield from self.prepared(name, one)
+        yield from self.pools()
         for model in self.study.models:
             if (rate := self.encoder(model)) is None:
                 continue
@@ -170,13 +172,28 @@ class _Counted:
         """Return the clips of whole batches: the last batch of a job is filled up."""
         return math.ceil(clips / parts / self.batch) * self.batch * parts if clips else 0
 
-    def prepared(self, name: str, one: Sizes) -> Item:
+    def prepared(self, name: str, one: Sizes) -> Iterator[Item]:
         own = self.study.datasets[name]
         audio, stored = one.clips * one.seconds, len(self.study.datasets.rates)
         seconds = audio * (stored * self.rates["prepare"] + self.rates["check"])
+        yield self.tables("preparation", "", name, JOBS_OF_DATASET + stored - 1, (seconds, seconds))
         if own.synthesis is not None:
-            seconds += audio * self.rates["prepare"]
-        return self.tables("preparation", "", name, JOBS_OF_DATASET + stored - 1, (seconds, seconds))
+            yield from self.made(name, "recordings", calibration.made(self.study, name), own.synthesis.clips)
+
+    def pools(self) -> Iterator[Item]:
+        trained = self.study.models.with_weights("training")
+        used = {self.study.models.training(model).pool for model in trained}
+        for name in self.study.models.pools("made"):
+            pool = self.config.pools[name]
+            if name in used:
+                yield from self.made(name, "pools", f"{pool.clip_seconds:g}", pool.clips or 0)
+
+    def made(self, name: str, kind: str, as_: str, clips: int) -> Iterator[Item]:
+        """Yield what making recordings here costs."""
+        if (found := self.rates[kind].get(as_)) is not None:
+            constant, each = found
+            seconds = constant + each * clips
+            yield self.tables("preparation", "", f"{name}, made", 1, (seconds, seconds), kind="tests")
 
     def passes(self, model: str, rate: Mapping[str, Any], seconds: float) -> Mapping[str, float]:
         return rate["passes"][f"{seconds:g}"]
@@ -198,12 +215,21 @@ class _Counted:
         return Item(stage, model, of, _range(encoder), _range(operations), **self.start(rate, jobs), **more)
 
     def trained(self, model: str, rate: Mapping[str, Any]) -> Iterator[Item]:
-        if model in self.study.models.with_weights("training"):
-            training = self.study.models.training(model)
-            clips = float(training.steps * training.batch_size * TRAINED)
-            yield self.ran(
-                "training", model, training.pool, (clips, clips), rate, _trained_seconds(self.study, model)
-            )
+        if model not in self.study.models.with_weights("training"):
+            return
+        training = self.study.models.training(model)
+        found = self.rates["trainings"][calibration.training_key(self.study, model)]
+        constant, each = found["step"]
+        encoder = training.steps * (constant + each * training.batch_size)
+        heard = training.steps * training.batch_size
+        one = self.passes(model, rate, _trained_seconds(self.study, model))
+        operations = heard * TRAINED * one["operations"]
+        pool = self.config.pools[training.pool]
+        read = found["read"] * (heard if pool.clips is None else pool.clips)  # of AudioSet in each step
+        yield Item(
+            "training", model, training.pool, (encoder, encoder), (operations, operations), (read, read),
+            **self.start(rate),
+        )  # fmt: skip
 
     def extracted(self, model: str, name: str, one: Sizes, rate: Mapping[str, Any]) -> Item:
         seconds, shards = self.study.datasets.clip_seconds(name), len(self.study.datasets.shards(name))

@@ -10,7 +10,7 @@ LOGS = Path("logs")
 # Folder of logs, which is the rule's name or begins with it → stage.
 STAGE_OF = {
     "prepare": "preparation", "check": "preparation", "synthesize": "preparation",
-    "compare_recordings": "preparation",
+    "compare_recordings": "preparation", "make_pool": "preparation",
     "train": "training", "extract": "extraction", "merge": "extraction", "list_networks": "extraction",
     "estimate_medians": "extraction", "measure_norm_stats": "extraction",
     "select": "selection", "compare": "selection", "infer": "inference", "infer_sharing": "inference",
@@ -22,7 +22,7 @@ STAGE_OF = {
 
 
 def took() -> dict[str, tuple[float, int]]:
-    """Return stage → processor time (s) and number of the finished jobs whose logs are in the working directory.
+    """Return stage → processor time (s) and number of finished jobs, by the logs in the working directory.
 
     Snakemake's records (``logs/benchmarks``) look at a job from time to time only, and miss its end.
     """

@@ -1,19 +1,21 @@
 """What a study costs, by arithmetic: amounts of work, numbers of clips, and times at given rates."""
 
 import doctest
+import os
 import re
 from copy import deepcopy
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from common import ROOT, TINY
 
 from audio_neurons.ablation import rounds, sequential
 from audio_neurons.ablation.changes import Change
 from audio_neurons.ablation.conditions import Condition, NeuronSet, compared
 from audio_neurons.commands import cost as command
-from audio_neurons.cost import calibration, estimate, records, sizes, work
+from audio_neurons.cost import calibration, clock, estimate, making, records, sizes, work
 from audio_neurons.settings.ablation import Conditions
 from audio_neurons.study import Study, complete
 
@@ -62,14 +64,14 @@ def study(tmp_path, monkeypatch):
     return made
 
 
-def counted(study):
+def counted(study, more=None):
     rates = {
         "start": {"tables": 10.0, "tests": 15.0, "probes": 20.0, "figure": 1000.0},
         "prepare": 0.01, "check": 0.02, "decode": 0.001, "excerpt": 0.5,
         "infer": {calibration.serialise(study.config.inference): [1.0, 0.001, 0.0001, 0.002, 0.5]},
-        "encoders": {calibration.key(study, "tiny"): ENCODER},
+        "encoders": {calibration.key(study, model): ENCODER for model in study.models},
         "unknown": {},
-    }  # fmt: skip
+    } | (more or {})  # fmt: skip
     return estimate.items(study, {name: sizes.sizes(study, name) for name in study.datasets}, rates)
 
 
@@ -82,7 +84,7 @@ def of(found, stage, where):
     return one
 
 
-@pytest.mark.parametrize("module", [work, command])
+@pytest.mark.parametrize("module", [clock, work, command])
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
 
@@ -181,6 +183,74 @@ def test_more_jobs_of_an_ablation_repeat_the_passes_without_change(study):
     assert (one.jobs, three.jobs) == (1, 4)
 
 
+TRAINED = {
+    "trained": {
+        **TINY, "kind": "ssl", "weights": {"source": "training"},
+        "training": {
+            "objective": "m2d", "pool": "pool", "steps": 7, "batch_size": 10, "clip_seconds": 2.5,
+            "predictor_depth": 1, "predictor_dim": 32,
+        },
+    }
+}  # fmt: skip
+
+
+def test_what_is_made_here_costs_what_was_measured_of_it(study):
+    config = deepcopy(CONFIG) | {"models": TRAINED, "pools": {"pool": {"clips": 50, "clip_seconds": 2.5}}}
+    config["datasets"]["cremad"] = {"clip_seconds": 2.0, "synthesis": {"clips": 60}}
+    study()  # its recordings
+    one = Study(complete(config), ROOT)
+    assert calibration.made(one, "cremad") == "cremad 2"
+    more = {
+        "encoders": {calibration.key(one, "trained"): {**ENCODER, "passes": {"2": PASS, "0.64": PASS}}},
+        "recordings": {"cremad 2": [3.0, 0.5]}, "pools": {"2.5": [1.0, 0.25]},
+        "trainings": {calibration.training_key(one, "trained"): {"step": [0.5, 0.2], "read": 0.125}},
+    }  # fmt: skip
+    found, unknown = counted(one, more)
+    assert unknown == []
+    assert of(found, "preparation", "cremad, made").other == (33.0, 33.0)
+    assert of(found, "preparation", "pool, made").other == (13.5, 13.5)
+    trained = of(found, "training", "pool")
+    assert trained.encoder == pytest.approx((7 * (0.5 + 10 * 0.2),) * 2)
+    assert trained.other == pytest.approx((50 * 0.125,) * 2)
+    assert trained.operations == pytest.approx((7 * 10 * 3 * 1e12,) * 2)
+    assert trained.starts == 101
+    keys = [
+        calibration.training_key(Study(complete({**config, "models": {"trained": block}}), ROOT), "trained")
+        for block in (changed(steps=9, seed=3), changed(batch_size=11), changed(objective="supervised"))
+    ]
+    assert keys[0] in more["trainings"]
+    assert len({*keys}) == 3
+
+
+def changed(**settings):
+    block = deepcopy(TRAINED["trained"])
+    block["training"] |= settings
+    return block
+
+
+@pytest.mark.parametrize("objective", ["m2d", "supervised"])
+def test_a_training_is_measured_on_noise(objective, capsys):
+    found = making.training(changed(objective=objective), "cpu", once=0.1)
+    constant, each = found["step"]
+    assert constant >= 0
+    assert each >= 0
+    assert 0 < constant + 10 * each < 10
+    assert 0 < found["read"] < 1
+    assert capsys.readouterr().err == ""
+
+
+def test_making_recordings_is_measured_with_the_processes_that_speak(monkeypatch):
+    pytest.importorskip("espeakng_loader")
+    asked = []
+    monkeypatch.setattr(making, "line", lambda sizes, seconds: asked.append((sizes, seconds)))
+    before = sum(os.times()[2:4])
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))
+    making.recordings("cremad", Study(complete(config), ROOT).datasets.archives("cremad"), 0.3)
+    making.pool(0.3)
+    assert [sizes for sizes, _ in asked] == [making.RECORDINGS] * 2
+    assert sum(sum(seconds) for _, seconds in asked) > sum(os.times()[2:4]) - before > 0
+
+
 def test_a_study_without_an_atlas_pays_for_none(study):
     assert not [i for i in counted(study(atlas={"make": False}))[0] if i.stage == "atlas"]
 
@@ -190,7 +260,7 @@ def test_a_model_that_cannot_be_measured_is_named(study):
     start = {"tables": 1, "probes": 1, "figure": 1}
     rates = {"start": start, "prepare": 0, "check": 0, "excerpt": 0, "encoders": {}}
     known = {name: sizes.sizes(one, name) for name in one.datasets}
-    found, unknown = estimate.items(one, known, rates | {"unknown": {"tiny": "is not here yet"}})
+    found, unknown = estimate.items(one, known, rates | {"unknown": {"model tiny": "is not here yet"}})
     assert unknown == ["model tiny: is not here yet"]
     assert {item.stage for item in found} == {"preparation", "atlas", "figures and tables"}
 
@@ -267,9 +337,9 @@ def test_every_rule_belongs_to_a_stage_or_is_known_to_take_nothing():
     assert rules - known == UNCOUNTED
 
 
-# Downloads, training pools, and lists of files and of provenance; `cost` says that the first two are not
-# counted.
+# Downloads, the packing of AudioSet, and lists of files and of provenance; `cost` says that the first two are
+# not counted.
 UNCOUNTED = {
     "download_archive", "download_batch", "download_snapshot", "download_weights",
-    "find_audioset", "list_files", "make_pool", "pack_audioset", "provenance",
+    "find_audioset", "list_files", "pack_audioset", "provenance",
 }  # fmt: skip
