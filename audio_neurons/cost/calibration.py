@@ -71,9 +71,9 @@ print(json.dumps(calibration.inference(Inference.read(sys.argv[1]), json.loads(s
 FIGURE = """
 import os, tempfile
 import matplotlib.pyplot as plt
-from audio_neurons.report.figures import _style as style
+from audio_neurons.report.figures import _style as style, drawing, sharing
 style.style()
-figure, panels = plt.subplots(2, 3, figsize=(7, 4), layout="constrained")
+figure, panels = plt.subplots(3, 4, figsize=(7, 4), layout="constrained")
 for panel in panels.flat:
     panel.plot(range(9), label="a line")
     panel.set(title="a title", xlabel="an axis", ylabel="an axis")
@@ -223,9 +223,12 @@ def _keep(known: Mapping[str, Any], path: Path) -> None:
 
 def _start(code: str, *arguments: str) -> float:
     """Return the processor time of a process that runs some code, which starts a job of its kind."""
-    before = sum(os.times()[2:4])
-    _run(JOB + code, *arguments)
-    return sum(os.times()[2:4]) - before
+    found = []
+    for _ in range(2):  # the first one may compile what the others find compiled
+        before = sum(os.times()[2:4])
+        _run(JOB + code, *arguments)
+        found.append(sum(os.times()[2:4]) - before)
+    return min(found)
 
 
 def _run(code: str, *arguments: str) -> str:

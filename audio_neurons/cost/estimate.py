@@ -324,8 +324,7 @@ class _Counted:
         sets += sum(1 for name, lst in block.lists.items() if lst.models is None or model in lst.models)
         clips = self.filled(one.splits.get(SPLIT_OF_EFFECTS, 0))
         own, compared = work.own_conditions(settings, sets), work.compared_conditions(settings, sets)
-        middle = (rate["first"] + rate["middle"]) / 2
-        shares = self.shares(model, task, rate) or (middle, rate["first"])
+        shares = self.shares(model, task, rate) or (rate["middle"], rate["first"])
         passes = []
         for draws, share in zip((work.fewest_draws(settings), settings.random), shares, strict=True):
             bare = work.rounds_of(settings, compared, draws) + settings.jobs - 1

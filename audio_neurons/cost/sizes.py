@@ -58,8 +58,12 @@ def sizes(study: Study, name: str) -> Sizes | None:
     """Return the sizes of a dataset of a study, in the working directory of its runs; None if unknown."""
     if study.datasets.prepared(name):
         return _prepared(study, name)
-    found = _listed(study, name) if study.datasets[name].files is not None else _known(study, name)
-    sample = study.datasets[name].sample
+    own = study.datasets[name]
+    if own.synthesis is not None:
+        found = _made(study, name, own.synthesis.clips)
+    else:
+        found = _listed(study, name) if own.files is not None else _known(study, name)
+    sample = own.sample
     return found.sampled(sample.clips) if found and sample else found
 
 
@@ -114,6 +118,14 @@ def _known(study: Study, name: str) -> Sizes | None:
         found = replace(
             found.sampled(round(clips * share)), source="known numbers, if all sentences are as many"
         )
-    if own.synthesis is not None:  # as many as are asked for, divided as the dataset is
-        return replace(found.sampled(own.synthesis.clips), source="recordings that are made")
     return found
+
+
+def _made(study: Study, name: str, clips: int) -> Sizes:
+    """Return the sizes of recordings that are made here."""
+    known = facts()["made"][study.datasets.adapter(name)]
+    shares = known.get("splits", {"train": 0.7, "valid": 0.1, "test": 0.2})
+    splits = {split: round(share * clips) for split, share in shares.items()}
+    groups, seconds = min(known.get("groups", clips), clips), study.datasets.clip_seconds(name)
+    source = "recordings that are made"
+    return Sizes(clips, splits, groups, known["classes"], seconds, known.get("folds", 1), source)

@@ -130,7 +130,7 @@ def test_every_stage_is_its_work_at_the_rates(study):
     # Two sets: own conditions at two replacements and the shifted ones, and random sets at the mean.
     ablated = of(found, "ablation", "pitch")
     fewest = work.fewest_draws(study().config.ablation)
-    passes = [8 * (8 + 2 * fewest) * 0.75 + 8 * 2 + 24, 8 * (8 + 2 * 20) * 1.0 + 8 * 2 + 24]
+    passes = [8 * (8 + 2 * fewest) * 0.5 + 8 * 2 + 24, 8 * (8 + 2 * 20) * 1.0 + 8 * 2 + 24]
     assert ablated.encoder == pytest.approx([2 * n for n in passes])
     shown, sounds, pages = (of(found, "atlas", where) for where in ("own", "own sounds", "pages"))
     assert shown.encoder == pytest.approx((24 * 2.0,) * 2)  # of 24 clips, all are drawn
@@ -200,6 +200,8 @@ def test_what_is_made_here_costs_what_was_measured_of_it(study):
     study()  # its recordings
     one = Study(complete(config), ROOT)
     assert calibration.made(one, "cremad") == "cremad 2"
+    made = sizes.sizes(one, "cremad")
+    assert (made.clips, made.splits, made.groups) == (60, {"train": 42, "valid": 6, "test": 12}, 20)
     more = {
         "encoders": {calibration.key(one, "trained"): {**ENCODER, "passes": {"2": PASS, "0.64": PASS}}},
         "recordings": {"cremad 2": [3.0, 0.5]}, "pools": {"2.5": [1.0, 0.25]},
