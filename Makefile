@@ -29,11 +29,11 @@ environment: ## Create .venv from the lock file, or repair it.
 	@command -v $(PYTHON) > /dev/null || { echo "error: there is no $(PYTHON); set PYTHON=python3.12, say"; exit 1; }
 	@$(PYTHON) envs/install.py "$(VENV)" --lock "$(LOCK)" --uv-lock "$(UV_LOCK)" --gigabytes $(GIGABYTES) $(ANY_PYTHON)
 
-demo: environment ## Run the embedded demo (thirteen minutes on two cores); nothing is downloaded but Python packages.
+demo: environment ## Run the embedded demo (seven minutes on two idle cores); nothing is downloaded but Python packages.
 	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --directory demo
 
-test: environment ## Run all tests in two processes.
-	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: environment ## Run all tests in three processes.
+	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: environment ## Check style, types, imports between rooms, and the workflow.
 	@$(VENV)/bin/ruff check .

@@ -17,14 +17,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-# Encoders of the tests are small, and two workers share the cores.
+# Encoders of the tests are small, and workers share the cores.
 torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
     """The longest file first, then Slurm's, which waits much, and others that run Snakemake.
 
-    Two workers, each with one file at a time, then end together. Tests of a trained world come last: a mutant
+    Workers, each with one file at a time, then end together. Tests of a trained world come last: a mutant
     is then killed by a test that takes no time.
     """
     first = {name: rank for rank, name in enumerate(("test_workflow.py", "test_slurm.py"))}

@@ -46,6 +46,7 @@ NOISE_SECONDS, NOISE_RATE, NOISE_CLIPS = 5.0, 44_100, 16
 CONDITIONS, SET = 4, 25  # conditions that are measured, and neurons of each
 # Neurons, rows and classes of which the inference is measured: one more of each than in the first.
 POINTS = ((1024, 100, 5), (4096, 100, 5), (4096, 800, 5), (4096, 100, 25))
+STARTS = 2  # of a job of each kind: the first one may compile what others find compiled
 FORMAT = 3  # of the file
 KINDS = ("infer", "encoders", "recordings", "pools", "trainings")  # of rates that depend on a configuration
 JOB = "from snakemake.script import Snakemake\n"  # what a job imports before its script runs
@@ -224,7 +225,7 @@ def _keep(known: Mapping[str, Any], path: Path) -> None:
 def _start(code: str, *arguments: str) -> float:
     """Return the processor time of a process that runs some code, which starts a job of its kind."""
     found = []
-    for _ in range(2):  # the first one may compile what the others find compiled
+    for _ in range(STARTS):
         before = sum(os.times()[2:4])
         _run(JOB + code, *arguments)
         found.append(sum(os.times()[2:4]) - before)

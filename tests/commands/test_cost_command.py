@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     points = ((32, 10, 2), (64, 10, 2), (64, 20, 2), (64, 10, 4))
-    for name, value in {"POINTS": points, "NOISE_CLIPS": 2, "NOISE_SECONDS": 1.0}.items():
+    for name, value in {"POINTS": points, "NOISE_CLIPS": 2, "NOISE_SECONDS": 1.0, "STARTS": 1}.items():
         monkeypatch.setattr(calibration, name, value)
     rows = [f"{n}.wav,{'low' if n % 2 else 'high'},s{n},{'test' if n >= 8 else 'train'}" for n in range(12)]
     (tmp_path / "own.csv").write_text("\n".join(["path,pitch,group,split", *rows]) + "\n")
