@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -64,3 +65,9 @@ def hidden():
 @pytest.fixture(scope="session")
 def root():
     return ROOT
+
+
+def pytest_collection_finish():
+    """Leave what is imported out of the search for garbage, which takes an eighth of the tests' time."""
+    gc.collect()
+    gc.freeze()

@@ -7,7 +7,7 @@ import pytest
 from audio_neurons.running import runtime
 
 JOB = """
-import ctypes, logging, os, sys, warnings
+import ctypes, gc, logging, os, sys, warnings
 from audio_neurons.running import runtime
 print("before")
 runtime.start(sys.argv[1], 2)
@@ -19,6 +19,7 @@ warnings.warn("a warning")
 items = list(runtime.progress(iter("abc"), 3, "job", "letters"))
 assert items == ["a", "b", "c"]
 assert os.environ["OMP_NUM_THREADS"] == "2"
+assert gc.get_threshold()[0] == runtime.GARBAGE
 raise KeyError("at the end")
 """
 
