@@ -57,7 +57,7 @@ class Refused(Exception):
 
 def identity(arguments: argparse.Namespace) -> dict:
     """Return the lock hashes, Python version and path of an up-to-date environment; scripts hold its path."""
-    made = {"place": arguments.venv, "python": "{}.{}".format(*sys.version_info)}
+    made = {"place": os.path.realpath(arguments.venv), "python": "{}.{}".format(*sys.version_info)}
     for path in filter(None, (arguments.lock, arguments.uv_lock)):
         with open(path, "rb") as file:
             made[path] = hashlib.sha256(file.read()).hexdigest()
@@ -88,8 +88,8 @@ def flaw(venv: str, wanted: dict, any_python: bool) -> str:
     return "" if started.decode().strip() == made.get("python") else "its Python has another version now"
 
 
-def check(venv: str, gigabytes: float) -> None:
-    """Raise `Refused` at once for problems that would otherwise fail after minutes."""
+def check(venv: str, gigabytes: float, why: str) -> None:
+    """Raise `Refused` at once for what would otherwise fail after minutes, or empty another's folder."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         version = "{}.{}.{}".format(*sys.version_info)
         raise Refused(f"Python 3.11 to 3.14 is needed, {sys.executable} is {version}; set PYTHON=python3.12")
@@ -106,10 +106,11 @@ def check(venv: str, gigabytes: float) -> None:
         raise Refused(f"Snakemake cannot run a Python whose path contains {odd.group()!r}: {venv}; {remedy}")
     if os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
         raise Refused(f"{venv} is not a virtual environment and stays untouched; move it, or set VENV=...")
-    if os.path.islink(venv) and os.path.exists(venv) and not os.path.exists(os.path.join(venv, ".ready")):
-        target = os.path.realpath(venv)
+    target = os.path.realpath(venv)
+    if os.path.islink(venv) and os.path.isdir(target) and os.listdir(target):  # another checkout may use it
         raise Refused(
-            f"{venv} is a link to {target}, which `make` did not create; remove the link, or set VENV=..."
+            f"{venv} is a link to {target}, which is not empty, and {why}; remove the link, or empty that "
+            "folder if nothing else uses it"
         )
     require_room(venv, gigabytes, "make room, or clone to a larger disk", cleared=venv)
 
@@ -250,7 +251,7 @@ def install(venv: str, lock: str, uv: str, inside: dict) -> None:
 
 def make(arguments: argparse.Namespace, wanted: dict) -> None:
     """Create the environment, check it, and record its lock hashes."""
-    venv, lock, begun = arguments.venv, arguments.lock, time.monotonic()
+    venv, lock, begun = os.path.realpath(arguments.venv), arguments.lock, time.monotonic()
     create(venv)
     inside = variables(settings(venv))
     uv = bootstrap(venv, arguments.uv_lock, inside) if arguments.uv_lock else ""
@@ -288,7 +289,7 @@ def main() -> None:
         wanted = identity(arguments)
         why = flaw(arguments.venv, wanted, arguments.any_python)
         if why:
-            check(arguments.venv, arguments.gigabytes)
+            check(arguments.venv, arguments.gigabytes, why)
             print(f"Making {arguments.venv}: {why}.", flush=True)
             make(arguments, wanted)
     except Refused as error:

@@ -378,11 +378,37 @@ def test_an_environment_behind_a_link_is_left_as_it_is(bare, tmp_path):
     other.mkdir()
     (other / "pyvenv.cfg").touch()
     bare.venv.symlink_to(other)
-    line = bare.refuse()
-    assert line.startswith(
-        f"error: {bare.venv} is a link to {other.resolve()}, which `make` did not create; "
+    assert bare.refuse() == (
+        f"error: {bare.venv} is a link to {other.resolve()}, which is not empty, and its installation was "
+        "not finished; remove the link, or empty that folder if nothing else uses it"
     )
     assert (other / "pyvenv.cfg").exists()
+
+
+def test_an_environment_may_be_behind_a_link_and_is_shared_but_not_made_anew(checkout, tmp_path):
+    """On a larger disk, say, or that of another checkout."""
+    other = tmp_path / "scratch"
+    other.mkdir()
+    checkout.venv.symlink_to(other)
+    assert f"Making {checkout.venv}: its installation was not finished." in checkout.make()
+    assert checkout.venv.is_symlink()
+    assert checkout.ask("import alpha; print(alpha.version)") == "1.0"
+    assert (other / ".ready").exists()
+    second = tmp_path / "second"
+    second.symlink_to(other)
+    assert "Making" not in checkout.make(VENV=second)
+
+    before = (other / ".ready").read_text()
+    checkout.lock.write_text(pins(NEW, BETA))
+    ran = checkout.start(VENV=second)
+    said = ran.communicate()[0]
+    assert ran.returncode
+    assert (
+        f"error: {second} is a link to {other.resolve()}, which is not empty, and {checkout.lock} has "
+        in said
+    )
+    assert (other / ".ready").read_text() == before
+    assert checkout.ask("import alpha; print(alpha.version)") == "1.0"
 
 
 @pytest.mark.parametrize("odd", [" ", "'", ":", "&", "("])
