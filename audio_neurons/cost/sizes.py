@@ -59,6 +59,7 @@ def sizes(study: Study, name: str) -> Sizes | None:
     if study.datasets.prepared(name):
         return _prepared(study, name)
     own = study.datasets[name]
+    found: Sizes | None
     if own.synthesis is not None:
         found = _made(study, name, own.synthesis.clips)
     else:
