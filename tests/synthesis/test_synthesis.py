@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_neurons import tables
+from audio_neurons.cost.work import facts
 from audio_neurons.datasets import source
 from audio_neurons.recordings.preparation import prepare
 from audio_neurons.synthesis import make_archives, make_pool
@@ -230,6 +232,10 @@ def test_every_recording_can_be_prepared(made, dataset, tmp_path):
         options={"verify_members": False} if dataset in ("esc50", "gtzan") else {},
     )  # fmt: skip
     assert (result.clips, result.rejected, result.excluded) == (60, 0, 0)
+    # The cost of a study that makes them counts by these numbers.
+    clips = tables.read(tmp_path / "part.parquet", "clips")
+    known = facts()["made"][dataset]["classes"]
+    assert {label: clips[label].nunique() for label in known} == known
 
 
 @pytest.mark.parametrize("dataset", ARCHIVES)
