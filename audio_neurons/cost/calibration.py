@@ -180,7 +180,7 @@ def made(study: Study, name: str) -> str:
 
 def _add_made(study: Study, known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Measure what is made here, and yield what cannot be made, and why."""
-    from audio_neurons.synthesis import DemoPackageMissing
+    from audio_neurons.synthesis.soundfont import DemoPackageMissing
 
     def add(name: str, kind: str, as_: str, measure: Callable[[], list[float]]) -> Iterator[tuple[str, str]]:
         if as_ not in known[kind]:

@@ -29,7 +29,7 @@ def recordings(adapter: str, archives: Archives, seconds: float) -> list[float]:
     archives
         Role → path of an archive, or paths; their names are used, in a temporary folder.
     """
-    from audio_neurons.synthesis import make_archives
+    from audio_neurons.synthesis.making import make_archives
 
     def make(folder: Path, clips: int) -> None:
         given = {
@@ -45,7 +45,7 @@ def recordings(adapter: str, archives: Archives, seconds: float) -> list[float]:
 
 def pool(seconds: float) -> list[float]:
     """Return the processor time of making a training pool: a constant, and of each clip."""
-    from audio_neurons.synthesis import make_pool
+    from audio_neurons.synthesis.making import make_pool
 
     def make(folder: Path, clips: int) -> None:
         make_pool(folder / "pool.parquet", clips=clips, seconds=seconds, seed=0)
