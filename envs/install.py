@@ -100,19 +100,19 @@ def check(venv: str, gigabytes: float, why: str) -> None:
             package = "python{}.{}-venv".format(*sys.version_info)
             remedy = f"install it (Debian, Ubuntu: apt install {package}), or set PYTHON=... to another"
             raise Refused(f"{sys.executable} lacks the module {module}; {remedy}") from None
-    odd = re.search(UNSAFE, venv)
+    target = os.path.realpath(venv)
+    odd = re.search(UNSAFE, venv) or re.search(UNSAFE, target)
     if odd:
         remedy = "move the checkout, or set VENV=... to a folder elsewhere"
         raise Refused(f"Snakemake cannot run a Python whose path contains {odd.group()!r}: {venv}; {remedy}")
     if os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
         raise Refused(f"{venv} is not a virtual environment and stays untouched; move it, or set VENV=...")
-    target = os.path.realpath(venv)
     if os.path.islink(venv) and os.path.isdir(target) and os.listdir(target):  # another checkout may use it
         raise Refused(
             f"{venv} is a link to {target}, which is not empty, and {why}; remove the link, or empty that "
             "folder if nothing else uses it"
         )
-    require_room(venv, gigabytes, "make room, or clone to a larger disk", cleared=venv)
+    require_room(target, gigabytes, "make room, or clone to a larger disk", cleared=target)
 
 
 def require_room(folder: str, gigabytes: float, remedy: str, cleared: str = "") -> None:

@@ -36,6 +36,7 @@ from audio_neurons.settings.selection import PRESETS
 from audio_neurons.study.loading import HOME
 from audio_neurons.study.models import TOLD
 from audio_neurons.study.study import Study
+from audio_neurons.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,8 +58,7 @@ ENCODER = """
 import json, sys
 from pathlib import Path
 from audio_neurons.activations import extraction
-from audio_neurons.cost import encoders, making
-from audio_neurons.cost.clock import line, spent
+from audio_neurons.cost import encoders
 encoders.load("model", json.loads(sys.argv[1]), Path(sys.argv[2]))
 """
 # In a process of its own: how many threads NumPy has, whose waiting counts, is set when it is imported.
@@ -167,7 +167,10 @@ def calibrate(
             except ModelError as error:
                 unknown[f"model {model}"] = str(error)
         if have["passes"]:
-            _add_training(study, model, known)
+            try:
+                _add_training(study, model, known)
+            except TrainingError as error:
+                unknown[f"training of {model}"] = str(error)
         _keep(known, path)
     return {**known, "unknown": unknown}
 
@@ -187,7 +190,7 @@ def _add_made(study: Study, known: dict[str, Any]) -> Iterator[tuple[str, str]]:
             tell(f"measuring the making of {name}")
             try:
                 known[kind][as_] = measure()
-            except DemoPackageMissing as error:
+            except (DemoPackageMissing, ValueError) as error:  # no package, no stand-in, or too few clips
                 yield f"recordings of {name}", str(error)
 
     for name in study.datasets.made_here:

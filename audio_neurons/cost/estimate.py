@@ -25,6 +25,9 @@ STAGES = (
 ASKED = ("screening",)  # stages that run only if they are asked for: by the target `ablations`
 # Operations of a step of training over those of a pass of its clips: forward, and twice as much backward.
 TRAINED = 3
+# Jobs that write tables and the summary: tabulate, tabulate_published, tabulate_expectations, summarize; and
+# tabulate_acoustics, if these are measured.
+TABULATING = 4
 JOBS_OF_DATASET = 2  # one checks it, and one prepares it for each sampling rate
 CARD = 0.0002  # seconds of a neuron's card in the atlas, per dataset, as measured on two cores of an EPYC
 Range = tuple[float, float]
@@ -147,8 +150,8 @@ class _Counted:
             yield from self.shown(used)
         figures = self.study.results.figures("pdf")
         start = self.rates["start"]
-        drawn, listed = len(figures), len(self.study.results.tables())
-        starts = drawn * start["figure"] + listed * start["tables"]
+        drawn, listed = len(figures), TABULATING + self.config.extraction.acoustics
+        starts = drawn * start["figure"] + listed * start["tests"]
         yield Item("figures and tables", "", "", starts=starts, jobs=drawn + listed)
 
     def encoder(self, model: str) -> dict[str, Any] | None:
@@ -218,7 +221,9 @@ class _Counted:
         if model not in self.study.models.with_weights("training"):
             return
         training = self.study.models.training(model)
-        found = self.rates["trainings"][calibration.training_key(self.study, model)]
+        found = self.rates["trainings"].get(calibration.training_key(self.study, model))
+        if found is None:  # why is in what is unknown
+            return
         constant, each = found["step"]
         encoder = training.steps * (constant + each * training.batch_size)
         heard = training.steps * training.batch_size

@@ -69,7 +69,8 @@ def training(block: Mapping[str, Any], device: str, once: float) -> dict[str, An
     Parameters
     ----------
     once
-        Seconds of one clip's forward pass: batches are as large as is measured in some seconds.
+        Seconds of one clip's forward pass. Where those of a whole batch take more than a second, a smaller
+        batch is measured.
 
     Returns
     -------
