@@ -6,9 +6,11 @@
 #   snakemake --cores N --configfile config/demo.yaml --directory demo    the embedded demo
 from pathlib import Path
 
+from audio_neurons.running.runtime import spare_searches
 from snakemake.utils import min_version
 
 min_version("9.19")
+spare_searches()
 
 # A --configfile replaces the full reproduction rather than extending it.
 if not workflow.overwrite_configfiles:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from audio_neurons.ablation.effects import cluster_interval
+from audio_neurons.ablation.effects import Clusters
 from audio_neurons.activations.units import Units
 from audio_neurons.inference.differences import two_sided
 from audio_neurons.inference.identities import identity_test
@@ -253,7 +253,7 @@ def harm(groups: int, extra: float, sets: int, random: int = 39, clips: int = 12
         change[0] -= extra
         p = (1 + (change[1:].mean(1) <= change[0].mean()).sum()) / (random + 1)
         values = np.stack([change[0], change[0] - change[1:].mean(0)])
-        _, high = cluster_interval(values, group, 200, 0.95, rng)
+        _, high = Clusters(group, 200, rng).interval(values, 0.95)
         facts = {"p and interval of the change": high[0] < 0, "p and interval of the excess": high[1] < 0}
         for name, below in facts.items():
             called.setdefault(name, []).append(bool(p <= ALPHA and below))

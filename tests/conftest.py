@@ -8,6 +8,8 @@ from hypothesis import Phase, settings
 
 from audio_neurons import models
 
+gc.disable()  # until all tests are collected: imports leave no garbage
+
 # The same examples in every run; HYPOTHESIS_PROFILE=default draws others.
 settings.register_profile("same", derandomize=True)
 # A mutant is killed by an example that fails; the smallest such example is of no use.
@@ -71,3 +73,4 @@ def pytest_collection_finish():
     """Leave what is imported out of the search for garbage, which takes an eighth of the tests' time."""
     gc.collect()
     gc.freeze()
+    gc.enable()

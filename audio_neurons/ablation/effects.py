@@ -129,35 +129,41 @@ def mcnemar(lost: int, gained: int) -> float:
 mcnemar_p = cache(mcnemar)
 
 
-def cluster_interval(
-    values: np.ndarray, group: Sequence, draws: int, confidence: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bootstrap percentile interval of the mean over clips, resampling whole groups.
+class Clusters:
+    """Bootstrap draws of whole groups of clips, which are not independent within a group.
 
     Parameters
     ----------
-    values
-        (M, n): M statistics of n clips; all use the same draws.
     group
-        (n,): group of each clip; clips of a group are not independent.
-
-    Returns
-    -------
-    Lower and upper end, (M,) each; NaN if there are fewer than two groups, or no draws.
+        (n,): group of each clip.
+    draws
+        Number of draws R.
     """
-    _, number = np.unique(np.asarray(group), return_inverse=True)
-    groups = number.max() + 1
-    if groups < 2 or not draws:
-        low, high = np.full((2, len(values)), np.nan)
+
+    def __init__(self, group: Sequence, draws: int, rng: np.random.Generator):
+        _, number = np.unique(np.asarray(group), return_inverse=True)
+        groups = number.max() + 1
+        self._known = groups > 1 and draws > 0
+        if self._known:
+            self._member = np.eye(groups)[number]  # (n, G)
+            self._weights = rng.multinomial(groups, np.full(groups, 1 / groups), draws)  # (R, G)
+            self._sizes = self._weights @ self._member.sum(0)
+
+    def interval(self, values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return lower and upper ends (M,) of the percentile intervals of means over clips, of (M, n) values.
+
+        NaN if there are fewer than two groups, or no draws.
+        """
+        if not self._known:
+            low, high = np.full((2, len(values)), np.nan)
+            return low, high
+        tail = (1 - confidence) / 2
+        ends = [
+            np.quantile(self._weights @ one / self._sizes, [tail, 1 - tail])  # one by one: less memory
+            for one in values @ self._member
+        ]
+        low, high = np.array(ends).T
         return low, high
-    member = np.eye(groups)[number]  # (n, G)
-    weights = rng.multinomial(groups, np.full(groups, 1 / groups), draws)  # (R, G)
-    sizes = weights @ member.sum(0)
-    sums = values @ member
-    tail = (1 - confidence) / 2
-    ends = [np.quantile(weights @ one / sizes, [tail, 1 - tail]) for one in sums]  # one by one: less memory
-    low, high = np.array(ends).T
-    return low, high
 
 
 def effects(
@@ -365,7 +371,8 @@ def _intervals(
     ends = np.full((2, *shape), np.nan)
     for c, name in enumerate(classes):
         mine = _of_class(measured, name)
-        group = measured.frame["group"].to_numpy()[mine]
+        rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
+        clusters = Clusters(measured.frame["group"].to_numpy()[mine], settings.bootstrap, rng)
         for k, (_, true) in measured.kept.items():
             values = (true - measured.before[1])[:, mine]
             if controls is not None:
@@ -373,8 +380,7 @@ def _intervals(
                     continue
                 values = values - measured.pooled[k][:, mine] / FIXED_POINT / len(controls[k])
             values = np.concatenate([values, values.mean(0, keepdims=True)])
-            rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
-            ends[:, k, :, c] = cluster_interval(values, group, settings.bootstrap, settings.confidence, rng)
+            ends[:, k, :, c] = clusters.interval(values, settings.confidence)
     return ends
 
 

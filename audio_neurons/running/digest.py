@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
+import json
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 
+from audio_neurons.running.files import write_text
+
 PACKAGE = Path(__file__).parents[1]
+# Parsing takes a fifth of Snakemake's start. As Python keeps bytecode, this keeps what was read of each
+# source, in the same folder: path -> [digest of the source, digest of its syntax tree, what it imports].
+KEPT = Path(cache_from_source(__file__)).with_suffix(".json")
 
 
 def code_digest(*modules: str) -> str:
@@ -48,8 +58,25 @@ def _file(module: str) -> Path:
 @cache
 def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return the digest of a module's syntax tree, and the files of this package that it imports."""
-    source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source, path)
+    source = path.read_bytes()
+    place, now = path.relative_to(PACKAGE).as_posix(), hashlib.sha256(source).hexdigest()
+    kept = _kept()
+    if kept.get(place, [""])[0] != now:
+        kept[place] = [now, *_read(source)]
+        _keep_at_exit()
+    _, text, names = kept[place]
+    if b"PackageLoader" in source:
+        text = hashlib.sha256(text.encode() + _templates(path)).hexdigest()
+    imports = []
+    for name in names:
+        with suppress(ValueError):  # a function, class or subpackage, not a module
+            imports.append(_file(name))
+    return text, tuple(imports)
+
+
+def _read(source: bytes) -> tuple[str, list[str]]:
+    """Return the digest of a syntax tree, and dotted names below this package that its module imports."""
+    tree = ast.parse(source)
     names = []
     for node in _statements(tree):
         if isinstance(node, ast.Import):
@@ -59,21 +86,38 @@ def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
         elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstrings(node)
     _drop_docstrings(tree)
-    imports = []
-    for name in names:
-        if name.startswith(f"{PACKAGE.name}."):
-            try:
-                imports.append(_file(name.removeprefix(f"{PACKAGE.name}.")))
-            except ValueError:
-                continue  # a function, class or subpackage, not a module
-    text = ast.dump(tree).encode() + (_templates(path, tree) if "PackageLoader" in source else b"")
-    return hashlib.sha256(text).hexdigest(), tuple(imports)
+    own = f"{PACKAGE.name}."
+    below = [name.removeprefix(own) for name in names if name.startswith(own)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), below
 
 
-def _templates(path: Path, tree: ast.Module) -> bytes:
+@cache
+def _kept() -> dict[str, list]:
+    """Return what earlier processes have read of sources, with this module as it is."""
+    with suppress(OSError, ValueError):
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
+        if isinstance(kept, dict) and kept.pop("by", "") == _by():
+            return kept
+    return {}
+
+
+def _by() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+@cache
+def _keep_at_exit() -> None:
+    if not sys.dont_write_bytecode:
+        atexit.register(_keep)
+
+
+def _keep() -> None:
+    with suppress(OSError):  # the installation may not be written
+        write_text(KEPT, json.dumps({"by": _by()} | _kept()))
+
+
+def _templates(path: Path) -> bytes:
     """Return the templates beside a module that loads them, whole."""
-    if not any(isinstance(node, ast.Attribute) and node.attr == "PackageLoader" for node in ast.walk(tree)):
-        return b""
     return b"".join(
         file.name.encode() + file.read_bytes() for file in sorted(path.parent.glob("templates/*"))
     )

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +58,7 @@ def start(
     sys.excepthook = partial(_report, log)
     atexit.register(_end)
     limit_threads(threads)
-    gc.set_threshold(GARBAGE)
+    spare_searches()
     if rule:
         provenance.begin(rule, params or {})
 
@@ -104,6 +105,26 @@ def _remedy(error: BaseException) -> str:
             return f"the disk is full ({reason}); make room, then {AGAIN}"
         cause = cause.__cause__ or cause.__context__
     return ""
+
+
+def spare_searches() -> None:
+    """Search for garbage less often (`GARBAGE`)."""
+    gc.set_threshold(GARBAGE)
+
+
+@contextmanager
+def hidden(*modules: str) -> Iterator[None]:
+    """Let libraries that are imported inside the context do without optional modules, which take long.
+
+    Modules that have been imported before stay.
+    """
+    absent: dict[str, Any] = {module: None for module in modules if module not in sys.modules}
+    sys.modules.update(absent)
+    try:
+        yield
+    finally:
+        for module in absent:
+            del sys.modules[module]
 
 
 def limit_threads(threads: int) -> None:

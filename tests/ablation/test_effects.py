@@ -6,7 +6,7 @@ import pytest
 
 from audio_neurons import tables
 from audio_neurons.ablation.conditions import Condition, NeuronSet
-from audio_neurons.ablation.effects import ALL, Measured, cluster_interval, controls_of, effects, mcnemar
+from audio_neurons.ablation.effects import ALL, Clusters, Measured, controls_of, effects, mcnemar
 from audio_neurons.ablation.intervention import Change
 from audio_neurons.settings.ablation import Conditions
 from benchmarks import validity
@@ -23,23 +23,23 @@ def test_mcnemar_by_hand(lost, gained, p):
     assert mcnemar(lost, gained) == pytest.approx(p)
 
 
-def test_cluster_interval_draws_whole_groups():
+def test_intervals_of_clusters_draw_whole_groups():
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(30), 10)
     values = rng.normal(0, 1, 30)[group] + 0.01 * rng.normal(0, 1, 300)
-    low, high = cluster_interval(values[None], group, 2000, 0.95, np.random.default_rng(1))
+    low, high = Clusters(group, 2000, np.random.default_rng(1)).interval(values[None], 0.95)
     width = 2 * 1.96 * values.reshape(30, 10).mean(1).std() / np.sqrt(30)
     assert (high - low)[0] == pytest.approx(width, rel=0.1)
     assert low[0] < values.mean() < high[0]
-    alone = cluster_interval(values[None], np.arange(300), 2000, 0.95, np.random.default_rng(1))
+    alone = Clusters(np.arange(300), 2000, np.random.default_rng(1)).interval(values[None], 0.95)
     assert (alone[1] - alone[0])[0] < 0.5 * width
     for args in ((np.zeros(300), 100), (group, 0)):
-        assert np.isnan(cluster_interval(values[None], *args, 0.95, rng)).all()
+        assert np.isnan(Clusters(*args, rng).interval(values[None], 0.95)).all()
 
 
-def test_cluster_interval_against_drawing_one_by_one():
+def test_intervals_of_clusters_against_drawing_one_by_one():
     values, group = np.array([[1.0, 2, 4, 8, 16]]), np.array([0, 0, 1, 2, 2])
-    low, high = cluster_interval(values, group, 4000, 0.9, np.random.default_rng(0))
+    low, high = Clusters(group, 4000, np.random.default_rng(0)).interval(values, 0.9)
     members = [np.flatnonzero(group == g) for g in range(3)]
     rng = np.random.default_rng(5)
     means = [
@@ -48,12 +48,12 @@ def test_cluster_interval_against_drawing_one_by_one():
     np.testing.assert_allclose([low[0], high[0]], np.quantile(means, [0.05, 0.95]), rtol=0.1)
 
 
-def test_cluster_interval_of_two_groups_by_hand():
+def test_intervals_of_clusters_of_two_groups_by_hand():
     """Both of one group, or one of each: a quarter, a quarter and a half of the draws."""
     values = np.array([[1.0, 5, 5, 5], [0, 3, 3, 6]])
-    low, high = cluster_interval(values, list("xyyy"), 400, 0.9, np.random.default_rng(0))
+    low, high = Clusters(list("xyyy"), 400, np.random.default_rng(0)).interval(values, 0.9)
     assert (low.tolist(), high.tolist()) == ([1, 0], [5, 4])
-    low, high = cluster_interval(values, list("xyyy"), 400, 0.1, np.random.default_rng(0))
+    low, high = Clusters(list("xyyy"), 400, np.random.default_rng(0)).interval(values, 0.1)
     assert (low.tolist(), high.tolist()) == ([4, 3], [4, 3])
 
 

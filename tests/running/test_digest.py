@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 
@@ -13,9 +14,16 @@ def package(tmp_path, monkeypatch):
     copy = tmp_path / "audio_neurons"
     shutil.copytree(digest.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(digest, "PACKAGE", copy)
-    digest._parse.cache_clear()
+    monkeypatch.setattr(digest, "KEPT", tmp_path / "kept.json")
+    forget()
     yield copy
+    forget()
+
+
+def forget() -> None:
+    """Read sources, and what is kept of them, as a new process does."""
     digest._parse.cache_clear()
+    digest._kept.cache_clear()
 
 
 def edit(path, old: str, new: str) -> None:
@@ -118,3 +126,35 @@ def test_an_import_inside_a_function_counts(package):
 def test_an_unknown_module_is_an_error(module):
     with pytest.raises(ValueError, match=f"no module audio_neurons.{module}"):
         code_digest(module)
+
+
+def test_what_is_kept_is_used_as_long_as_the_source_is_the_same(package, monkeypatch):
+    before = code_digest("neurons.selection")
+    digest._keep()
+    forget()
+    monkeypatch.setattr(digest, "_read", lambda source: pytest.fail("it was parsed again"))
+    assert code_digest("neurons.selection") == before
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", "{}", '{"by": "another digest.py"}'])
+def test_what_cannot_be_used_is_made_anew(package, kept):
+    before = code_digest("neurons.selection")
+    digest.KEPT.write_text(kept)
+    forget()
+    assert code_digest("neurons.selection") == before
+    digest._keep()
+    assert json.loads(digest.KEPT.read_text())["neurons/selection.py"]
+
+
+def test_an_edit_counts_though_its_module_is_kept(package):
+    before = code_digest("neurons.selection")
+    digest._keep()
+    forget()
+    edit(package / "neurons/measures.py", "def entropy(", "def entropie(")
+    assert code_digest("neurons.selection") != before
+
+
+def test_an_installation_that_may_not_be_written_keeps_nothing(package, monkeypatch):
+    code_digest("neurons.selection")
+    monkeypatch.setattr(digest, "KEPT", package / "tables.py" / "kept.json")
+    digest._keep()

@@ -1,3 +1,4 @@
+import importlib
 import os
 import subprocess
 import sys
@@ -118,3 +119,12 @@ def test_the_time_left_is_that_of_the_pace_so_far(monkeypatch, capsys):
     assert first == "x: 20/60 MB, 0.5 MB/s, 1 min 20 s left"
     assert second == "x: 60/60 MB, 1.25 MB/s, 0 s left"
     assert last == "x: 60 MB in 40 s, 1.25 MB/s"
+
+
+def test_hidden_modules_are_absent_inside_only_and_imported_ones_stay(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with runtime.hidden("colorsys", "json"):
+        with pytest.raises(ImportError):
+            importlib.import_module("colorsys")
+        assert importlib.import_module("json") is sys.modules["json"]
+    assert importlib.import_module("colorsys").rgb_to_hsv

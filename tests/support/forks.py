@@ -128,6 +128,7 @@ class Scripts:
 
 def load() -> None:
     """Import what Snakemake and the scripts of all rules import, and compute once what every run asks for."""
+    gc.disable()
     for file in sorted(Path("workflow").rglob("*.*")):
         if file.suffix in (".py", ".smk"):
             for module, names in IMPORT.findall(file.read_text(encoding="utf-8")):
@@ -137,6 +138,7 @@ def load() -> None:
             importlib.import_module(name)
     from snakemake.cli import get_argument_parser
 
+    from audio_neurons.running import digest
     from audio_neurons.running.digest import PACKAGE, code_digest
     from audio_neurons.settings.schema import schema
 
@@ -144,9 +146,12 @@ def load() -> None:
     schema()
     modules = (path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py"))
     code_digest(*map(".".join, modules))
+    digest._keep()
+    atexit.unregister(digest._keep)  # each process would do it again
     for end in list(weakref.finalize._registry):
         end.atexit = False  # of what is imported, which takes time at the end of each process
     gc.freeze()  # what is imported is left out of the search for garbage, which would copy its pages
+    gc.enable()
 
 
 def serve(address: str) -> None:

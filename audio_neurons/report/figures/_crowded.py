@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from audio_neurons.report.figures import _style as style
 
@@ -27,6 +25,8 @@ def ordered(pairs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) ->
     They are the leaves of a clustering by average linkage: of one task by its mean ratios over the models, of
     two tasks each by its profile of ratios with the other.
     """
+    from scipy.spatial.distance import squareform  # slow to import, and few figures need it
+
     found = pairs.groupby(["class_a", "class_b"], sort=False)["value"].mean().fillna(0.0)
     values = _matrix(found, rows, columns)
     if set(pairs["class_a"].unique()) & set(pairs["class_b"].unique()) and not _is_full(pairs, rows, columns):
@@ -35,7 +35,7 @@ def ordered(pairs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) ->
         both = np.maximum(both, both.T)
         far = both.max(initial=0.0) - both
         np.fill_diagonal(far, 0.0)
-        order = [every[i] for i in leaves_list(linkage(squareform(far, checks=False), "average"))]
+        order = [every[i] for i in _leaves(squareform(far, checks=False))]
         return order, order
     return _by_profile(values, rows), _by_profile(values.T, columns)
 
@@ -48,7 +48,14 @@ def _is_full(pairs: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -
 def _by_profile(values: np.ndarray, names: Sequence[str]) -> list[str]:
     if len(names) < 3:
         return list(names)
-    return [names[i] for i in leaves_list(linkage(values, "average"))]
+    return [names[i] for i in _leaves(values)]
+
+
+def _leaves(values: np.ndarray) -> np.ndarray:
+    """Return the leaves of a clustering of rows, or of condensed distances, from left to right."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    return leaves_list(linkage(values, "average"))
 
 
 def _matrix(found: pd.Series, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:

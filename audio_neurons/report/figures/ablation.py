@@ -78,14 +78,16 @@ def _rows(one: pd.DataFrame, classes: int, level: float) -> Iterator[dict]:
     random = one[one["control"] == "random"]
     facts = own.iloc[0][
         ["model", "model_title", "kind", "set", "set_kind", "targets", "neurons", "gain", "replacement"]
-    ]
-    single = facts["set_kind"] == "class"
-    shown = own.index[own["target"]] if single or classes > MANY else own.index
+    ].to_dict()
+    few = facts["set_kind"] == "class" or classes > MANY
+    shown = own.index[own["target"]] if few else own.index
     rest = own.index[~own["target"] & (own.index != ALL)]
+    rows, nulls = own.to_dict("index"), dict(list(random.groupby("class")))
     for measure, (value, low, high, p, scale, _) in MEASURES.items():
+        others = scale * own.loc[rest, value].mean() if few else np.nan
         for name in shown:
-            row = own.loc[name]
-            null = scale * random.loc[random["class"] == name, value].to_numpy()
+            row = rows[name]
+            null = scale * nulls[name][value].to_numpy() if name in nulls else np.empty(0)
             ends = interval(null[:, None], level)[:, 0] if len(null) else (np.nan, np.nan)
             yield {
                 **facts,
@@ -96,7 +98,7 @@ def _rows(one: pd.DataFrame, classes: int, level: float) -> Iterator[dict]:
                 "value": scale * row[value],
                 "low": scale * row[low] if low else np.nan,
                 "high": scale * row[high] if high else np.nan,
-                "others": scale * own.loc[rest, value].mean() if single or classes > MANY else np.nan,
+                "others": others,
                 "shifted": scale * shifted.loc[name, value] if len(shifted) else np.nan,
                 "controls": len(null),
                 "control_low": ends[0],

@@ -26,6 +26,10 @@ COLUMNS = [
     "model", "model_title", "kind", "group", "title", "sets", "replacement", "gain", "measured", "series",
     "class", "controls", *NUMBERS,
 ]  # fmt: skip
+READ = [
+    "model", "model_title", "kind", "set", "set_kind", "targets", "replacement", "gain", "control", "draw",
+    "class", "target", "logprob_delta", "low", "high",
+]  # fmt: skip
 SINGLE = "class"  # the group of all sets that are specific to one class
 # Replacement → line style, marker and label.
 LOOKS: dict[str, tuple[Any, str, str]] = {
@@ -60,7 +64,7 @@ def data(inputs: Mapping[str, Sequence[str]], about: Mapping) -> pd.DataFrame:
         ``models`` and ``level``.
     """
     table = outcomes(inputs["ablation"], about)
-    table = table[table["class"] != ALL]
+    table = table.loc[table["class"] != ALL, READ]
     table = table.assign(group=table["set"].where(table["set_kind"] != "class", SINGLE))
     found = []
     for (_, group, _), one in table.groupby(["model", "group", "replacement"], sort=False):
