@@ -44,8 +44,7 @@ def code_digest(*modules: str) -> str:
         if path not in found:
             found[path], imports = _parse(path)
             waiting.extend(imports)
-    lines = sorted(f"{path.relative_to(PACKAGE).as_posix()} {text}" for path, text in found.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(sorted(found.values())).encode()).hexdigest()[:16]
 
 
 def _file(module: str) -> Path:
@@ -57,7 +56,7 @@ def _file(module: str) -> Path:
 
 @cache
 def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return the digest of a module's syntax tree, and the files of this package that it imports."""
+    """Return a module's path with the digest of its syntax tree, and the files here that it imports."""
     source = path.read_bytes()
     place, now = path.relative_to(PACKAGE).as_posix(), hashlib.sha256(source).hexdigest()
     kept = _kept()
@@ -71,7 +70,7 @@ def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
     for name in names:
         with suppress(ValueError):  # a function, class or subpackage, not a module
             imports.append(_file(name))
-    return text, tuple(imports)
+    return f"{place} {text}", tuple(imports)
 
 
 def _read(source: bytes) -> tuple[str, list[str]]:

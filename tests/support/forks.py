@@ -6,8 +6,9 @@ Snakemake that runs so has its scripts run so too. Their signals, threads, outpu
 resources are like those of other processes; seeds are drawn anew, but for that of `hash`.
 
 What is imported has read the environment. A script whose environment differs in more than `FREE` is therefore
-started as for a user. So are also each script once, in test_workflow's first run, and what tests kill or
-Slurm starts.
+started as for a user, and so is what tests kill or Slurm starts. With the argument ``libraries`` a server
+imports `LIBRARIES` alone: in test_workflow's first run, each script is forked from such a one once, and has
+to import the rest of what it uses itself.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ IMPORT = re.compile(r"^from (\S+) import (.+)$", re.M)
 WITHIN = ("nbformat", "smart_open", "snakemake.cli", "snakemake.storage", "audio_neurons.fetching.preflight")
 WITHIN += ("matplotlib.pyplot", "scipy.signal", "scipy.stats", "seaborn", "soundfile", "timm", "torchaudio")
 WITHIN += ("audio_neurons.datasets.custom", "pyarrow.pandas_compat", "threadpoolctl")
+LIBRARIES = ("numpy", "pandas", "pyarrow.parquet", "threadpoolctl", "torch")
 MODELS = ("audio_spectrogram_transformer", "hubert")  # of transformers, which is an extra
 WITHIN += tuple(f"transformers.models.{model}.modeling_{model}" for model in MODELS)
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -67,7 +69,7 @@ class Forked:
     folder
         Its working directory.
     firsts
-        Whether the first job of each script is not forked, if this is Snakemake.
+        Socket of the server that forks the first job of each script, if this is Snakemake; empty: the same.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Forked:
         environment: dict[str, str],
         files: tuple[int, int],
         folder: str,
-        firsts: bool = False,
+        firsts: str = "",
     ):
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(address)
@@ -105,25 +107,28 @@ class Forked:
 class Scripts:
     """Stands for `subprocess.Popen` in a Snakemake that was forked, so that scripts are forked too."""
 
-    def __init__(self, address: str, firsts: bool):
+    def __init__(self, address: str, firsts: str):
         self._address, self._firsts = address, firsts
         self._begun: set[str] = set()
 
     def __call__(self, command: str, **given: Any) -> Forked | subprocess.Popen:
         *begin, script = shlex.split(command)
         differing = {name for name, _ in given["env"].items() ^ BEFORE.items()} - FREE
-        if begin != BEGIN or differing or self._first(script):
+        if begin != BEGIN or differing:
             return subprocess.Popen(command, **given)
-        return Forked(self._address, [script], given["env"], (1, 2), os.getcwd())
-
-    def _first(self, script: str) -> bool:
         name = Path(script).name.partition(".")[2]  # tmpxyz.extract.py
-        before = name in self._begun
+        address = self._address if name in self._begun else self._firsts or self._address
         self._begun.add(name)
-        return self._firsts and not before
+        return Forked(address, [script], given["env"], (1, 2), os.getcwd())
 
 
 # The server
+
+
+def load_libraries() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.freeze()
 
 
 def load() -> None:
@@ -239,5 +244,5 @@ def leave(run: Callable[[], None]) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = os.getcwd()  # as `python -m`
-    load()
+    (load_libraries if sys.argv[2:] == ["libraries"] else load)()
     serve(sys.argv[1])

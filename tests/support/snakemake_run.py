@@ -38,12 +38,12 @@ def command(folder: Path, config: dict, *args: str, cores: str | None = "2") -> 
 
 
 @cache
-def _server(root: Path) -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
+def _server(root: Path, *what: str) -> tuple[str, subprocess.Popen, tempfile.TemporaryDirectory]:
     """Start it once for a copy of the project; what is returned ends with this process."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     address = str(Path(folder.name) / "socket")
     process = subprocess.Popen(
-        [sys.executable, forks.__file__, address],
+        [sys.executable, forks.__file__, address, *what],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, **forks.OWN},
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
@@ -60,7 +60,7 @@ def run(
 ) -> subprocess.CompletedProcess:
     """Run Snakemake; its output is in ``stdout`` and in the message of a failure.
 
-    With ``firsts``, the first job of each script starts as it does for a user (see `forks`).
+    With ``firsts``, the first job of each script imports what it needs itself (see `forks`).
     """
     asked = command(folder, config, *args, cores=cores)
     code, told = python(asked[1:], firsts)
@@ -74,7 +74,8 @@ def python(arguments: list[str], firsts: bool = False, folder: Path | None = Non
     folder = folder or Path.cwd()
     with tempfile.TemporaryFile() as output:
         files = (output.fileno(), output.fileno())
-        code = forks.Forked(server(), arguments, environment, files, str(folder), firsts).wait()
+        own = _server(ROOT, "libraries")[0] if firsts else ""
+        code = forks.Forked(server(), arguments, environment, files, str(folder), own).wait()
         output.seek(0)
         return code, output.read().decode("utf-8", "replace")
 

@@ -31,7 +31,7 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A folder in which the small demo has run, each script once as for a user; and what was printed."""
+    """A folder in which the small demo has run, each script once on its own imports; and what was printed."""
     folder = tmp_path_factory.mktemp("demo")
     return folder, run(folder, demo(), firsts=True).stdout
 
