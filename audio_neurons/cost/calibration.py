@@ -71,8 +71,10 @@ print(json.dumps(calibration.inference(Inference.read(sys.argv[1]), json.loads(s
 # Most of a figure's time is its import, its layout, and its two files.
 FIGURE = """
 import os, tempfile
-import matplotlib.pyplot as plt
+from audio_neurons.running import runtime
+runtime.start(os.devnull, 1)
 from audio_neurons.report.figures import _style as style, drawing, sharing
+import matplotlib.pyplot as plt
 style.style()
 figure, panels = plt.subplots(3, 4, figsize=(7, 4), layout="constrained")
 for panel in panels.flat:
@@ -190,7 +192,7 @@ def _add_made(study: Study, known: dict[str, Any]) -> Iterator[tuple[str, str]]:
             tell(f"measuring the making of {name}")
             try:
                 known[kind][as_] = measure()
-            except (DemoPackageMissing, ValueError) as error:  # no package, no stand-in, or too few clips
+            except DemoPackageMissing as error:
                 yield f"recordings of {name}", str(error)
 
     for name in study.datasets.made_here:

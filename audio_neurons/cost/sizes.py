@@ -122,11 +122,9 @@ def _known(study: Study, name: str) -> Sizes | None:
     return found
 
 
-def _made(study: Study, name: str, clips: int) -> Sizes | None:
-    """Return the sizes of recordings that are made here; None if they cannot be."""
-    known = facts()["made"].get(study.datasets.adapter(name))
-    if known is None:
-        return None
+def _made(study: Study, name: str, clips: int) -> Sizes:
+    """Return the sizes of recordings that are made here."""
+    known = facts()["made"][study.datasets.adapter(name)]
     shares = known.get("splits", {"train": 0.7, "valid": 0.1, "test": 0.2})
     splits = {split: round(share * clips) for split, share in shares.items()}
     groups, seconds = min(known.get("groups", clips), clips), study.datasets.clip_seconds(name)

@@ -114,11 +114,12 @@ def spare_searches() -> None:
 
 @contextmanager
 def hidden(*modules: str) -> Iterator[None]:
-    """Let libraries that are imported inside the context do without optional modules, which take long.
+    """Let libraries that a job imports inside the context do without optional modules, which take long.
 
-    Modules that have been imported before stay.
+    Modules that have been imported before stay, and outside jobs (:func:`start`) all do: a notebook may need
+    them.
     """
-    absent: dict[str, Any] = {module: None for module in modules if module not in sys.modules}
+    absent: dict[str, Any] = {m: None for m in modules if _terminal is not None and m not in sys.modules}
     sys.modules.update(absent)
     try:
         yield

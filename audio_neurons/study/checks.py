@@ -19,6 +19,7 @@ from audio_neurons.settings.datasets import Dataset
 from audio_neurons.settings.models import Checkpoint, Folder, Model
 from audio_neurons.settings.section import unknown
 from audio_neurons.settings.training import AUDIOSET_SECONDS, Pool, PooledTraining
+from audio_neurons.synthesis.making import STAND_INS
 
 
 def facts_against(config: Configuration) -> Iterator[str]:
@@ -66,6 +67,8 @@ def _adapter(dataset: Dataset) -> Iterator[tuple[str, str]]:
     roles = datasets.source(adapter)["archives"] or ("none",)
     for role in dataset.archives:
         yield from unknown(f"archives.{role}", role, roles, "archive")
+    if dataset.synthesis is not None and adapter not in STAND_INS:
+        yield "synthesis", f"no recordings of '{adapter}' can be made; of {', '.join(STAND_INS)} they can"
     if _misplaced(dataset):
         yield "", "`files` and the adapter 'custom' go together"
     else:

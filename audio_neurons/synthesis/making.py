@@ -15,6 +15,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+STAND_INS = ("cremad", "esc50", "gise51", "gtzan", "nsynth", "surge", "voxceleb1", "voxforge")
+
 
 def make_archives(
     dataset: str, archives: Mapping[str, Path | Sequence[Path]], *, clips: int, seconds: float, seed: int
@@ -24,7 +26,7 @@ def make_archives(
     Parameters
     ----------
     dataset
-        Name of an adapter: esc50, gise51, voxceleb1, voxforge, cremad, gtzan, nsynth or surge.
+        Name of an adapter, one of `STAND_INS`.
     archives
         Role → path of the archive; a list of one path for a role with many small files.
     clips
@@ -44,8 +46,8 @@ def make_archives(
     """
     from audio_neurons.synthesis.layouts import LAYOUTS
 
-    if dataset not in LAYOUTS:
-        raise ValueError(f"the demo has no recordings for '{dataset}'; it has {', '.join(LAYOUTS)}")
+    if dataset not in STAND_INS:
+        raise ValueError(f"the demo has no recordings for '{dataset}'; it has {', '.join(STAND_INS)}")
     paths = {
         role: Path(given) if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
         for role, given in archives.items()

@@ -20,6 +20,7 @@ from audio_neurons.commands import cost as command
 from audio_neurons.cost import calibration, clock, estimate, making, records, sizes, work
 from audio_neurons.settings.ablation import Conditions
 from audio_neurons.study import Study, complete
+from audio_neurons.synthesis.soundfont import DemoPackageMissing
 
 CONFIG = {
     "datasets": {
@@ -233,17 +234,20 @@ def changed(**settings):
     return block
 
 
-def test_recordings_for_which_there_is_no_stand_in_are_named(study):
+def test_recordings_whose_package_is_missing_are_named(study, monkeypatch):
     config = deepcopy(CONFIG)
-    config["datasets"]["emodb"] = {"clip_seconds": 1.0, "synthesis": {"clips": 60}}
-    config["tasks"]["emotion"]["dataset"] = "emodb"
+    config["datasets"]["voxforge"] = {"clip_seconds": 1.0, "synthesis": {"clips": 60}}
+    config["tasks"]["emotion"] = {"dataset": "voxforge", "label": "language"}
     study()
+
+    def lacking(*_):
+        raise DemoPackageMissing("espeakng_loader")
+
+    monkeypatch.setattr(making, "recordings", lacking)
     one = Study(complete(config), ROOT)
-    assert sizes.sizes(one, "emodb") is None
     ((what, why),) = calibration._add_made(one, {"recordings": {}, "pools": {}})
-    assert what == "recordings of emodb"
-    assert why.startswith("the demo has no recordings for 'emodb'; it has esc50, ")
-    assert "emodb: how many clips there will be" in counted(one)[1]
+    assert what == "recordings of voxforge"
+    assert "audio-neurons[demo]" in why
 
 
 @pytest.mark.parametrize("objective", ["m2d", "supervised"])

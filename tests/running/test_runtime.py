@@ -121,8 +121,12 @@ def test_the_time_left_is_that_of_the_pace_so_far(monkeypatch, capsys):
     assert last == "x: 60 MB in 40 s, 1.25 MB/s"
 
 
-def test_hidden_modules_are_absent_inside_only_and_imported_ones_stay(monkeypatch):
+def test_hidden_modules_are_absent_inside_only_of_a_job_and_imported_ones_stay(monkeypatch):
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with runtime.hidden("colorsys"):
+        importlib.import_module("colorsys")
+    monkeypatch.delitem(sys.modules, "colorsys")
+    monkeypatch.setattr(runtime, "_terminal", sys.stderr)
     with runtime.hidden("colorsys", "json"):
         with pytest.raises(ImportError):
             importlib.import_module("colorsys")

@@ -197,6 +197,10 @@ CONTRADICTIONS = {
     "datasets.esc50.archives.archive.git_blob": ("12", "datasets.esc50.archives.archive.git_blob: '12' does"),
     "datasets.esc50.files": ("x.csv", "datasets.esc50.files: x.csv"),
     "datasets.mine.files": ("x.csv", "datasets.mine: `files` and the adapter 'custom' go together"),
+    "datasets.emodb": (
+        {"synthesis": {"clips": 60}},
+        "datasets.emodb.synthesis: no recordings of 'emodb' can be made; of cremad, esc50, gise51, ",
+    ),
     "datasets.custom": ({}, "datasets.custom: `files` and the adapter 'custom' go together"),
     # samples and windows
     "datasets.mine.sample": (

@@ -22,6 +22,8 @@ from audio_neurons.cost.work import facts
 from audio_neurons.datasets import source
 from audio_neurons.recordings.preparation import prepare
 from audio_neurons.synthesis import make_archives, make_pool
+from audio_neurons.synthesis.layouts import LAYOUTS
+from audio_neurons.synthesis.making import STAND_INS
 
 TAGS = {
     "alarm_bell", "animal", "bass", "drum", "engine", "impact", "keyboard", "music", "plucked", "speech",
@@ -327,6 +329,10 @@ def test_pool_is_a_table_of_tagged_clips(tmp_path):
         assert rate == tables.SAMPLE_RATE
         assert sound.shape == (row.frames,)
         assert np.abs(sound).max() > 500
+
+
+def test_what_can_be_made_is_what_there_are_layouts_and_sizes_of():
+    assert set(STAND_INS) == set(LAYOUTS) == set(facts()["made"])
 
 
 def test_unknown_dataset_and_too_few_clips_are_refused(tmp_path):

@@ -8,7 +8,7 @@ runtime.start(snakemake.log[0], snakemake.threads, snakemake.rule, dict(snakemak
 
 from audio_neurons.report import figures
 
-with runtime.hidden("scipy.stats", "scipy.cluster"):  # which seaborn takes for plots that are not drawn here
-    make = figures.make
 inputs = {role: [paths] if isinstance(paths, str) else list(paths) for role, paths in snakemake.input.items()}
-make(snakemake.params.figure, inputs, json.loads(snakemake.params.about), dict(snakemake.output.items()))
+figures.make(
+    snakemake.params.figure, inputs, json.loads(snakemake.params.about), dict(snakemake.output.items())
+)

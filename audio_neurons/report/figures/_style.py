@@ -16,7 +16,6 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -27,7 +26,10 @@ from matplotlib.transforms import Bbox
 
 from audio_neurons.running import provenance
 from audio_neurons.running.files import atomic
-from audio_neurons.running.runtime import tell
+from audio_neurons.running.runtime import hidden, tell
+
+with hidden("scipy.cluster", "scipy.stats"):  # for plots that no figure has, a fifth of a figure's job
+    import seaborn as sns
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # logs every letter it embeds
 
