@@ -18,14 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from audio_neurons.activations import fused
+from audio_neurons.activations.counting import BYTE, Counter
 from audio_neurons.activations.fused import Sums
 from audio_neurons.activations.graphs import Graphed
 from audio_neurons.activations.trusted import Trusted
 from audio_neurons.models.encoder import Encoder
 from audio_neurons.running.runtime import tell
-
-# Largest count that fits into a byte; summing bytes keeps the overhead at a few per cent.
-BYTE = 255
 
 # Devices on which searching for candidate neurons first is cheaper than processing all of them. A GPU
 # would have to finish its queued work before the search, and would idle during it: kernels do the work there.
@@ -121,10 +119,13 @@ class Recorder:
         self._fused: dict[int, fused.Layer] = {}
         self._by_kernel = False  # whether activation functions of `_fused` count
         self._graphed: Graphed | None = None
+        self._counter: Counter | None = None  # of float32 on a CPU
         self._handles: list = []
 
     def __enter__(self) -> Recorder:
         _entered[self._key] = self
+        if self._searched and self._observer is None:
+            self._counter = Counter(torch.get_num_threads(), self._absolute)
         if self._encoder.device.type == "cuda" and not self._compiled and self._observer is None:
             self._graphed = Graphed(self._run)
         for number, layer in enumerate(self._layers):
@@ -142,6 +143,9 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         _entered.pop(self._key, None)
         self._graphed = None  # its memory
+        if self._counter is not None:
+            self._counter.__exit__()
+            self._counter = None
         self._fused = {}
         for handle in self._handles:
             handle.remove()
@@ -295,7 +299,9 @@ class Recorder:
         """Add the hidden activations (B, N, W) of one call to the batch."""
         places = self._of(layer, hidden, sums)
         counted, n, heard = self._about(layer, hidden.shape[1])
-        if self._searched or self._observer is not None or self._floor is None:
+        if self._counter is not None and hidden.dtype == torch.float32:
+            self._count(layer, hidden[:, counted], heard, places)
+        elif self._searched or self._observer is not None or self._floor is None:
             self._reduce(layer, hidden[:, counted], heard, places)
         else:
             rest = counted, self._bars(layer, hidden.dtype), heard, self._absolute, self._tokens[layer]
@@ -339,6 +345,16 @@ class Recorder:
             self._observer(layer, active, self._tokens[layer])
         if self._floor is not None:
             self._record_peak(layer, hidden, self._floor[layer, :width], highest, token)
+
+    def _count(self, layer: int, hidden: Tensor, heard: Tensor | None, sums: Sums) -> None:
+        """Do in NumPy, clip by clip, what :meth:`_reduce` does."""
+        assert self._counter is not None
+        threshold, width = self._threshold[layer], hidden.shape[2]
+        bar = threshold[:width].numpy() if isinstance(threshold, Tensor) else threshold
+        floor = None if self._floor is None else self._floor[layer, :width].numpy()
+        counts, highest, token = (of.numpy() for of in sums)
+        within = None if heard is None else heard.numpy()
+        self._counter.add(hidden.numpy(), within, bar, floor, (counts, highest, token), self._tokens[layer])
 
     def _bar(self, layer: int, dtype: torch.dtype) -> Tensor:
         """Return a layer's thresholds (W,); one number is rounded to the activations' type, as in PyTorch."""
@@ -403,6 +419,7 @@ class TopClips:
         self.active = torch.zeros((depth, width, k), dtype=torch.int32, device=device)
         searched = self.activation.device.type in SEARCHED
         self._every = None if searched else every.nonzero(as_tuple=True)
+        self._last = -1  # highest number of a clip so far
 
     @property
     def floor(self) -> Tensor:
@@ -424,11 +441,13 @@ class TopClips:
             as_tuple=True
         )
         clip = torch.cat([self.clip[layer, neuron], numbers.expand(len(layer), -1)], dim=1)
-        clip, by_number = clip.sort(dim=1)
+        by_number: Tensor | None = None
+        if not self._follow(numbers):
+            clip, by_number = clip.sort(dim=1)
 
         def join(mine: Tensor, batch_values: Tensor) -> Tensor:
             both = torch.cat([mine[layer, neuron], batch_values[new, layer, neuron].T], dim=1)
-            return both.gather(1, by_number)
+            return both if by_number is None else both.gather(1, by_number)
 
         activation, order = join(self.activation, batch.peak).sort(dim=1, descending=True, stable=True)
         order = order[:, : self._k]
@@ -437,3 +456,10 @@ class TopClips:
         self.clip[layer, neuron] = clip.gather(1, order)
         self.token[layer, neuron] = token.gather(1, order)
         self.active[layer, neuron] = active.gather(1, order)
+
+    def _follow(self, numbers: Tensor) -> bool:
+        """Return whether clips are in order: their numbers ascend, and are above those of all before."""
+        if self._every is not None:  # a GPU would have to finish its queued work
+            return False
+        last, self._last = self._last, max(self._last, int(numbers.max()))
+        return bool((numbers.diff(prepend=numbers.new_tensor([last])) > 0).all())

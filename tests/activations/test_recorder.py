@@ -183,16 +183,17 @@ def test_batches_do_not_add_up(encoder):
 
 @settings(deadline=None, max_examples=50)
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 25), st.integers(1, 7), st.integers(1, 8), st.integers(1, 30)
-)
-def test_strongest_clips_are_those_of_sorting_everything(seed, clips, k, size, levels):
+    st.integers(0, 2**32 - 1), st.integers(1, 25), st.integers(1, 7), st.integers(1, 8), st.integers(1, 30),
+    st.booleans(),
+)  # fmt: skip
+def test_strongest_clips_are_those_of_sorting_everything(seed, clips, k, size, levels, shuffled):
     """For any number of clips, in any order and any batches, with ties."""
     rng = np.random.default_rng(seed)
     shape = (clips, 2, 3)
     peak = rng.integers(-levels, levels, shape).astype(np.float32)
     token, active = rng.integers(0, 90, shape), rng.integers(0, 90, shape).astype(np.int32)
     top = TopClips(2, 3, k)
-    order = rng.permutation(clips)
+    order = rng.permutation(clips) if shuffled else np.arange(clips)
     for part in np.split(order, range(size, clips, size)):
         rows = np.pad(part, (0, size - len(part)))  # the last batch is padded
         values = [torch.from_numpy(v[rows]) for v in (active, peak, token)]
