@@ -20,17 +20,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+# Files that take half a minute or more.
+LONG = ["test_workflow.py", "test_slurm.py", "test_faults.py", "test_tutorials.py", "test_recordings.py"]
+LONG += ["test_benchmarks.py", "test_environment.py", "test_figures_ablation.py", "test_training_large.py"]
+LONG += ["test_bench_gpu.py", "test_cost_command.py", "test_docs_commands.py", "test_figures.py"]
+
 # Encoders of the tests are small, and workers share the cores.
 torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, then Slurm's, which waits much, and others that run Snakemake.
+    """The longest file first, then Slurm's, which waits much, others that run Snakemake, and other long ones.
 
     Workers, each with one file at a time, then end together. Tests of a trained world come last: a mutant
     is then killed by a test that takes no time.
     """
-    first = {name: rank for rank, name in enumerate(("test_workflow.py", "test_slurm.py"))}
+    first = {name: rank for rank, name in enumerate(LONG)}
     long = {item.path for item in items if any(map(item.get_closest_marker, ("slurm", "workflow")))}
 
     def rank(item):

@@ -68,8 +68,8 @@ def test_esc10_through_full_size_m2d_and_the_demos_ssl_model(mirror, tmp_path):
     assert len(pd.read_parquet(results / "rejected/esc50.parquet")) == 0
     cells = pd.read_parquet(results / "statistics/m2d/esc50/cells.parquet")
     assert set(cells["category"]) == CLASSES
-    assert cells["clips"].sum() == 200
-    assert cells["tokens"].sum() == 200 * 50  # 1.59 s: 10 columns of 5 patches
+    assert cells["clips"].sum() == 100
+    assert cells["tokens"].sum() == 100 * 50  # 1.59 s: 10 columns of 5 patches
     assert set(cells.loc[cells["split"] == "test", "fold"]) == {5}
     neurons = pd.read_parquet(results / "neurons/m2d/esc50/aape.parquet")
     assert len(neurons) == 12 * 3072 * 10

@@ -101,8 +101,9 @@ def test_killed_and_run_again_in_three_shards_gives_the_same_bytes(done, tmp_pat
     config["datasets"]["gise51"]["shards"] = 3
     folder = tmp_path / "again"
     run(folder, config, "--omit-from", "extract")
+    first = [f"results/statistics/{model}/gise51/counts.parquet" for model in config["models"]]
     process = subprocess.Popen(
-        command(folder, config),
+        command(folder, config, *first),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
