@@ -5,6 +5,7 @@ import pytest
 import torch
 from common import ROOT, TINY
 from hypothesis import Phase, settings
+from threadpoolctl import threadpool_limits
 
 from audio_neurons import models
 
@@ -25,8 +26,9 @@ LONG = ["test_workflow.py", "test_slurm.py", "test_faults.py", "test_tutorials.p
 LONG += ["test_benchmarks.py", "test_environment.py", "test_figures_ablation.py", "test_training_large.py"]
 LONG += ["test_bench_gpu.py", "test_cost_command.py", "test_docs_commands.py", "test_figures.py"]
 
-# Encoders of the tests are small, and workers share the cores.
+# Encoders and tables of the tests are small, and workers share the cores.
 torch.set_num_threads(1)
+threadpool_limits(1)
 
 
 def pytest_collection_modifyitems(items):
