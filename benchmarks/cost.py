@@ -1,12 +1,13 @@
 """Cost of the full reproduction, and of far larger studies: the tables of docs/cost.md.
 
-``python -m benchmarks.cost`` rewrites them from ``benchmarks/rates.yaml`` (measured rates and assumptions),
-the datasets' own facts, the arithmetic of `audio_neurons.cost.work` (which ``python -m audio_neurons cost``
-uses too), and what is below.
+``python -m benchmarks.cost`` rewrites them, and the README's hours of both configurations, from
+``benchmarks/rates.yaml`` (measured rates and assumptions), the datasets' own facts, the arithmetic of
+`audio_neurons.cost.work` (which ``python -m audio_neurons cost`` uses too), and what is below.
 """
 
 import argparse
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from audio_neurons.settings.ablation import Ablation
 
 HOME = Path(__file__).parents[1]
 PAGE = HOME / "docs" / "cost.md"
+README = HOME / "README.md"
 RATES = Path(__file__).with_name("rates.yaml")
 BEGIN, END = "<!-- {}: written by `make reference` -->\n", "<!-- end of {} -->\n"
 
@@ -113,20 +115,40 @@ def time(costs: Costs) -> str:
     return table([*head, "ViT-Base: audio-s/s", "threads that decode", "MB/s of clips"], rows)
 
 
+def hours(costs: Costs, name: str) -> tuple[Costs, str, str]:
+    """Return a shipped configuration's costs, its hours on two CPU cores, and those on the GPU shown."""
+    config = yaml.safe_load((HOME / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+    own = Costs(costs.rates, config)
+    (gpu,) = (speed for title, speed in own.speeds() if SHOWN in title)
+    cpu = next(own.speeds())[1]
+    return own, *(number(own.total_work() / speed / 3600) for speed in (cpu, gpu))
+
+
 def configurations(costs: Costs) -> str:
     """Return the table of hours of the configurations that are shipped for the paper's datasets."""
     rows = []
-    for name in ("config", "paper"):
-        config = yaml.safe_load((HOME / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
-        own = Costs(costs.rates, config)
-        hours = [number(own.total_work() / speed / 3600) for title, speed in own.speeds() if SHOWN in title]
-        cores = number(own.total_work() / next(own.speeds())[1] / 3600)
+    for name in CONFIGURATIONS:
+        own, cpu, gpu = hours(costs, name)
         total = f"{sum(own.clips.values()):,}"
-        rows.append([f"`config/{name}.yaml`", total, number(own.audio / 3600), f"**{cores}**", *hours])
+        rows.append([f"`config/{name}.yaml`", total, number(own.audio / 3600), f"**{cpu}**", gpu])
     head = ["configuration", "clips", "hours of audio", f"h, all {costs.models} models, 2 CPU cores"]
     return table([*head, f"h, {SHOWN} (arithmetic)"], rows)
 
 
+def named(readme: str, given: dict) -> str:
+    """Return the README with both configurations' hours; a line break may stand between its words."""
+    costs = Costs(given)
+    for name in CONFIGURATIONS:
+        _, cpu, gpu = hours(costs, name)
+        words = r"(\s+hours\s+on\s+two\s+CPU\s+cores,\s+)"
+        said = rf"(config/{name}\.yaml` (?:(?!\n- |\n\n).)*?)\S+{words}\S+(\s+on)"
+        readme, found = re.subn(said, rf"\g<1>{cpu}\g<2>{gpu}\g<3>", readme, flags=re.DOTALL)
+        if found != 1:
+            raise ValueError(f"README.md says the hours of config/{name}.yaml {found} times, not once")
+    return readme
+
+
+CONFIGURATIONS = ("config", "paper")
 SHOWN = "H100 SXM, tf32"
 ABLATED = {"cremad_emotion": ("cremad", "emotion"), "gtzan": ("gtzan", "genre")}
 
@@ -296,9 +318,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rates", type=Path, default=RATES, help="(default: benchmarks/rates.yaml)")
     parser.add_argument("--page", type=Path, default=PAGE, help="(default: docs/cost.md)")
+    parser.add_argument("--readme", type=Path, default=README, help="(default: README.md)")
     args = parser.parse_args(argv)
     given = yaml.safe_load(args.rates.read_text(encoding="utf-8"))
-    args.page.write_text(filled(args.page.read_text(encoding="utf-8"), given), encoding="utf-8")
+    for path, write in ((args.page, filled), (args.readme, named)):
+        path.write_text(write(path.read_text(encoding="utf-8"), given), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -193,7 +193,9 @@ def test_time_is_recorded_and_the_function_set_back():
 def test_the_page_of_costs_is_that_of_the_rates(root):
     rates = yaml.safe_load(cost.RATES.read_text(encoding="utf-8"))
     page = (root / "docs" / "cost.md").read_text(encoding="utf-8")
+    readme = (root / "README.md").read_text(encoding="utf-8")
     assert cost.filled(page, rates) == page, "run `make reference`"
+    assert cost.named(readme, rates) == readme, "run `make reference`"
     assert set(cost.UNITS) == {name for name, fact in rates["measured"].items() if isinstance(fact, dict)}
 
 
@@ -229,3 +231,5 @@ def test_a_page_without_a_place_for_a_table_is_refused():
     rates = yaml.safe_load(cost.RATES.read_text(encoding="utf-8"))
     with pytest.raises(ValueError, match="no place for the table 'work'"):
         cost.filled("# Costs\n", rates)
+    with pytest.raises(ValueError, match=r"config/config\.yaml 0 times"):
+        cost.named("# README\n", rates)

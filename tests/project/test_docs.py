@@ -131,16 +131,6 @@ def test_targets_of_the_workflow_are_listed():
     assert [name for name in re.findall(r"^rule (\w+):", snakefile, re.M) if f"`{name}`" not in page] == []
 
 
-def test_hours_of_both_configurations_are_those_of_the_page_on_costs():
-    costs = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    rows = re.findall(r"\| `(config/\w+\.yaml)` \|.*\| \*\*(\S+)\*\* \| (\S+) \|", costs)
-    assert len(rows) == 2
-    for name, cpu, gpu in rows:
-        item = readme.partition(f"- `{name}`")[2] or readme.partition(f"- `--configfile {name}`")[2]
-        assert f"{cpu} hours on two CPU cores, {gpu} on an H100" in item.partition("- `")[0]
-
-
 @pytest.mark.parametrize(
     ("activity", "words"),
     [
