@@ -25,13 +25,15 @@ def two_sided(greater: np.ndarray, less: np.ndarray) -> np.ndarray:
 
 
 def q_values(p: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted after Benjamini and Hochberg, over those that are not NaN."""
-    q = np.full(len(p), np.nan)
-    tested = ~np.isnan(p)
-    if tested.any():
-        from scipy.stats import false_discovery_control  # slow to import, and few jobs need it
+    """Return p-values adjusted after Benjamini and Hochberg, over those that are not NaN.
 
-        q[tested] = false_discovery_control(p[tested])
+    They have the bits of `scipy.stats.false_discovery_control`, whose import takes a sixth of a figure's job.
+    """
+    q = np.full(len(p), np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested])]
+    scaled = p[order] * (len(order) / np.arange(1, len(order) + 1))
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return q
 
 

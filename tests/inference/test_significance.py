@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from audio_neurons.inference.significance import interval, largest, p_values, pooled_p, q_values, table
 
@@ -20,6 +21,13 @@ def test_benjamini_hochberg_by_hand():
     np.testing.assert_allclose(q, [0.02, 0.04, np.nan, 0.04, 0.02])
     np.testing.assert_allclose(q_values(np.array([0.04, 0.041])), [0.041, 0.041])
     assert np.isnan(q_values(np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 300])
+def test_q_values_have_the_bits_of_scipy(n):
+    rng = np.random.default_rng(n)
+    for p in (rng.random(n), rng.random(n) ** 4, rng.integers(0, 4, n) / 4, np.ones(n)):
+        np.testing.assert_array_equal(q_values(p), stats.false_discovery_control(p))
 
 
 def test_intervals_hold_the_level():
