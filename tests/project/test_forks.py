@@ -40,7 +40,9 @@ def both(tmp_path):
     def run(code: str, *words: str, **variables: str):
         script = tmp_path / "tmpabc.script.py"
         script.write_text(code, encoding="utf-8")
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "2", **variables}
+        # Commands that tests have run in this process leave their own numbers of threads.
+        kept = {name: value for name, value in os.environ.items() if name not in forks.THREADS}
+        environment = {**kept, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "2", **variables}
         told = []
         for start in (forked, started):
             with open(tmp_path / "out", "w+") as out:
