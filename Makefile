@@ -53,7 +53,7 @@ docs: environment ## Build the documentation into site/; a warning is an error.
 	@$(VENV)/bin/python -m sphinx -b html -q -W --keep-going -E -c docs . site
 	@echo "The site is $(CURDIR)/site/index.html"
 
-reference: environment ## Regenerate the schema, config/README.md, docs/{tables,command-line,cost}.md, docs/datasets/.
+reference: environment ## Regenerate the schema, config/README.md, docs/{tables,command-line,cost}.md, docs/datasets/, the README's hours.
 	@$(VENV)/bin/python -m audio_neurons.reference
 	@$(VENV)/bin/python -m benchmarks.cost
 

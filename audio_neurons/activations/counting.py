@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 BYTE = 255  # largest count that fits into a byte; bytes are summed four times as fast as integers
-SHARE = 5  # of neurons, one in so many: copying more of them takes longer than to search all
+SHARE = 5  # fewer neurons than one in so many are copied and searched; for more, searching all is faster
 
 Sums = tuple[np.ndarray, np.ndarray, np.ndarray]
 
