@@ -15,9 +15,10 @@ from torch import Tensor
 
 from audio_neurons import models
 from audio_neurons.activations.extraction import extract
+from audio_neurons.models.encoder import Encoder
 from audio_neurons.settings.extraction import Pass
 from benchmarks.common import RANDOM, TINY, Report, make_clips, now, options
-from benchmarks.extraction import Twin
+from benchmarks.extraction import Twins
 
 WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048}
 BLOCKS = {
@@ -30,16 +31,16 @@ BLOCKS = {
 }
 
 
-class Watch(Twin):
+class Watch(Twins):
     """A twin that records when each batch ends, and the total time of bare passes until then."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
+    def __init__(self, encoder: Encoder):
+        super().__init__(encoder, bare=lambda _: None)
         self.ends: list[tuple[float, float]] = []
 
-    def _both(self, wave: Tensor) -> Tensor:
-        features = super()._both(wave)
-        self.ends.append((now(wave.device.type), self.seconds))
+    def _all(self, wave: Tensor) -> Tensor:
+        features = super()._all(wave)
+        self.ends.append((now(wave.device.type), self.seconds["bare"]))
         return features
 
 

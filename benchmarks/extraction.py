@@ -1,20 +1,23 @@
-"""Cost of the statistics: extraction compared with the bare forward pass of the same model and batches.
+"""Cost of the statistics: extraction compared with the bare forward pass, and with that of a LAPE-style hook.
 
-The machine may be shared with other work, so the two are interleaved batch by batch: while extraction runs,
-every batch also goes through a twin of the encoder without hooks, alternately before and after it. ``bare``
-is the twin's time; ``extraction`` is the rest of the run: reading and decoding the clips, the forward pass
-with its hooks, counts, embeddings, strongest clips, and writing all tables. Full size (ViT-Base), random
-weights. Decoding is also timed alone, in one and in several threads.
+The machine may be shared with other work, so the three are interleaved batch by batch: while extraction
+runs, every batch also goes through two twins of the encoder, before or after it in turn. One has no hooks
+(``bare``), the other has what LAPE has, a hook per layer that adds ``(activation > 0).sum((0, 1))``.
+``extraction`` is the rest of the run: reading and decoding clips, the forward pass with its hooks, counts,
+embeddings, strongest clips, and writing all tables. Full size (ViT-Base), random weights. Decoding is also
+timed alone, in one and in several threads.
 """
 
 import copy
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from torch import Tensor
+import pandas as pd
+import torch
+from torch import Tensor, nn
 
 from audio_neurons.activations.decoding import batches
 from audio_neurons.activations.extraction import extract
@@ -23,31 +26,51 @@ from audio_neurons.settings.extraction import Pass
 from benchmarks.common import Report, full_size, make_clips, now, options, turns
 
 
-class Twin:
-    """Runs a copy of an encoder without hooks beside every forward pass of the encoder itself."""
+def count_like_lape(encoder: Encoder) -> None:
+    """Add up a class's active tokens of every neuron in each layer, and nothing else."""
+    total = torch.zeros(encoder.depth, encoder.width, dtype=torch.int64, device=encoder.device)
 
-    def __init__(self, encoder: Encoder):
-        self.encoder, self._copy, self._calls = encoder, copy.deepcopy(encoder), 0
-        self.seconds = 0.0
-        encoder.forward = self._both
+    def keep(layer: int, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        total[layer] += (inputs[0][:, encoder.special_tokens :] > 0).sum((0, 1))
+
+    for number, layer in enumerate(encoder.down_projections()):
+        layer.register_forward_pre_hook(partial(keep, number))
+
+
+class Twins:
+    """Runs copies of an encoder beside every forward pass of the encoder itself, in rotating order.
+
+    ``ways`` prepares each copy. ``seconds`` are those that each has taken until now.
+    """
+
+    def __init__(self, encoder: Encoder, **ways: Callable[[Encoder], None]):
+        self.encoder, self._calls = encoder, 0
+        self._copies = {name: copy.deepcopy(encoder) for name in ways}
+        for name, prepare in ways.items():
+            prepare(self._copies[name])
+        self.seconds = dict.fromkeys(ways, 0.0)
+        encoder.forward = self._all
 
     def leave(self) -> None:
         del self.encoder.forward  # uncovers the class's own
 
-    def _both(self, wave: Tensor) -> Tensor:
+    def _all(self, wave: Tensor) -> Tensor:
+        order = [*self._copies, None]
+        shift = self._calls % len(order)
         self._calls += 1
-        self._copy.bfloat16 = self.encoder.bfloat16
-        if self._calls % 2:
-            self._bare(wave)
-        features = type(self.encoder).forward(self.encoder, wave)
-        if not self._calls % 2:
-            self._bare(wave)
+        for name in order[shift:] + order[:shift]:
+            if name is None:
+                features = type(self.encoder).forward(self.encoder, wave)
+            else:
+                self._run(name, wave)
         return features
 
-    def _bare(self, wave: Tensor) -> None:
+    def _run(self, name: str, wave: Tensor) -> None:
+        twin = self._copies[name]
+        twin.bfloat16 = self.encoder.bfloat16
         began = now(wave.device.type)
-        self._copy(wave)
-        self.seconds += now(wave.device.type) - began
+        twin(wave)
+        self.seconds[name] += now(wave.device.type) - began
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,21 +99,22 @@ def main(argv: Sequence[str] | None = None) -> None:
                 pass
 
         run()  # warm-up
-        bare, extraction = [], []
+        rows = []
         for _ in range(args.runs):
-            twin = Twin(encoder)
+            twins = Twins(encoder, bare=lambda _: None, hooks=count_like_lape)
             began = now(args.device)
             run()
             total = now(args.device) - began
-            twin.leave()
-            bare.append(twin.seconds)
-            extraction.append(total - twin.seconds)
-        bare, extraction = np.array(bare), np.array(extraction)
-        report.add(f"time of extraction / bare forward pass, {args.precision}", extraction / bare)
-        report.add("extraction", args.clips * args.seconds / extraction, "audio-s/s")
+            twins.leave()
+            rows.append({"extraction": total - sum(twins.seconds.values()), **twins.seconds})
+        took = pd.DataFrame(rows)
+        bare = took["extraction"] / took["bare"]
+        report.add(f"time of extraction / bare forward pass, {args.precision}", bare)
+        report.add("time of extraction / LAPE-style hooks", took["extraction"] / took["hooks"])
+        report.add("extraction", args.clips * args.seconds / took["extraction"], "audio-s/s")
         threads = sorted({1, 2, args.threads})
         seconds = turns({f"{n}": lambda n=n: decode(n) for n in threads}, args.runs)
-        report.add("time of decoding, in one thread of its own / bare", seconds["1"] / np.median(bare))
+        report.add("time of decoding, in one thread of its own / bare", seconds["1"] / took["bare"].median())
         for n in threads:
             report.add(f"decoding in {n} threads", args.clips / seconds[f"{n}"], "clips/s")
         began = time.process_time()

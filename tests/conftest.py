@@ -46,6 +46,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
+@pytest.fixture(autouse=True)
+def as_before():
+    """Restore what tests, and commands that they run in this process, change for all that follow."""
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+    yield
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
 @pytest.fixture
 def encoder():
     """A real ViT of 2 layers of 64 neurons, random weights; 0.64 s (20 patches) per chunk."""

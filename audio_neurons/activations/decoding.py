@@ -100,9 +100,13 @@ def _decode(
         except audio.AudioError as error:
             raise ExtractionError(f"{clips}: clip {name}: {error}; {tables.REMEDY}") from error
     whole = integers and all(row.dtype == np.int16 for row in rows)
-    wave = torch.zeros(size, samples, dtype=torch.int16 if whole else torch.float32, pin_memory=pin)
-    for to, row in zip(wave.numpy(), rows, strict=False):
+    # Only NumPy writes here: a large operation of PyTorch would give this thread OpenMP threads of its own,
+    # and with more of them than cores, those of the encoder sleep and are woken between its operations.
+    wave = torch.empty(size, samples, dtype=torch.int16 if whole else torch.float32, pin_memory=pin)
+    filled = wave.numpy()
+    for to, row in zip(filled, rows, strict=False):
         to[:] = row if whole or row.dtype == np.float32 else row / np.float32(audio.STEPS)
+    filled[len(rows) :] = 0
     return wave, len(rows)
 
 

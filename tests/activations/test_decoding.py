@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,23 @@ def test_without_processes_or_with_one_worker_threads_decode(tmp_path, workers):
     found = batches(clips, 160, 4, workers, processes=workers == 1)
     next(found)
     assert not children()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="only Linux lists a process's threads there")
+@pytest.mark.parametrize("integers", [False, True])
+def test_a_decoding_thread_starts_no_threads_of_openmp(tmp_path, integers):
+    """With more OpenMP threads than cores, those of the encoder sleep between its operations."""
+    clips = make(tmp_path / "clips.parquet")
+    block = next(iter(tables.blocks(clips, "clips", 5, decoding.COLUMNS)))
+
+    def started():
+        threads = set(os.listdir("/proc/self/task"))
+        decoding._decode(clips, block, 80_000, 8, False, 16_000, integers)
+        return set(os.listdir("/proc/self/task")) - threads
+
+    torch.set_num_threads(2)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(started).result()
 
 
 def test_a_clip_that_does_not_decode_is_the_same_error_after_the_same_batches(tmp_path):

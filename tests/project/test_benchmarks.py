@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import os
 import subprocess
 from types import SimpleNamespace
 
@@ -36,14 +35,9 @@ MEASURED = {
 
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch):
-    """Restore the settings that benchmarks change; outside of tests they run in separate processes."""
-    threads, environment = torch.get_num_threads(), dict(os.environ)
+def intervals(monkeypatch):
+    """Restore how often progress is shown: benchmarks, usually processes of their own, turn it off."""
     monkeypatch.setattr("audio_neurons.running.runtime.INTERVAL", 5.0)
-    yield
-    torch.set_num_threads(threads)
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 def rows_of(name, tmp_path, *args):
