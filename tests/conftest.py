@@ -1,5 +1,6 @@
 import gc
 import os
+import signal
 
 import pytest
 import torch
@@ -16,6 +17,9 @@ settings.register_profile("same", derandomize=True)
 # A mutant is killed by an example that fails; the smallest such example is of no use.
 settings.register_profile("mutants", derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+# Shells start what runs in the background with SIGINT ignored, which all that tests start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Kernels for GPUs run on the CPU, if there is no GPU; Triton sees it when it is imported.
 if not torch.cuda.is_available():

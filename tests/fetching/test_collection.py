@@ -319,8 +319,7 @@ def test_stalled_threads_are_not_waited_for(server, tmp_path, monkeypatch):
 # Interruptions
 
 JOB = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored if the tests run in the background
+import sys
 from audio_neurons.fetching.collection import Item, fetch_batch
 url, folder, *names = sys.argv[1:]
 fetch_batch([Item(n) for n in names], [url], folder + "/c.tar", folder + "/missing.csv", parallel=4)

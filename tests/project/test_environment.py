@@ -171,14 +171,6 @@ class Checkout:
 
     def start(self, cwd: Path = ROOT, **changed) -> subprocess.Popen:
         """Start `make environment` in a new process group."""
-        # Shells start what runs in the background with SIGINT ignored, which is inherited.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            return self._start(cwd, changed)
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _start(self, cwd: Path, changed: dict) -> subprocess.Popen:
         return subprocess.Popen(
             self.command(**changed),
             cwd=cwd,

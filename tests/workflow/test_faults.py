@@ -107,10 +107,7 @@ def test_a_stage_may_die_at_any_step_and_is_made_whole_by_the_next(tmp_path):
 def started():
     """Processes, each in a session of its own; those that are left at the end are killed."""
     processes: list[subprocess.Popen] = []
-    # Shells start what runs in the background with SIGINT ignored, which is inherited.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield processes
-    signal.signal(signal.SIGINT, before)
     for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
