@@ -104,8 +104,12 @@ def world(
     return paths, {"models": models, "task": "T", "level": 0.95, "alpha": 0.05}
 
 
-@pytest.mark.parametrize("models", [1, 4])
-@pytest.mark.parametrize("classes", [["a", "b"], NAMES, [LONG, *"bcdefghij"]], ids=["two", "six", "ten"])
+# The least and the most of both, and what is usual.
+@pytest.mark.parametrize(
+    ("classes", "models"),
+    [(["a", "b"], 1), (["a", "b"], 4), (NAMES, 1), ([LONG, *"bcdefghij"], 4)],
+    ids=["two-1", "two-4", "six-1", "ten-4"],
+)
 @pytest.mark.parametrize("figure", [ablation, confusion, matrix, dose])
 def test_everything_is_legible(tmp_path, figure, classes, models):
     gains = (0, 0.5, 2) if figure is dose else (0,)

@@ -247,7 +247,7 @@ def test_encoders_of_another_library_run_like_any_other(done, tmp_path):
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
     config["models"] = {
         "ast": {"model_type": "audio-spectrogram-transformer", "config": small, "note": "It stands in."},
-        "hubert": {"model_type": "hubert", "config": small},
+        "hubert": {"model_type": "hubert", "config": small | {"conv_dim": [8] * 7}},
     }
     for block in config["models"].values():
         block |= {"kind": "random", "adapter": "huggingface", "weights": {"source": "random", "seed": 0}}
