@@ -15,6 +15,7 @@ from audio_neurons.commands import check, cost, init
 from audio_neurons.cost import encoders
 from audio_neurons.models.errors import ModelError
 from audio_neurons.models.twins import resolved
+from audio_neurons.running.runtime import spare_searches
 from audio_neurons.study.loading import HOME, ConfigError, complete
 
 if TYPE_CHECKING:
@@ -222,4 +223,5 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 if __name__ == "__main__":
+    spare_searches()
     sys.exit(main())

@@ -47,15 +47,21 @@ NOISE_SECONDS, NOISE_RATE, NOISE_CLIPS = 5.0, 44_100, 16
 CONDITIONS, SET = 4, 25  # conditions that are measured, and neurons of each
 # Neurons, rows and classes of which the inference is measured: one more of each than in the first.
 POINTS = ((1024, 100, 5), (4096, 100, 5), (4096, 800, 5), (4096, 100, 25))
+PANELS = (3, 4)  # rows and columns of the larger of two figures that are measured
 STARTS = 2  # of a job of each kind: the first one may compile what others find compiled
-FORMAT = 3  # of the file
+FORMAT = 4  # of the file
 KINDS = ("infer", "encoders", "recordings", "pools", "trainings")  # of rates that depend on a configuration
-JOB = "from snakemake.script import Snakemake\n"  # what a job imports before its script runs
+# What a job does before its script's own imports; it also ends as a job does.
+JOB = """
+import os, sys; from snakemake.script import Snakemake
+from audio_neurons.running import runtime
+runtime.start(os.devnull, 1)
+"""
 TABLES = "from audio_neurons import tables; from audio_neurons.neurons import selection"
 TESTS = "import scipy.stats; from audio_neurons.inference import sharing"
 PROBES = "from audio_neurons.ablation import probes"
 ENCODER = """
-import json, sys
+import json
 from pathlib import Path
 from audio_neurons.activations import extraction
 from audio_neurons.cost import encoders
@@ -68,15 +74,14 @@ from audio_neurons.cost import calibration
 from audio_neurons.settings.inference import Inference
 print(json.dumps(calibration.inference(Inference.read(sys.argv[1]), json.loads(sys.argv[2]))))
 """
-# Most of a figure's time is its import, its layout, and its two files.
+# Most of a figure's time is its import, its layout, and its two files. Arguments: rows and columns of panels.
 FIGURE = """
-import os, tempfile
-from audio_neurons.running import runtime
-runtime.start(os.devnull, 1)
+import tempfile
 from audio_neurons.report.figures import _style as style, drawing, sharing
 import matplotlib.pyplot as plt
 style.style()
-figure, panels = plt.subplots(3, 4, figsize=(7, 4), layout="constrained")
+rows, columns = map(int, sys.argv[1:])
+figure, panels = plt.subplots(rows, columns, squeeze=False, figsize=(7, 4), layout="constrained")
 for panel in panels.flat:
     panel.plot(range(9), label="a line")
     panel.set(title="a title", xlabel="an axis", ylabel="an axis")
@@ -136,10 +141,11 @@ def calibrate(
 
     Returns
     -------
-    ``machine``; ``start`` (s of a job of tables, of tests, of probes, of a figure); ``prepare``, ``check``,
-    ``decode`` and ``excerpt`` (s per s of audio); ``infer``: settings → what :func:`inference` returns;
-    ``encoders``: `key` → what :func:`encoder_rates` returns; ``recordings``, ``pools``, ``trainings``:
-    what :mod:`audio_neurons.cost.making` returns; ``unknown``: what was not measured → why.
+    ``machine``; ``start`` (s of a job of tables, of tests, of probes, of a figure with one panel, and of each
+    further panel); ``prepare``, ``check``, ``decode`` and ``excerpt`` (s per s of audio); ``infer``:
+    settings → what :func:`inference` returns; ``encoders``: `key` → what :func:`encoder_rates` returns;
+    ``recordings``, ``pools``, ``trainings``: what :mod:`audio_neurons.cost.making` returns; ``unknown``: what
+    was not measured → why.
     """
     known: dict[str, Any] = {}
     if path.is_file() and not again:
@@ -149,8 +155,10 @@ def calibrate(
     limit_threads(threads(study))
     if "start" not in known:
         tell("measuring preparation and the start of jobs")
-        kinds = {"tables": TABLES, "tests": TESTS, "probes": PROBES, "figure": FIGURE}
+        kinds = {"tables": TABLES, "tests": TESTS, "probes": PROBES}
         known["start"] = {kind: _start(imports) for kind, imports in kinds.items()}
+        figure, large = (_start(FIGURE, *map(str, panels)) for panels in ((1, 1), PANELS))
+        known["start"] |= {"figure": figure, "panel": max(0.0, large - figure) / (PANELS[0] * PANELS[1] - 1)}
         known |= _preparation()
     asked = serialise(study.config.inference)
     if asked not in known["infer"]:

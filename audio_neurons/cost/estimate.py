@@ -151,7 +151,12 @@ class _Counted:
         figures = self.study.results.figures("pdf")
         start = self.rates["start"]
         drawn, listed = len(figures), TABULATING + self.config.extraction.acoustics
-        starts = drawn * start["figure"] + listed * start["tests"]
+        # Figures show the classes of each model, in panels or within them.
+        sizes = [(block.label, self.sizes[block.dataset]) for block in tasks.values()]
+        classes = [one.classes.get(label, 0) for label, one in sizes if one is not None]
+        panels = len(list(self.study.models)) * sum(classes) / max(1, len(classes))
+        each = start["figure"] + max(0.0, panels - 1) * start["panel"]
+        starts = drawn * each + listed * start["tables"]
         yield Item("figures and tables", "", "", starts=starts, jobs=drawn + listed)
 
     def encoder(self, model: str) -> dict[str, Any] | None:
@@ -275,7 +280,7 @@ class _Counted:
             constant, per_neuron, per_row, per_class, whole = self.rates["infer"][asked]
             one_task = constant + rate["neurons"] * (per_neuron + per_row * rows + per_class * classes)
             total += one_task * (whole if compared else 1.0)
-        yield self.tables("inference", model, of, 1, (total, total), kind="tests")
+        yield self.tables("inference", model, of, 1, (total, total))
 
     def shown(self, used: list[str]) -> Iterator[Item]:
         """Yield the atlas: passes over the clips of neurons, their sounds, and the pages."""

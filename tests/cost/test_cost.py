@@ -69,7 +69,7 @@ def study(tmp_path, monkeypatch):
 
 def counted(study, more=None):
     rates = {
-        "start": {"tables": 10.0, "tests": 15.0, "probes": 20.0, "figure": 1000.0},
+        "start": {"tables": 10.0, "tests": 15.0, "probes": 20.0, "figure": 1000.0, "panel": 50.0},
         "prepare": 0.01, "check": 0.02, "decode": 0.001, "excerpt": 0.5,
         "infer": {calibration.serialise(study.config.inference): [1.0, 0.001, 0.0001, 0.002, 0.5]},
         "encoders": {calibration.key(study, model): ENCODER for model in study.models},
@@ -126,8 +126,11 @@ def test_every_stage_is_its_work_at_the_rates(study):
     assert extracted.on(1e12) == pytest.approx((24 * 1.5 + 24 * 2 * 0.001 + 111,) * 2)
     own, two = [item for item in found if item.stage == "inference" and item.of == "pitch"]
     assert own.other == pytest.approx((1 + 1 + 0.1 * 12 + 2.0 * 2,) * 2)  # 6 groups of 2 classes
-    assert own.starts == 15
+    assert own.starts == 10
     assert two.other == pytest.approx((0.5 * own.other[0],) * 2)  # a comparison, without halves
+    (figures,) = [item for item in found if item.stage == "figures and tables"]
+    assert figures.jobs == 7 + 4
+    assert figures.starts == 7 * (1000 + 3 * 50) + 4 * 10  # one model's 4 classes, of 2 and 6 on average
     probes = of(found, "probes", "pitch")
     assert probes.other == pytest.approx((18 * 2 * 10 * 0.002, 18 * 2 * 50 * 0.002))
     # Two sets: own conditions at two replacements and the shifted ones, and random sets at the mean.
@@ -282,7 +285,7 @@ def test_a_study_without_an_atlas_pays_for_none(study):
 
 def test_a_model_that_cannot_be_measured_is_named(study):
     one = study()
-    start = {"tables": 1, "tests": 1, "probes": 1, "figure": 1}
+    start = {"tables": 1, "tests": 1, "probes": 1, "figure": 1, "panel": 0}
     rates = {"start": start, "prepare": 0, "check": 0, "excerpt": 0, "encoders": {}}
     known = {name: sizes.sizes(one, name) for name in one.datasets}
     found, unknown = estimate.items(one, known, rates | {"unknown": {"model tiny": "is not here yet"}})

@@ -25,6 +25,14 @@ raise KeyError("at the end")
 """
 
 
+def test_a_job_does_not_search_for_garbage_at_its_end(tmp_path, root):
+    """What was registered first runs last."""
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count(), flush=True))\n"
+    code += f"from audio_neurons.running import runtime; runtime.start({str(tmp_path / 'log')!r}, 1)"
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+    assert int((tmp_path / "log").read_text().splitlines()[-1]) > 1000
+
+
 def test_everything_a_job_prints_lands_in_its_log_and_progress_on_the_terminal_too(tmp_path, root):
     log = tmp_path / "logs" / "job.log"
     done = subprocess.run(
