@@ -40,7 +40,7 @@ def both(tmp_path):
     def run(code: str, *words: str, **variables: str):
         script = tmp_path / "tmpabc.script.py"
         script.write_text(code, encoding="utf-8")
-        # Commands that tests have run in this process leave their own numbers of threads.
+        # Those of the shell that runs the tests have no part in it.
         kept = {name: value for name, value in os.environ.items() if name not in forks.THREADS}
         environment = {**kept, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "2", **variables}
         told = []
